@@ -1,0 +1,7 @@
+//! The node side: a session to the managers, one small state machine for each task, executors that run containers,
+//! health checks, and the ingress that carries traffic to them.
+//!
+//! Deliberately absent: anything of the manager. The agent knows its assignments and nothing of services, plans or
+//! Raft.
+
+pub mod executor;

@@ -1,0 +1,69 @@
+//! The closed list of what a plan may do. An action leaves nothing to look up or choose when it is applied, and names
+//! the version of the object it was made for: one that changed since is left alone and the rest of the plan goes on.
+
+use muster_proto::{
+    id::{NodeId, ServiceId, TaskId},
+    restart::RestartRecord,
+    rollout::Rollout,
+    task::Slot,
+    task_state::DesiredState,
+    time::Timestamp,
+    version::{TemplateVersion, Version},
+    waiting::WaitingOn,
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Action {
+    /// A new attempt at a slot. Stale when the service is gone or no longer knows the template.
+    CreateTask {
+        id: TaskId,
+        service_id: ServiceId,
+        slot: Slot,
+        template_version: TemplateVersion,
+        /// Ready or Running.
+        desired: DesiredState,
+        start_after: Option<Timestamp>,
+        restarts: RestartRecord,
+        /// None: it waits, and why.
+        placement: Result<NodeId, WaitingOn>,
+    },
+    /// The task's node. The fence is the log index of this commit.
+    AssignTask {
+        id: TaskId,
+        version: Version,
+        node_id: NodeId,
+    },
+    SetDesired {
+        id: TaskId,
+        version: Version,
+        desired: DesiredState,
+    },
+    SetWaiting {
+        id: TaskId,
+        version: Version,
+        waiting: Option<WaitingOn>,
+    },
+    /// The task's node was lost, and with it all knowledge of the task.
+    OrphanTask {
+        id: TaskId,
+        version: Version,
+    },
+    /// The row goes: its agent has confirmed the removal, it never had a node, or it is history past the limit.
+    ForgetTask {
+        id: TaskId,
+        version: Version,
+    },
+    /// How far the rollout has come.
+    SetRollout {
+        service_id: ServiceId,
+        version: Version,
+        rollout: Box<Rollout>,
+    },
+    /// The previous spec becomes the present one; `rollout` describes the way back.
+    StartRollback {
+        service_id: ServiceId,
+        version: Version,
+        rollout: Box<Rollout>,
+    },
+}

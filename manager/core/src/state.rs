@@ -1,0 +1,84 @@
+//! The replicated state: tables in memory, changed only by [`crate::apply`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_proto::{
+    cluster::Cluster,
+    id::{NodeId, ServiceId, TaskId},
+    node::Node,
+    service::Service,
+    task::Task,
+};
+
+use crate::command::LogPosition;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    /// The last entry that was applied.
+    pub(crate) applied: LogPosition,
+    pub(crate) cluster: Option<Cluster>,
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
+    pub(crate) services: BTreeMap<ServiceId, Service>,
+    pub(crate) tasks: BTreeMap<TaskId, Task>,
+    // Derived, rebuilt from the tables when a snapshot is read.
+    pub(crate) services_by_name: BTreeMap<String, ServiceId>,
+    pub(crate) tasks_by_service: BTreeMap<ServiceId, BTreeSet<TaskId>>,
+    pub(crate) tasks_by_node: BTreeMap<NodeId, BTreeSet<TaskId>>,
+}
+
+impl State {
+    #[must_use]
+    pub fn applied(&self) -> LogPosition {
+        self.applied
+    }
+
+    #[must_use]
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(&id)
+    }
+
+    /// In order of id.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    #[must_use]
+    pub fn service(&self, id: ServiceId) -> Option<&Service> {
+        self.services.get(&id)
+    }
+
+    #[must_use]
+    pub fn service_named(&self, name: &str) -> Option<&Service> {
+        self.services_by_name.get(name).and_then(|id| self.services.get(id))
+    }
+
+    /// In order of id.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.services.values()
+    }
+
+    #[must_use]
+    pub fn task(&self, id: TaskId) -> Option<&Task> {
+        self.tasks.get(&id)
+    }
+
+    /// In order of id.
+    pub fn tasks(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.values()
+    }
+
+    /// In order of id; also tasks of a service that has been removed.
+    pub fn tasks_of_service(&self, id: ServiceId) -> impl Iterator<Item = &Task> {
+        self.tasks_by_service.get(&id).into_iter().flatten().filter_map(|task| self.tasks.get(task))
+    }
+
+    /// In order of id.
+    pub fn tasks_of_node(&self, id: NodeId) -> impl Iterator<Item = &Task> {
+        self.tasks_by_node.get(&id).into_iter().flatten().filter_map(|task| self.tasks.get(task))
+    }
+}

@@ -1,0 +1,6 @@
+//! The shell around [`muster_core`]: it stores and replicates the log, applies it, runs the leader loop and serves the
+//! RPCs. The only crate that knows openraft and sled.
+//!
+//! Deliberately absent: decisions. What should happen is decided in `muster_core`; here it is carried out.
+
+pub mod preflight;

@@ -1,0 +1,40 @@
+//! What holds for the cluster as a whole.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{id::ClusterId, time::Timestamp, version::Version};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterSpec {
+    /// Ended tasks kept for each slot.
+    pub task_history_limit: u32,
+    pub heartbeat: Duration,
+    /// A node that is silent for this long is down.
+    pub lease: Duration,
+    /// The memory limit of a service that asks for none. Zero: none.
+    pub default_memory_limit_bytes: u64,
+    /// The limit on processes of a service that asks for none. Zero: none.
+    pub default_pids_limit: u64,
+}
+
+impl Default for ClusterSpec {
+    fn default() -> Self {
+        Self {
+            task_history_limit: 5,
+            heartbeat: Duration::from_secs(1),
+            lease: Duration::from_secs(3),
+            default_memory_limit_bytes: 1 << 30,
+            default_pids_limit: 4096,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    pub id: ClusterId,
+    pub version: Version,
+    pub created_at: Timestamp,
+    pub spec: ClusterSpec,
+}

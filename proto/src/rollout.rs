@@ -1,0 +1,146 @@
+//! How a service passes from one template to the next, and how far it has come.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{NodeId, TaskId},
+    task::{Evidence, Slot},
+    time::Timestamp,
+    version::TemplateVersion,
+};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum UpdateOrder {
+    /// Start-first, except where a slot cannot run twice: a host port or a writable volume.
+    #[default]
+    Auto,
+    StartFirst,
+    /// The old task is gone before the new one starts.
+    StopFirst,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FailureAction {
+    Pause,
+    Continue,
+    /// Swarm's default is pause, which leaves a half-updated service behind until someone looks.
+    #[default]
+    Rollback,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpdateConfig {
+    /// Slots replaced at once. Zero: all.
+    pub parallelism: u32,
+    /// Pause after a slot is done before the next one starts in its place.
+    pub delay: Duration,
+    pub failure_action: FailureAction,
+    /// A new task that fails within this span after it became ready counts against the rollout.
+    pub monitor: Duration,
+    /// Share of the slots that may fail: 0.0 to 1.0.
+    pub max_failure_ratio: f32,
+    pub order: UpdateOrder,
+    /// Without any slot becoming done for this long the rollout has failed. Zero: no deadline.
+    pub progress_deadline: Duration,
+}
+
+impl UpdateConfig {
+    pub const PROGRESS_DEADLINE: Duration = Duration::from_secs(600);
+    pub const MONITOR: Duration = Duration::from_secs(5);
+}
+
+impl Default for UpdateConfig {
+    fn default() -> Self {
+        Self {
+            parallelism: 1,
+            delay: Duration::ZERO,
+            failure_action: FailureAction::default(),
+            monitor: Self::MONITOR,
+            max_failure_ratio: 0.0,
+            order: UpdateOrder::default(),
+            progress_deadline: Self::PROGRESS_DEADLINE,
+        }
+    }
+}
+
+/// The Docker Engine API's UpdateStatus states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RolloutState {
+    Updating,
+    Paused,
+    Completed,
+    RollbackStarted,
+    RollbackPaused,
+    RollbackCompleted,
+}
+
+impl RolloutState {
+    /// Slots are being replaced.
+    #[must_use]
+    pub fn is_moving(self) -> bool {
+        match self {
+            RolloutState::Updating | RolloutState::RollbackStarted => true,
+            RolloutState::Paused
+            | RolloutState::Completed
+            | RolloutState::RollbackPaused
+            | RolloutState::RollbackCompleted => false,
+        }
+    }
+
+    #[must_use]
+    pub fn is_rollback(self) -> bool {
+        match self {
+            RolloutState::RollbackStarted | RolloutState::RollbackPaused | RolloutState::RollbackCompleted => true,
+            RolloutState::Updating | RolloutState::Paused | RolloutState::Completed => false,
+        }
+    }
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RolloutState::Updating => "updating",
+            RolloutState::Paused => "paused",
+            RolloutState::Completed => "completed",
+            RolloutState::RollbackStarted => "rollback_started",
+            RolloutState::RollbackPaused => "rollback_paused",
+            RolloutState::RollbackCompleted => "rollback_completed",
+        }
+    }
+}
+
+/// One task that failed under a rollout, kept when its row is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutFailure {
+    pub task_id: TaskId,
+    pub slot: Slot,
+    pub node_id: Option<NodeId>,
+    pub at: Timestamp,
+    pub error: String,
+    pub exit_code: Option<i32>,
+    pub evidence: Option<Box<Evidence>>,
+}
+
+/// Replicated with the service, so that a new leader goes on where the old one was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    pub state: RolloutState,
+    pub target: TemplateVersion,
+    pub started_at: Timestamp,
+    pub completed_at: Option<Timestamp>,
+    /// When a slot last became done; the progress deadline counts from here.
+    pub progressed_at: Timestamp,
+    /// Slots whose new task became ready at least once.
+    pub done: BTreeSet<Slot>,
+    /// Slots whose new task failed before or inside the monitor window.
+    pub failed: BTreeSet<Slot>,
+    /// The first failures; at most [`Rollout::FAILURES_MAX`].
+    pub failures: Vec<RolloutFailure>,
+    /// Why it is in this state, for the user.
+    pub message: String,
+}
+
+impl Rollout {
+    pub const FAILURES_MAX: usize = 8;
+}

@@ -1,0 +1,64 @@
+//! A service: what a user wants to run, and how far its last change has come.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    endpoint::{EndpointSpec, PortConfig},
+    id::ServiceId,
+    rollout::{Rollout, UpdateConfig},
+    task::{TaskSpec, Template},
+    time::Timestamp,
+    version::{TemplateVersion, Version},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Mode {
+    Replicated { replicas: u32 },
+    Global,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceSpec {
+    pub name: String,
+    /// Labels of the service, not of its containers.
+    pub labels: BTreeMap<String, String>,
+    pub task: TaskSpec,
+    pub mode: Mode,
+    pub update: UpdateConfig,
+    pub rollback: UpdateConfig,
+    pub endpoint: EndpointSpec,
+}
+
+impl ServiceSpec {
+    /// The part whose change makes new tasks.
+    #[must_use]
+    pub fn template(&self) -> Template {
+        Template { spec: self.task.clone(), host_ports: self.endpoint.host_ports().cloned().collect() }
+    }
+}
+
+/// The spec before the last change, for `rollback`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PreviousSpec {
+    pub spec: ServiceSpec,
+    pub template: Arc<Template>,
+    pub template_version: TemplateVersion,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    pub id: ServiceId,
+    pub version: Version,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub spec: ServiceSpec,
+    pub template: Arc<Template>,
+    pub template_version: TemplateVersion,
+    pub previous: Option<Box<PreviousSpec>>,
+    /// As allocated: every published port is set for ingress.
+    pub ports: Vec<PortConfig>,
+    /// None until the first update.
+    pub rollout: Option<Box<Rollout>>,
+}

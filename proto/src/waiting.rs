@@ -1,0 +1,91 @@
+//! Why nothing happens. The planner makes these values, stores them with the object and hands them to the user as
+//! they are: there is no second place that guesses.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{placement::Constraint, time::Timestamp};
+
+/// What one filter found on the nodes it refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    NodeDown,
+    NodePaused,
+    NodeDrained,
+    EngineUnavailable(String),
+    /// Nanocpus: asked, and the most that any of these nodes has free.
+    Cpu {
+        asked: u64,
+        free_max: u64,
+    },
+    /// Bytes: asked, and the most that any of these nodes has free.
+    Memory {
+        asked: u64,
+        free_max: u64,
+    },
+    Constraint(Constraint),
+    Platform,
+    HostPort(u16),
+    MaxReplicas(u32),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WaitingOn {
+    /// No node passes every filter: how many nodes each refusal holds for, most first.
+    NoSuitableNode { nodes: u32, refusals: Vec<(u32, Refusal)> },
+    /// The cluster has no nodes that have ever had a session.
+    NoNodes,
+    /// The restart policy's pause.
+    RestartDelay { until: Timestamp },
+    /// Stop-first: the slot's old task has not ended.
+    Predecessor,
+}
+
+fn cores(nano: u64) -> String {
+    let text = format!("{:.2}", nano as f64 / crate::resources::NANO_CPUS_PER_CORE as f64);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::NodeDown => out.write_str("down"),
+            Refusal::NodePaused => out.write_str("paused"),
+            Refusal::NodeDrained => out.write_str("drained"),
+            Refusal::EngineUnavailable(why) => write!(out, "engine unavailable: {why}"),
+            Refusal::Cpu { asked, free_max } => {
+                write!(out, "{} cpu asked, at most {} free", cores(*asked), cores(*free_max))
+            }
+            Refusal::Memory { asked, free_max } => {
+                write!(out, "{} memory asked, at most {} free", mebibytes(*asked), mebibytes(*free_max))
+            }
+            Refusal::Constraint(constraint) => write!(out, "constraint {constraint} not met"),
+            Refusal::Platform => out.write_str("another platform"),
+            Refusal::HostPort(port) => write!(out, "host port {port} in use"),
+            Refusal::MaxReplicas(max) => write!(out, "at its limit of {max} replicas per node"),
+        }
+    }
+}
+
+impl fmt::Display for WaitingOn {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaitingOn::NoSuitableNode { nodes, refusals } => {
+                let s = if *nodes == 1 { "" } else { "s" };
+                write!(out, "no suitable node among {nodes} node{s}: ")?;
+                for (place, (count, refusal)) in refusals.iter().enumerate() {
+                    write!(out, "{}{count} {refusal}", if place == 0 { "" } else { "; " })?;
+                }
+                Ok(())
+            }
+            WaitingOn::NoNodes => out.write_str("no node has joined with a working agent"),
+            WaitingOn::RestartDelay { until } => write!(out, "restart delayed until {until}"),
+            WaitingOn::Predecessor => out.write_str("the slot's previous task has not stopped"),
+        }
+    }
+}
