@@ -14,6 +14,15 @@ use crate::{
     version::Fence,
 };
 
+/// What an agent says it speaks in its Hello. Counted up with a change that the other side could misread.
+pub const SESSION_PROTOCOL: u32 = 1;
+
+/// The longest message of an agent that a manager takes. An agent splits its reports and log chunks to stay below.
+pub const AGENT_MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// The longest message of a manager that an agent takes: the complete set of a node that holds thousands of tasks.
+pub const MANAGER_MESSAGE_BYTES_MAX: usize = 64 << 20;
+
 /// One task of this node. Persisted by the agent before it acts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
