@@ -3,4 +3,16 @@
 //!
 //! Deliberately absent: decisions. What should happen is decided in `muster_core`; here it is carried out.
 
+pub mod changes;
+pub mod clock;
+pub mod leadership;
+pub mod leases;
+pub mod manager;
 pub mod preflight;
+mod proposer;
+mod raft;
+pub mod replica;
+pub mod reports;
+mod snapshots;
+
+pub use manager::{Bootstrap, Config, Handle};

@@ -1,0 +1,186 @@
+//! The one task that writes to the Raft log. It takes what waits, as much as fits, and proposes it as one entry: at
+//! once when the log is free, in growing batches while it is busy.
+//!
+//! It stamps the time, so that the entries of a batch carry ascending stamps in their order.
+
+use std::{collections::VecDeque, io, sync::Arc};
+
+use muster_core::command::{Command, Entry, LOG_FORMAT, Outcome};
+use openraft::error::{ClientWriteError, Fatal, RaftError};
+use serde::Serialize;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    leadership::Leadership,
+    raft::{Batch, Raft},
+    replica::{DEADLINE, ProposeError},
+};
+
+/// Proposals that may wait; the callers of more are held back.
+pub(crate) const QUEUED_MAX: usize = 1_024;
+/// Commands in one entry.
+const BATCH_MAX: usize = 256;
+/// Of one command, and of a batch before its last command: with it, an entry stays under the transport's 4 MiB.
+pub(crate) const COMMAND_BYTES_MAX: usize = 1 << 20;
+/// Entries under way at once: one that is being written here, one that is on its way to the others.
+const IN_FLIGHT_MAX: usize = 2;
+
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    pub(crate) command: Command,
+    pub(crate) bytes: usize,
+    pub(crate) deadline: Instant,
+    pub(crate) answer: oneshot::Sender<Result<Outcome, ProposeError>>,
+}
+
+type Answers = Vec<oneshot::Sender<Result<Outcome, ProposeError>>>;
+
+pub(crate) struct Proposer {
+    pub(crate) raft: Raft,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) queue: mpsc::Receiver<Proposal>,
+    pub(crate) leadership: watch::Receiver<Leadership>,
+}
+
+/// What a command takes in the log, near enough, or that it takes too much.
+pub(crate) fn size(command: &Command) -> Result<usize, ProposeError> {
+    match encoded_len(command) {
+        bytes if bytes <= COMMAND_BYTES_MAX => Ok(bytes),
+        bytes => Err(ProposeError::TooLarge { bytes, max: COMMAND_BYTES_MAX }),
+    }
+}
+
+pub(crate) fn encoded_len<T: Serialize>(value: &T) -> usize {
+    struct Counter(usize);
+    impl io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    match rmp_serde::encode::write_named(&mut counter, value) {
+        Ok(()) => counter.0,
+        // What cannot be encoded fits nowhere.
+        Err(_) => usize::MAX,
+    }
+}
+
+pub(crate) fn stopped(fatal: &Fatal<u64>) -> ProposeError {
+    match fatal {
+        Fatal::Stopped => ProposeError::Stopping,
+        Fatal::StorageError(_) | Fatal::Panicked => ProposeError::Failed(fatal.to_string().into()),
+    }
+}
+
+impl Proposer {
+    /// Ends when told to, or when the last [`crate::replica::Replica`] is gone; what is under way is answered first.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut waiting = VecDeque::new();
+        let mut under_way = JoinSet::new();
+        loop {
+            if !waiting.is_empty() && under_way.len() < IN_FLIGHT_MAX {
+                under_way.spawn(self.write(take_batch(&mut waiting)));
+                continue;
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(_done) = under_way.join_next(), if !under_way.is_empty() => {}
+                received = self.queue.recv(), if waiting.len() < BATCH_MAX => match received {
+                    Some(proposal) => {
+                        waiting.push_back(proposal);
+                        while waiting.len() < BATCH_MAX && let Ok(more) = self.queue.try_recv() {
+                            waiting.push_back(more);
+                        }
+                    }
+                    None => break,
+                },
+            }
+        }
+        // Dropping what waits tells its callers that the manager stops.
+        drop(waiting);
+        while under_way.join_next().await.is_some() {}
+    }
+
+    fn write(&self, proposals: Vec<Proposal>) -> impl Future<Output = ()> + Send + use<> {
+        let deadline = proposals.iter().map(|proposal| proposal.deadline).max().unwrap_or_else(Instant::now);
+        let (commands, answers): (Vec<_>, Answers) =
+            proposals.into_iter().map(|proposal| (proposal.command, proposal.answer)).unzip();
+        let at = self.clock.now();
+        let entries = commands.into_iter().map(|command| Entry { format: LOG_FORMAT, at, command }).collect();
+        let (raft, leadership) = (self.raft.clone(), self.leadership.clone());
+        async move {
+            let written = timeout_at(deadline, write(raft, leadership, Batch { entries })).await;
+            answer(answers, written.unwrap_or(Err(ProposeError::Unconfirmed)));
+        }
+    }
+}
+
+fn take_batch(waiting: &mut VecDeque<Proposal>) -> Vec<Proposal> {
+    let mut bytes = 0;
+    let fitting = waiting
+        .iter()
+        .take(BATCH_MAX)
+        .take_while(|proposal| {
+            let fits = bytes < COMMAND_BYTES_MAX;
+            bytes += proposal.bytes;
+            fits
+        })
+        .count();
+    waiting.drain(..fitting).collect()
+}
+
+/// Repeats only what openraft refused before it touched the log: without a leader, an entry is never appended.
+async fn write(
+    raft: Raft,
+    mut leadership: watch::Receiver<Leadership>,
+    batch: Batch,
+) -> Result<Vec<Outcome>, ProposeError> {
+    loop {
+        let refused = match raft.client_write(batch.clone()).await {
+            Ok(written) => return Ok(written.data.0),
+            Err(refused) => refused,
+        };
+        match refused {
+            RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => match forward.leader_node {
+                Some(leader) => return Err(ProposeError::NotLeader { leader: leader.address }),
+                None => {
+                    let known = tokio::time::timeout(DEADLINE, leadership.wait_for(Leadership::is_known)).await;
+                    match known {
+                        Ok(Ok(_)) => {}
+                        Ok(Err(_closed)) => return Err(ProposeError::Stopping),
+                        Err(_elapsed) => return Err(ProposeError::NoLeader),
+                    }
+                }
+            },
+            RaftError::APIError(ClientWriteError::ChangeMembershipError(_)) => return Err(ProposeError::Unconfirmed),
+            RaftError::Fatal(fatal) => return Err(stopped(&fatal)),
+        }
+    }
+}
+
+fn answer(answers: Answers, written: Result<Vec<Outcome>, ProposeError>) {
+    match written {
+        Ok(outcomes) => {
+            debug_assert_eq!(answers.len(), outcomes.len(), "one outcome for each command");
+            for (caller, outcome) in answers.into_iter().zip(outcomes) {
+                // A caller that gave up has dropped its end.
+                let _ = caller.send(Ok(outcome));
+            }
+        }
+        Err(why) => {
+            for caller in answers {
+                let _ = caller.send(Err(why.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The types openraft is instantiated with, and its settings. Openraft's own types stay inside this crate: callers see
+//! [`crate::replica`].
+
+pub(crate) mod network;
+pub(crate) mod watchdog;
+
+use std::{fmt, sync::Arc};
+
+use muster_core::command::{Entry, Outcome};
+use muster_proto::id::NodeId;
+use serde::{Deserialize, Serialize};
+
+use crate::snapshots::SnapshotFile;
+
+/// What one Raft entry carries: the commands that were waiting when the log was free, in the order they came. Openraft
+/// 0.9 syncs the log once for each entry of a leader, so that batching has to happen here. They are applied under one
+/// lock: nobody reads the state between two of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Batch {
+    pub entries: Vec<Entry>,
+}
+
+/// The outcomes of a [`Batch`], in its order. Empty for entries that openraft makes itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outcomes(pub Vec<Outcome>);
+
+/// A member of the Raft group, as the membership entries name it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    pub node_id: NodeId,
+    /// `host:port`.
+    pub address: String,
+}
+
+/// Openraft asks for one, for members that were added without saying who they are; we never add such.
+impl Default for Peer {
+    fn default() -> Self {
+        Self { node_id: NodeId::from_bits(0), address: String::new() }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} at {}", self.node_id, self.address)
+    }
+}
+
+openraft::declare_raft_types!(
+    pub TypeConfig:
+        D = Batch,
+        R = Outcomes,
+        NodeId = u64,
+        Node = Peer,
+        Entry = openraft::Entry<TypeConfig>,
+        SnapshotData = SnapshotFile,
+        AsyncRuntime = openraft::TokioRuntime,
+);
+
+pub(crate) type Raft = openraft::Raft<TypeConfig>;
+pub(crate) type LogId = openraft::LogId<u64>;
+pub(crate) type Vote = openraft::Vote<u64>;
+pub(crate) type StoredMembership = openraft::StoredMembership<u64, Peer>;
+pub(crate) type SnapshotMeta = openraft::SnapshotMeta<u64, Peer>;
+pub(crate) type StorageError = openraft::StorageError<u64>;
+pub(crate) type Metrics = openraft::RaftMetrics<u64, Peer>;
+
+/// Failover takes about the upper election timeout plus one election: well under a second and a half.
+const HEARTBEAT_MS: u64 = 100;
+const ELECTION_MS_MIN: u64 = 300;
+pub(crate) const ELECTION_MS_MAX: u64 = 600;
+/// Entries between two snapshots, and entries kept behind one: the snapshot before the newest stays usable.
+const SNAPSHOT_EVERY_ENTRIES: u64 = 5_000;
+/// Entries in one message to a follower; the transport bounds it in bytes as well.
+const PAYLOAD_ENTRIES_MAX: u64 = 300;
+
+pub(crate) fn config(cluster: String) -> Arc<openraft::Config> {
+    Arc::new(openraft::Config {
+        cluster_name: cluster,
+        heartbeat_interval: HEARTBEAT_MS,
+        election_timeout_min: ELECTION_MS_MIN,
+        election_timeout_max: ELECTION_MS_MAX,
+        max_payload_entries: PAYLOAD_ENTRIES_MAX,
+        snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY_ENTRIES),
+        max_in_snapshot_log_to_keep: SNAPSHOT_EVERY_ENTRIES,
+        replication_lag_threshold: 2 * SNAPSHOT_EVERY_ENTRIES,
+        ..openraft::Config::default()
+    })
+}

@@ -1,0 +1,160 @@
+//! This manager's copy of the replicated state, and the one way to change it. What the RPC handlers, the dispatcher
+//! and the leader loop hold; none of them sees openraft.
+
+use std::{
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use muster_core::{
+    command::{Command, Outcome},
+    state::State,
+};
+use muster_proto::version::Term;
+use openraft::error::{CheckIsLeaderError, RaftError};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    changes::{Publisher, Watcher},
+    leadership::Leadership,
+    proposer::{self, Proposal},
+    raft::Raft,
+};
+
+/// How long a proposal, or a read point, may take from the call to the answer, elections included.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ProposeError {
+    #[error("another manager leads ({leader}); ask it instead")]
+    NotLeader { leader: String },
+    #[error("the managers have no leader, so nothing can be changed; see that a majority of them runs, then repeat")]
+    NoLeader,
+    /// Nothing was changed.
+    #[error("the manager has too many changes waiting; repeat in a moment")]
+    Busy,
+    #[error("the change takes {bytes} bytes and one may take {max}; make it smaller")]
+    TooLarge { bytes: usize, max: usize },
+    /// It may still be made.
+    #[error("the managers did not confirm the change within {} s; look whether it was made before you repeat it", DEADLINE.as_secs())]
+    Unconfirmed,
+    #[error("this manager is stopping; repeat the command once it runs again")]
+    Stopping,
+    #[error("this manager has stopped: {0}")]
+    Failed(Arc<str>),
+}
+
+/// The state and what is told about it, shared between the state machine that writes and everyone who reads.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) state: RwLock<State>,
+    pub(crate) applied: watch::Sender<u64>,
+    pub(crate) changes: Publisher,
+}
+
+#[derive(Clone, Debug)]
+pub struct Replica(Arc<Inner>);
+
+struct Inner {
+    raft: Raft,
+    shared: Arc<Shared>,
+    proposals: mpsc::Sender<Proposal>,
+    leadership: watch::Receiver<Leadership>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Replica").field("leadership", &*self.leadership.borrow()).finish_non_exhaustive()
+    }
+}
+
+impl Replica {
+    pub(crate) fn new(
+        raft: Raft,
+        shared: Arc<Shared>,
+        proposals: mpsc::Sender<Proposal>,
+        leadership: watch::Receiver<Leadership>,
+    ) -> Self {
+        Self(Arc::new(Inner { raft, shared, proposals, leadership }))
+    }
+
+    /// Returns once the command is committed and applied here. Waits for a leader where there is none.
+    pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
+        let deadline = Instant::now() + DEADLINE;
+        let bytes = proposer::size(&command)?;
+        let (answer, answered) = oneshot::channel();
+        let proposal = Proposal { command, bytes, deadline, answer };
+        match timeout_at(deadline, self.0.proposals.send(proposal)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_closed)) => return Err(ProposeError::Stopping),
+            Err(_elapsed) => return Err(ProposeError::Busy),
+        }
+        match timeout_at(deadline, answered).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_dropped)) => Err(ProposeError::Stopping),
+            Err(_elapsed) => Err(ProposeError::Unconfirmed),
+        }
+    }
+
+    /// Looks at the state. The closure must be short: entries wait to be applied meanwhile.
+    pub fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.0.shared.state.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// After it returns, [`Replica::read`] sees every change that was acknowledged before it was called, whoever
+    /// acknowledged it.
+    pub async fn barrier(&self) -> Result<(), ProposeError> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let refused = match timeout_at(deadline, self.0.raft.ensure_linearizable()).await {
+                Ok(Ok(_applied)) => return Ok(()),
+                Ok(Err(refused)) => refused,
+                Err(_elapsed) => return Err(ProposeError::NoLeader),
+            };
+            match refused {
+                RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward)) => match forward.leader_node {
+                    Some(leader) => return Err(ProposeError::NotLeader { leader: leader.address }),
+                    None => self.await_leader(deadline).await?,
+                },
+                RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_)) => return Err(ProposeError::NoLeader),
+                RaftError::Fatal(fatal) => return Err(proposer::stopped(&fatal)),
+            }
+        }
+    }
+
+    /// The index of the last applied entry; it changes with every entry.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.shared.applied.subscribe()
+    }
+
+    /// What changed, gathered for one reader. Its first answer is [`crate::changes::Changed::Everything`].
+    #[must_use]
+    pub fn watch(&self) -> Watcher {
+        self.0.shared.changes.watch()
+    }
+
+    #[must_use]
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.0.leadership.clone()
+    }
+
+    /// This manager's term as leader, if it leads.
+    #[must_use]
+    pub fn leading(&self) -> Option<Term> {
+        self.0.leadership.borrow().leading()
+    }
+
+    async fn await_leader(&self, deadline: Instant) -> Result<(), ProposeError> {
+        let mut leadership = self.0.leadership.clone();
+        let known = timeout_at(deadline, leadership.wait_for(Leadership::is_known)).await;
+        match known {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_closed)) => Err(ProposeError::Stopping),
+            Err(_elapsed) => Err(ProposeError::NoLeader),
+        }
+    }
+}
