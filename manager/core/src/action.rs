@@ -20,6 +20,8 @@ pub enum Action {
         id: TaskId,
         service_id: ServiceId,
         slot: Slot,
+        /// The highest version among the slot's tasks; stale when one of them has changed since.
+        slot_version: Version,
         template_version: TemplateVersion,
         /// Ready or Running.
         desired: DesiredState,

@@ -60,6 +60,18 @@ pub enum Command {
     RemoveService {
         id: ServiceId,
     },
+    /// A node becomes a member.
+    JoinNode {
+        id: NodeId,
+        spec: NodeSpec,
+        address: String,
+    },
+    /// What its operator wants of a node. Refused when the node is no longer at `version`.
+    UpdateNode {
+        id: NodeId,
+        version: Version,
+        spec: NodeSpec,
+    },
     /// What an agent says of its node; a new address too.
     DescribeNode {
         id: NodeId,

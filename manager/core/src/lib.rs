@@ -10,6 +10,7 @@ pub mod action;
 pub mod apply;
 pub mod assign;
 pub mod command;
+mod effect;
 pub mod liveness;
 pub mod plan;
 pub mod rejection;

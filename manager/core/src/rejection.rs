@@ -38,6 +38,12 @@ pub enum Rejection {
     NoSuchNode(NodeId),
     #[error("no task {0}")]
     NoSuchTask(TaskId),
+    #[error("node {0} exists already")]
+    NodeExists(NodeId),
+    #[error("the node has changed since it was read (version {read}, now {now}); read it again and repeat the change")]
+    NodeChanged { read: Version, now: Version },
+    #[error("the slot's tasks have changed since the plan was made")]
+    SlotChanged,
     #[error("the task has changed since the plan was made")]
     TaskChanged,
     #[error("the plan was made in term {made}, this is term {now}")]

@@ -7,7 +7,8 @@ use muster_proto::{
     id::{NodeId, ServiceId, TaskId},
     node::Node,
     service::Service,
-    task::Task,
+    task::{Slot, Task},
+    version::Version,
 };
 
 use crate::command::LogPosition;
@@ -22,8 +23,9 @@ pub struct State {
     pub(crate) tasks: BTreeMap<TaskId, Task>,
     // Derived, rebuilt from the tables when a snapshot is read.
     pub(crate) services_by_name: BTreeMap<String, ServiceId>,
-    pub(crate) tasks_by_service: BTreeMap<ServiceId, BTreeSet<TaskId>>,
+    pub(crate) tasks_by_service: BTreeMap<ServiceId, BTreeSet<(Slot, TaskId)>>,
     pub(crate) tasks_by_node: BTreeMap<NodeId, BTreeSet<TaskId>>,
+    pub(crate) tasks_without_node: BTreeSet<TaskId>,
 }
 
 impl State {
@@ -72,13 +74,31 @@ impl State {
         self.tasks.values()
     }
 
-    /// In order of id; also tasks of a service that has been removed.
+    /// In order of slot, then id; also tasks of a service that has been removed.
     pub fn tasks_of_service(&self, id: ServiceId) -> impl Iterator<Item = &Task> {
-        self.tasks_by_service.get(&id).into_iter().flatten().filter_map(|task| self.tasks.get(task))
+        self.tasks_by_service.get(&id).into_iter().flatten().filter_map(|(_, task)| self.tasks.get(task))
+    }
+
+    /// In order of id.
+    pub fn tasks_of_slot(&self, id: ServiceId, slot: Slot) -> impl Iterator<Item = &Task> {
+        let range = (slot, TaskId::from_bits(0))..=(slot, TaskId::from_bits(u128::MAX));
+        let rows = self.tasks_by_service.get(&id).into_iter().flat_map(move |rows| rows.range(range.clone()));
+        rows.filter_map(|(_, task)| self.tasks.get(task))
+    }
+
+    /// The highest version among a slot's tasks: it grows whenever one of them changes. Zero where there is none.
+    #[must_use]
+    pub fn slot_version(&self, id: ServiceId, slot: Slot) -> Version {
+        self.tasks_of_slot(id, slot).map(|task| task.version).max().unwrap_or_default()
     }
 
     /// In order of id.
     pub fn tasks_of_node(&self, id: NodeId) -> impl Iterator<Item = &Task> {
         self.tasks_by_node.get(&id).into_iter().flatten().filter_map(|task| self.tasks.get(task))
+    }
+
+    /// In order of id, whatever is desired of them.
+    pub fn tasks_without_node(&self) -> impl Iterator<Item = &Task> {
+        self.tasks_without_node.iter().filter_map(|task| self.tasks.get(task))
     }
 }

@@ -6,6 +6,10 @@
 //! Level-triggered: `dirty` says where to look, never what to do. A plan from what is dirty and one from everything
 //! are equal; a property test says so.
 
+pub mod allocate;
+pub mod draft;
+pub mod schedule;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
