@@ -5,3 +5,4 @@
 //! Raft.
 
 pub mod executor;
+pub mod ingress;
