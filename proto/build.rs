@@ -4,6 +4,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = ["types", "control", "local", "dispatcher"].map(|name| format!("muster/v1/{name}.proto"));
     let descriptors = protox::compile(&files, ["proto"])?;
     println!("cargo::rerun-if-changed=proto");
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    // Ordered maps: equal messages have equal bytes, and tables come out the same every time.
+    tonic_prost_build::configure().btree_map(".").compile_fds(descriptors)?;
     Ok(())
 }

@@ -9,8 +9,17 @@ use crate::{health::HealthPolicy, mount::Mount, pin::ImagePin};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ulimit {
     pub name: String,
+    /// -1: no limit.
     pub soft: i64,
     pub hard: i64,
+}
+
+impl Ulimit {
+    /// The soft limit is above the hard one, which no kernel accepts.
+    #[must_use]
+    pub fn is_inverted(&self) -> bool {
+        self.hard != -1 && (self.soft == -1 || self.soft > self.hard)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

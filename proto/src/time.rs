@@ -4,12 +4,18 @@ use std::{fmt, ops::Add, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+/// The longest duration that anything is configured with. Nobody waits longer, and every sum of a time and a few of
+/// them stays far from overflow.
+pub const DURATION_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// Milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
     pub const EPOCH: Timestamp = Timestamp(0);
+    /// The last moment of the year 9999, beyond which the text form would need another digit.
+    pub const MAX: Timestamp = Timestamp(253_402_300_799_999);
 
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
