@@ -5,6 +5,12 @@ use serde::{Deserialize, Serialize};
 /// A billionth of a core: the unit of the Docker Engine API.
 pub const NANO_CPUS_PER_CORE: u64 = 1_000_000_000;
 
+/// More cores than any machine has, so that the sums over all tasks of a node stay far from overflow.
+pub const NANO_CPUS_MAX: u64 = 1_000_000 * NANO_CPUS_PER_CORE;
+
+/// A pebibyte: more memory than any machine has, for the same reason.
+pub const MEMORY_BYTES_MAX: u64 = 1 << 50;
+
 /// Ceilings. Zero means none was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limits {

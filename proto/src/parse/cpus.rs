@@ -1,12 +1,9 @@
 //! Shares of cores: `0.5`.
 
 use super::ParseError;
-use crate::resources::NANO_CPUS_PER_CORE;
+use crate::resources::{NANO_CPUS_MAX, NANO_CPUS_PER_CORE};
 
 const ACCEPTED: &str = "write it in cores, like 0.5 or 2";
-
-/// More cores than any machine has; sums of a few of them stay far from overflow.
-const CORES_MAX: u64 = 1_000_000;
 
 /// Cores as nanocpus: at most nine decimals.
 pub fn cpus(text: &str) -> Result<u64, ParseError> {
@@ -24,10 +21,11 @@ pub fn cpus(text: &str) -> Result<u64, ParseError> {
         return Err(refuse("it has more than nine decimals"));
     }
     let whole = if whole.is_empty() { Some(0) } else { whole.parse().ok() };
-    let whole: u64 =
-        whole.filter(|cores| *cores <= CORES_MAX).ok_or_else(|| refuse("it is more than any machine has"))?;
     let nanos: u64 = format!("{fraction:0<9}").parse().expect("nine digits");
-    Ok(whole * NANO_CPUS_PER_CORE + nanos)
+    whole
+        .and_then(|cores: u64| cores.checked_mul(NANO_CPUS_PER_CORE)?.checked_add(nanos))
+        .filter(|total| *total <= NANO_CPUS_MAX)
+        .ok_or_else(|| refuse("it is more than any machine has"))
 }
 
 #[cfg(test)]

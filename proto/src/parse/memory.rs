@@ -1,6 +1,7 @@
 //! Amounts of memory: `512m`.
 
 use super::ParseError;
+use crate::resources::MEMORY_BYTES_MAX;
 
 const ACCEPTED: &str = "write it in bytes or like 512m, 1.5g or 64MiB";
 
@@ -27,18 +28,14 @@ pub fn memory(text: &str) -> Result<u64, ParseError> {
     bytes(number, shift).ok_or_else(|| refuse("it is more than any machine has"))
 }
 
-/// Up to 2^60: sums of a few of them stay far from overflow.
-const MEMORY_BYTES_MAX: u128 = 1 << 60;
-
 fn bytes(number: &str, shift: u32) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let whole = whole.parse::<u128>().ok().filter(|whole| *whole <= MEMORY_BYTES_MAX)? << shift;
+    let whole = whole.parse::<u128>().ok().filter(|whole| *whole <= u128::from(MEMORY_BYTES_MAX))? << shift;
     // Nine decimals of a tebibyte are a thousand bytes: nobody counts finer.
     let decimals = fraction.len().min(9);
     let fraction: u128 = if decimals == 0 { 0 } else { fraction[..decimals].parse().ok()? };
     let part = (fraction << shift) / 10u128.pow(u32::try_from(decimals).ok()?);
-    let total = whole + part;
-    (total <= MEMORY_BYTES_MAX).then(|| u64::try_from(total).ok())?
+    u64::try_from(whole + part).ok().filter(|total| *total <= MEMORY_BYTES_MAX)
 }
 
 #[cfg(test)]
@@ -68,7 +65,7 @@ mod tests {
     #[test]
     fn refused() {
         check::refused(memory, &["", "m", ".5g", "1.g", "-1g", "1x", "1 gb b", "1..2g", "1,5g", "g1", "99999999999t"]);
-        check::refused(memory, &["340282366920938463463374607431768211456", "1152921504606846977"]);
+        check::refused(memory, &["340282366920938463463374607431768211456", "1125899906842625", "1025t"]);
         check::says(
             memory,
             "12 apples",

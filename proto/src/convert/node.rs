@@ -1,0 +1,73 @@
+//! Nodes: what an agent says of its host both ways, the object towards the wire.
+
+use super::{ConvertError, Result, field};
+use crate::{
+    node::{EngineHealth, Node, NodeDescription, NodeState},
+    v1,
+};
+
+impl From<&NodeDescription> for v1::NodeDescription {
+    fn from(domain: &NodeDescription) -> Self {
+        let engine_unavailable = match &domain.engine_health {
+            EngineHealth::Ok => None,
+            EngineHealth::Unavailable(why) => Some(why.clone()),
+        };
+        Self {
+            hostname: domain.hostname.clone(),
+            os: domain.os.clone(),
+            arch: domain.arch.clone(),
+            resources: Some((&domain.resources).into()),
+            engine: domain.engine.clone(),
+            engine_version: domain.engine_version.clone(),
+            engine_labels: domain.engine_labels.clone(),
+            engine_unavailable,
+            muster_version: domain.muster_version.clone(),
+            problems: domain.problems.clone(),
+        }
+    }
+}
+
+impl TryFrom<v1::NodeDescription> for NodeDescription {
+    type Error = ConvertError;
+    fn try_from(wire: v1::NodeDescription) -> Result<Self> {
+        Ok(Self {
+            hostname: wire.hostname,
+            os: wire.os,
+            arch: wire.arch,
+            resources: field::required("resources", wire.resources)?,
+            engine: wire.engine,
+            engine_version: wire.engine_version,
+            engine_labels: wire.engine_labels,
+            engine_health: wire.engine_unavailable.map_or(EngineHealth::Ok, EngineHealth::Unavailable),
+            problems: wire.problems,
+            muster_version: wire.muster_version,
+        })
+    }
+}
+
+/// A node with what is not replicated: the leader's memory of it.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeNow<'a> {
+    pub node: &'a Node,
+    pub state: NodeState,
+    /// Whether it leads.
+    pub leader: bool,
+}
+
+impl From<NodeNow<'_>> for v1::Node {
+    fn from(NodeNow { node, state, leader }: NodeNow<'_>) -> Self {
+        Self {
+            id: node.id.to_string(),
+            version: node.version.0,
+            created_at: node.created_at.millis(),
+            updated_at: node.updated_at.millis(),
+            role: v1::Role::from(node.spec.role).into(),
+            availability: v1::Availability::from(node.spec.availability).into(),
+            labels: node.spec.labels.clone(),
+            description: node.description.as_ref().map(Into::into),
+            address: node.address.clone(),
+            state: v1::NodeState::from(state).into(),
+            leader,
+        }
+    }
+}
