@@ -19,14 +19,14 @@ pub enum NodeField {
     EngineLabel(String),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Comparison {
     Equal,
     NotEqual,
 }
 
 /// `node.labels.zone==a`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Constraint {
     pub field: NodeField,
     pub comparison: Comparison,

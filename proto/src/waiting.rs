@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::{placement::Constraint, time::Timestamp};
 
 /// What one filter found on the nodes it refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Refusal {
     NodeDown,
+    /// No session with this leader yet.
+    NodeUnknown,
     NodePaused,
     NodeDrained,
     EngineUnavailable(String),
@@ -25,7 +27,6 @@ pub enum Refusal {
         free_max: u64,
     },
     Constraint(Constraint),
-    Platform,
     HostPort(u16),
     MaxReplicas(u32),
 }
@@ -55,6 +56,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::NodeDown => out.write_str("down"),
+            Refusal::NodeUnknown => out.write_str("not heard from yet"),
             Refusal::NodePaused => out.write_str("paused"),
             Refusal::NodeDrained => out.write_str("drained"),
             Refusal::EngineUnavailable(why) => write!(out, "engine unavailable: {why}"),
@@ -65,7 +67,6 @@ impl fmt::Display for Refusal {
                 write!(out, "{} memory asked, at most {} free", mebibytes(*asked), mebibytes(*free_max))
             }
             Refusal::Constraint(constraint) => write!(out, "constraint {constraint} not met"),
-            Refusal::Platform => out.write_str("another platform"),
             Refusal::HostPort(port) => write!(out, "host port {port} in use"),
             Refusal::MaxReplicas(max) => write!(out, "at its limit of {max} replicas per node"),
         }

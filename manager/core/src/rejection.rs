@@ -24,6 +24,8 @@ pub enum Rejection {
     ServiceChanged { read: Version, now: Version },
     #[error("port {port} is published by service {by} already; choose another port or remove it there")]
     PortTaken { port: u16, by: String },
+    #[error("port {0} is published twice; publish it once")]
+    PortRepeated(u16),
     #[error("no free port is left in {first}-{last}; publish on a port of your choice")]
     NoFreePort { first: u16, last: u16 },
     #[error("a service cannot change between replicated and global; remove it and create it anew")]

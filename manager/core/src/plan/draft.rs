@@ -39,6 +39,9 @@ pub struct Draft<'a> {
     created_by_service: BTreeMap<ServiceId, BTreeSet<(Slot, TaskId)>>,
     /// Tasks that got their node in this plan.
     placed_by_node: BTreeMap<NodeId, BTreeSet<TaskId>>,
+    /// Rows in the order they were written, with repeats: the scheduler keeps its counts by reading on from where it
+    /// was.
+    written: Vec<TaskId>,
 }
 
 impl<'a> Draft<'a> {
@@ -53,6 +56,7 @@ impl<'a> Draft<'a> {
             created: BTreeMap::new(),
             created_by_service: BTreeMap::new(),
             placed_by_node: BTreeMap::new(),
+            written: Vec::new(),
         }
     }
 
@@ -116,6 +120,17 @@ impl<'a> Draft<'a> {
             .filter(|task| task.node_id.is_none() && task.is_active())
     }
 
+    /// The rows written after the first `count` writes.
+    #[must_use]
+    pub fn written_since(&self, count: usize) -> &[TaskId] {
+        self.written.get(count..).unwrap_or_default()
+    }
+
+    fn write(&mut self, id: TaskId, row: Option<Task>) {
+        self.tasks.insert(id, row);
+        self.written.push(id);
+    }
+
     /// No further slot may be begun in this plan.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -145,7 +160,7 @@ impl<'a> Draft<'a> {
             restarts: new.restarts.clone(),
             placement: Err(WaitingOn::NoNodes),
         });
-        self.tasks.insert(new.id, Some(task));
+        self.write(new.id, Some(task));
     }
 
     /// The scheduler's answer for a task without a node. Says so only where it differs from what is stored.
@@ -173,7 +188,7 @@ impl<'a> Draft<'a> {
             }
             Err(waiting) => task.waiting = Some(waiting),
         }
-        self.tasks.insert(id, Some(task));
+        self.write(id, Some(task));
     }
 
     /// Only ever forward: asking for what is so, or for less, does nothing.
@@ -182,7 +197,7 @@ impl<'a> Draft<'a> {
         let mut task = task.clone();
         self.actions.push(Action::SetDesired { id, version: task.version, desired });
         effect::desire(&mut task, desired);
-        self.tasks.insert(id, Some(task));
+        self.write(id, Some(task));
     }
 
     pub(crate) fn explain(&mut self, id: TaskId, waiting: Option<WaitingOn>) {
@@ -190,20 +205,20 @@ impl<'a> Draft<'a> {
         let mut task = task.clone();
         self.actions.push(Action::SetWaiting { id, version: task.version, waiting: waiting.clone() });
         task.waiting = waiting;
-        self.tasks.insert(id, Some(task));
+        self.write(id, Some(task));
     }
 
     pub(crate) fn orphan(&mut self, id: TaskId) {
         let Some(mut task) = self.task(id).cloned() else { return };
         self.actions.push(Action::OrphanTask { id, version: task.version });
         effect::orphan(&mut task, self.now);
-        self.tasks.insert(id, Some(task));
+        self.write(id, Some(task));
     }
 
     pub(crate) fn forget(&mut self, id: TaskId) {
         let Some(version) = self.task(id).map(|task| task.version) else { return };
         self.actions.push(Action::ForgetTask { id, version });
-        self.tasks.insert(id, None);
+        self.write(id, None);
     }
 
     pub(crate) fn set_rollout(&mut self, id: ServiceId, rollout: Rollout) {

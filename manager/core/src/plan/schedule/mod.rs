@@ -1,66 +1,221 @@
-//! Which node a task goes to, or why none will do. Pure: the plan asks, and turns the answer into an action.
+//! Placement: which node a slot's next task runs on, or why it cannot run anywhere.
+//!
+//! Called by the stages of the plan, with one [`Placer`] for the whole pass. Reads the [`Draft`], calls nobody else.
+//!
+//! Invariants: a node is chosen only when every filter passes with the draft's own placements counted; the same draft
+//! gives the same node, whatever was asked before; a refusal is the value that the filter itself returned.
+//!
+//! Deliberately not known here: why a task is wanted, which task it replaces, and whether the plan is carried out.
+//!
+//! Fast where it must be: what the nodes hold is counted once for each pass, and only when something is to be placed;
+//! the nodes are ranked once for each service and template, and only nodes that changed since are looked at again.
+//! So services should be asked about one after the other, not in turns.
+
+mod explain;
+mod field;
+mod filter;
+mod footprint;
+mod ranking;
+mod score;
+mod seats;
+mod service_use;
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 
 use muster_proto::{
-    id::NodeId,
-    node::{Availability, Node, NodeState},
+    id::{NodeId, ServiceId, TaskId},
+    node::Node,
     service::Service,
-    task::{Slot, Template},
+    task::{Slot, Task, Template},
+    time::Timestamp,
     waiting::{Refusal, WaitingOn},
 };
 
+use self::{
+    filter::{Offer, Want},
+    footprint::Footprint,
+    ranking::Ranking,
+    seats::{Seat, Seats},
+    service_use::ServiceUse,
+};
 use super::draft::Draft;
-use crate::liveness::Liveness;
+use crate::{liveness::Liveness, state::State};
 
-/// The node for a new task of `service`, which is made of `template`; in a global service the slot names it.
-pub fn place(
-    draft: &Draft<'_>,
-    liveness: &Liveness,
-    service: &Service,
-    _template: &Template,
-    slot: Slot,
-) -> Result<NodeId, WaitingOn> {
-    let mut refusals: Vec<(u32, Refusal)> = Vec::new();
-    let mut best: Option<(usize, NodeId)> = None;
-    let mut nodes = 0;
-    for node in draft.nodes().filter(|node| slot_allows(slot, node.id)) {
-        nodes += 1;
-        match eligible(draft, liveness, service, node) {
-            Ok(()) => {
-                let load = draft.tasks_of_node(node.id).filter(|task| task.holds_resources()).count();
-                best = best.min(Some((load, node.id))).or(Some((load, node.id)));
+/// Whether the node may get a task of this service, whatever it has free: what gives a global service its slots.
+/// A node that is down, paused, not heard from, or whose engine is away is refused a *new* task; only a drained one
+/// and one that no longer meets a constraint should lose a task that it runs.
+pub fn eligible(liveness: &Liveness, service: &Service, node: &Node) -> Result<(), Refusal> {
+    filter::fitness(&Want { template: &service.template }, node, liveness.of(node.id))
+}
+
+/// One pass of placements over one state.
+#[derive(Debug)]
+pub struct Placer<'a> {
+    state: &'a State,
+    liveness: &'a Liveness,
+    now: Timestamp,
+    /// How many of the draft's writes are counted.
+    read: usize,
+    /// What the draft made of tasks so far; None: the row goes, or counts for nothing any more.
+    drafted: BTreeMap<TaskId, Option<Footprint>>,
+    /// None until something is to be placed.
+    seats: Option<Seats<'a>>,
+    /// The service that was asked about last.
+    focus: Option<Focus>,
+}
+
+/// What is kept while one service is asked about.
+#[derive(Debug)]
+struct Focus {
+    service: ServiceId,
+    in_use: ServiceUse,
+    /// One for each template, of which a rollout has two.
+    rankings: Vec<Ranking>,
+}
+
+impl<'a> Placer<'a> {
+    pub fn new(state: &'a State, liveness: &'a Liveness, now: Timestamp) -> Self {
+        Self { state, liveness, now, read: 0, drafted: BTreeMap::new(), seats: None, focus: None }
+    }
+
+    /// The best node for the next task in `slot`, which is made of `template`. It counts as placed once the draft says
+    /// so. Tasks that are in the slot now are taken for leaving: they count neither against the node's limit of
+    /// replicas nor in the spread, but hold their resources and ports until they ended.
+    ///
+    /// `draft` must be the same one throughout, and of the state that this placer was made for.
+    pub fn place(
+        &mut self,
+        draft: &Draft<'_>,
+        service: &Service,
+        template: &Template,
+        slot: Slot,
+    ) -> Result<NodeId, WaitingOn> {
+        for id in draft.written_since(self.read) {
+            self.note(*id, draft.task(*id));
+            self.read += 1;
+        }
+        self.decide(service, template, slot)
+    }
+
+    /// The row `id` is now `task`; None: forgotten.
+    fn note(&mut self, id: TaskId, task: Option<&Task>) {
+        let after = task.and_then(Footprint::of);
+        let before = match self.drafted.insert(id, after.clone()) {
+            Some(drafted) => drafted,
+            None => self.state.task(id).and_then(Footprint::of),
+        };
+        if let Some(seats) = &mut self.seats {
+            for (footprint, change) in [(&before, Change::Leaves), (&after, Change::Comes)] {
+                if let Some(footprint) = footprint {
+                    count(seats, self.focus.as_mut(), id, footprint, change);
+                }
             }
-            Err(refusal) => match refusals.iter_mut().find(|(_, known)| *known == refusal) {
-                Some((count, _)) => *count += 1,
-                None => refusals.push((1, refusal)),
-            },
         }
     }
-    match best {
-        Some((_, node)) => Ok(node),
-        None if nodes == 0 => Err(WaitingOn::NoNodes),
-        None => Err(WaitingOn::NoSuitableNode { nodes, refusals }),
+
+    fn decide(&mut self, service: &Service, template: &Template, slot: Slot) -> Result<NodeId, WaitingOn> {
+        let (seats, focus) = self.turn_to(service.id);
+        match slot {
+            Slot::Number(_) => {
+                focus.in_use.set_aside(slot, seats);
+                let at = focus.ranking(template, seats);
+                let best = focus.rankings[at].best(seats, &focus.in_use);
+                let placed = best.ok_or_else(|| explain::every_seat(seats, focus, template, slot, at));
+                focus.in_use.take_back(seats);
+                placed
+            }
+            Slot::Node(node) => {
+                focus.in_use.set_aside(slot, seats);
+                let placed = explain::one_seat(seats, focus, template, slot, node);
+                focus.in_use.take_back(seats);
+                placed
+            }
+        }
+    }
+
+    fn turn_to(&mut self, service: ServiceId) -> (&mut Seats<'a>, &mut Focus) {
+        let seats = match self.seats.take() {
+            Some(seats) => seats,
+            None => self.count_all(),
+        };
+        if self.focus.as_ref().is_none_or(|focus| focus.service != service) {
+            let in_use = self.count_service(service, &seats);
+            self.focus = Some(Focus { service, in_use, rankings: Vec::new() });
+        }
+        let seats = self.seats.insert(seats);
+        (seats, self.focus.as_mut().expect("the focus was set above"))
+    }
+
+    fn count_all(&self) -> Seats<'a> {
+        let mut seats = Seats::new(self.state.nodes().map(|node| (node, self.liveness.of(node.id))));
+        for task in self.state.tasks().filter(|task| !self.drafted.contains_key(&task.id)) {
+            if let Some(footprint) = Footprint::of(task) {
+                seats.take(&footprint);
+            }
+        }
+        for footprint in self.drafted.values().flatten() {
+            seats.take(footprint);
+        }
+        seats
+    }
+
+    fn count_service(&self, service: ServiceId, seats: &Seats<'a>) -> ServiceUse {
+        let mut in_use = ServiceUse::default();
+        for task in self.state.tasks_of_service(service) {
+            in_use.remember_failure(task, self.now, seats);
+            if !self.drafted.contains_key(&task.id)
+                && let Some(footprint) = Footprint::of(task)
+            {
+                in_use.take(task.id, &footprint, seats);
+            }
+        }
+        for (id, drafted) in &self.drafted {
+            if let Some(footprint) = drafted.as_ref().filter(|f| f.service == service) {
+                in_use.take(*id, footprint, seats);
+            }
+        }
+        in_use
     }
 }
 
-/// Whether the node may run this service at all, whatever it has free: what gives a global service its slots.
-pub fn eligible(draft: &Draft<'_>, liveness: &Liveness, _service: &Service, node: &Node) -> Result<(), Refusal> {
-    if draft.node(node.id).is_none() {
-        return Err(Refusal::NodeDown);
-    }
-    match node.spec.availability {
-        Availability::Pause => return Err(Refusal::NodePaused),
-        Availability::Drain => return Err(Refusal::NodeDrained),
-        Availability::Active => {}
-    }
-    match liveness.of(node.id) {
-        NodeState::Ready => Ok(()),
-        NodeState::Unknown | NodeState::Down => Err(Refusal::NodeDown),
+impl Focus {
+    /// The place of this template's ranking, which is made when it is not there.
+    fn ranking(&mut self, template: &Template, seats: &Seats<'_>) -> usize {
+        let known = self.rankings.iter().position(|ranking| ranking.is_for(template));
+        known.unwrap_or_else(|| {
+            self.rankings.push(Ranking::new(template, seats, &self.in_use));
+            self.rankings.len() - 1
+        })
     }
 }
 
-fn slot_allows(slot: Slot, node: NodeId) -> bool {
-    match slot {
-        Slot::Number(_) => true,
-        Slot::Node(own) => own == node,
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Comes,
+    Leaves,
+}
+
+fn count(seats: &mut Seats<'_>, focus: Option<&mut Focus>, id: TaskId, footprint: &Footprint, change: Change) {
+    match change {
+        Change::Comes => seats.take(footprint),
+        Change::Leaves => seats.give_back(footprint),
     }
+    if let Some(focus) = focus.filter(|focus| focus.service == footprint.service) {
+        match change {
+            Change::Comes => focus.in_use.take(id, footprint, seats),
+            Change::Leaves => focus.in_use.give_back(id, footprint, seats),
+        }
+    }
+}
+
+/// What `seat` offers to a service that has `replicas` tasks there.
+fn offer<'s>(seat: &'s Seat<'_>, replicas: u32) -> Offer<'s> {
+    Offer { node: seat.node, state: seat.state, in_use: &seat.in_use, replicas }
 }
