@@ -21,6 +21,7 @@ pub mod resources;
 pub mod restart;
 pub mod rollout;
 pub mod service;
+pub mod show;
 pub mod task;
 pub mod task_state;
 pub mod time;

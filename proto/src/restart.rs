@@ -1,6 +1,6 @@
 //! When a task that ended is followed by another in its slot, and how long after.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,17 @@ pub struct RestartRecord {
 impl RestartRecord {
     /// Above this many attempts in one window a limit is beside the point.
     pub const RECENT_MAX: usize = 100;
+}
+
+/// As flags take it.
+impl fmt::Display for RestartCondition {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(match self {
+            RestartCondition::None => "none",
+            RestartCondition::OnFailure => "on-failure",
+            RestartCondition::Any => "any",
+        })
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! How a service passes from one template to the next, and how far it has come.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -143,4 +143,26 @@ pub struct Rollout {
 
 impl Rollout {
     pub const FAILURES_MAX: usize = 8;
+}
+
+/// As flags take it.
+impl fmt::Display for UpdateOrder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(match self {
+            UpdateOrder::Auto => "auto",
+            UpdateOrder::StartFirst => "start-first",
+            UpdateOrder::StopFirst => "stop-first",
+        })
+    }
+}
+
+/// As flags take it.
+impl fmt::Display for FailureAction {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(match self {
+            FailureAction::Pause => "pause",
+            FailureAction::Continue => "continue",
+            FailureAction::Rollback => "rollback",
+        })
+    }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{placement::Constraint, time::Timestamp};
+use crate::{placement::Constraint, show, time::Timestamp};
 
 /// What one filter found on the nodes it refused.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -43,15 +43,6 @@ pub enum WaitingOn {
     Predecessor,
 }
 
-fn cores(nano: u64) -> String {
-    let text = format!("{:.2}", nano as f64 / crate::resources::NANO_CPUS_PER_CORE as f64);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{} MiB", bytes >> 20)
-}
-
 impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -61,10 +52,10 @@ impl fmt::Display for Refusal {
             Refusal::NodeDrained => out.write_str("drained"),
             Refusal::EngineUnavailable(why) => write!(out, "engine unavailable: {why}"),
             Refusal::Cpu { asked, free_max } => {
-                write!(out, "{} cpu asked, at most {} free", cores(*asked), cores(*free_max))
+                write!(out, "{} cpu asked, at most {} free", show::cpus(*asked), show::cpus(*free_max))
             }
             Refusal::Memory { asked, free_max } => {
-                write!(out, "{} memory asked, at most {} free", mebibytes(*asked), mebibytes(*free_max))
+                write!(out, "{} memory asked, at most {} free", show::bytes(*asked), show::bytes(*free_max))
             }
             Refusal::Constraint(constraint) => write!(out, "constraint {constraint} not met"),
             Refusal::HostPort(port) => write!(out, "host port {port} in use"),

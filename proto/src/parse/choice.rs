@@ -77,6 +77,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shown_is_read_back() {
+        for order in [UpdateOrder::Auto, UpdateOrder::StartFirst, UpdateOrder::StopFirst] {
+            assert_eq!(update_order(&order.to_string()), Ok(order));
+        }
+        for action in [FailureAction::Pause, FailureAction::Continue, FailureAction::Rollback] {
+            assert_eq!(failure_action(&action.to_string()), Ok(action));
+        }
+        for condition in [RestartCondition::None, RestartCondition::OnFailure, RestartCondition::Any] {
+            assert_eq!(restart_condition(&condition.to_string()), Ok(condition));
+        }
+        for choice in [Availability::Active, Availability::Pause, Availability::Drain] {
+            assert_eq!(availability(&choice.to_string()), Ok(choice));
+        }
+    }
+
+    #[test]
     fn other_words_are_refused_with_the_list() {
         check::says(
             update_order,
