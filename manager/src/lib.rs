@@ -3,16 +3,21 @@
 //!
 //! Deliberately absent: decisions. What should happen is decided in `muster_core`; here it is carried out.
 
+pub mod ca;
 pub mod changes;
 pub mod clock;
+mod dispatcher;
 pub mod leadership;
 pub mod leases;
 pub mod manager;
+mod pace;
 pub mod preflight;
 mod proposer;
 mod raft;
 pub mod replica;
 pub mod reports;
 mod snapshots;
+mod status;
+mod streams;
 
 pub use manager::{Bootstrap, Config, Handle};

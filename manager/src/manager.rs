@@ -7,7 +7,10 @@ use muster_proto::{
     id::{ClusterId, NodeId},
 };
 
-use crate::{leases::Leases, preflight::Preflight, replica::Replica, reports::ReportBatcher};
+use crate::{
+    dispatcher::sessions::Sessions, leases::Leases, preflight::Preflight, replica::Replica, reports::ReportBatcher,
+    streams::Streams,
+};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -35,6 +38,9 @@ pub struct Handle {
     pub(crate) replica: Replica,
     pub(crate) leases: Leases,
     pub(crate) reports: ReportBatcher,
+    pub(crate) sessions: Sessions,
+    /// Closed when the manager stops, before the replica: open streams would hold up the server.
+    pub(crate) streams: Streams,
 }
 
 impl Handle {

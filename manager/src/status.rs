@@ -1,0 +1,63 @@
+//! The one place where errors become gRPC statuses. The message is what the user reads: one sentence of what happened
+//! and one of what to do, made where the error is made.
+
+use muster_core::{command::Outcome, rejection::Rejection};
+use muster_proto::version::Version;
+use tonic::{Code, Status};
+
+use crate::{leadership::Leadership, replica::ProposeError};
+
+/// The new version of the object that a command was about.
+pub(crate) fn accepted(outcome: Outcome) -> Result<Version, Status> {
+    match outcome {
+        Outcome::Done { version } | Outcome::Partly { version, .. } => Ok(version),
+        Outcome::Rejected(rejection) => Err(rejected(&rejection)),
+    }
+}
+
+pub(crate) fn rejected(rejection: &Rejection) -> Status {
+    let code = match rejection {
+        Rejection::ClusterExists | Rejection::NameTaken { .. } | Rejection::NodeExists(_) => Code::AlreadyExists,
+        Rejection::NoSuchService(_) | Rejection::NoSuchNode(_) | Rejection::NoSuchTask(_) => Code::NotFound,
+        Rejection::ServiceChanged { .. }
+        | Rejection::NodeChanged { .. }
+        | Rejection::TaskChanged
+        | Rejection::SlotChanged
+        | Rejection::StaleTerm { .. }
+        | Rejection::StaleFence
+        | Rejection::StaleTemplate => Code::Aborted,
+        Rejection::NoCluster
+        | Rejection::PortTaken { .. }
+        | Rejection::NoFreePort { .. }
+        | Rejection::NoPreviousSpec(_)
+        | Rejection::NotForward => Code::FailedPrecondition,
+        Rejection::ModeChanged | Rejection::NameChanged(_) => Code::InvalidArgument,
+    };
+    Status::new(code, rejection.to_string())
+}
+
+pub(crate) fn unproposed(error: &ProposeError) -> Status {
+    let code = match error {
+        ProposeError::NotLeader { .. } | ProposeError::NoLeader | ProposeError::Busy | ProposeError::Stopping => {
+            Code::Unavailable
+        }
+        ProposeError::TooLarge { .. } => Code::InvalidArgument,
+        // Not Unavailable: a caller that repeats it blindly could make the change twice.
+        ProposeError::Unconfirmed => Code::DeadlineExceeded,
+        ProposeError::Failed(_) => Code::Internal,
+    };
+    Status::new(code, error.to_string())
+}
+
+/// What only the leader does, asked of another.
+pub(crate) fn not_leading(now: &Leadership) -> Status {
+    unproposed(&match now {
+        Leadership::Other { leader, .. } => ProposeError::NotLeader { leader: leader.address.clone() },
+        Leadership::Nobody | Leadership::Me { .. } => ProposeError::NoLeader,
+    })
+}
+
+/// A message that does not say what it must, from whoever sent it.
+pub(crate) fn malformed(error: &impl std::error::Error) -> Status {
+    Status::invalid_argument(error.to_string())
+}
