@@ -31,7 +31,7 @@ pub(crate) fn rejected(rejection: &Rejection) -> Status {
         | Rejection::NoFreePort { .. }
         | Rejection::NoPreviousSpec(_)
         | Rejection::NotForward => Code::FailedPrecondition,
-        Rejection::ModeChanged | Rejection::NameChanged(_) => Code::InvalidArgument,
+        Rejection::ModeChanged | Rejection::NameChanged(_) | Rejection::PortRepeated(_) => Code::InvalidArgument,
     };
     Status::new(code, rejection.to_string())
 }
