@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    container::ContainerSpec,
     endpoint::{EndpointSpec, PortConfig},
     id::ServiceId,
     rollout::{Rollout, UpdateConfig},
@@ -32,6 +33,20 @@ pub struct ServiceSpec {
 }
 
 impl ServiceSpec {
+    /// One replica of an image, and every default.
+    #[must_use]
+    pub fn new(name: impl Into<String>, image: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            labels: BTreeMap::new(),
+            task: TaskSpec::new(ContainerSpec::new(image)),
+            mode: Mode::Replicated { replicas: 1 },
+            update: UpdateConfig::default(),
+            rollback: UpdateConfig::default(),
+            endpoint: EndpointSpec::default(),
+        }
+    }
+
     /// The part whose change makes new tasks.
     #[must_use]
     pub fn template(&self) -> Template {

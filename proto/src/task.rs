@@ -28,6 +28,19 @@ pub struct TaskSpec {
     pub force_update: u64,
 }
 
+impl TaskSpec {
+    #[must_use]
+    pub fn new(container: ContainerSpec) -> Self {
+        Self {
+            container,
+            resources: ResourceRequirements::default(),
+            restart: RestartPolicy::default(),
+            placement: Placement::default(),
+            force_update: 0,
+        }
+    }
+}
+
 /// All that makes two tasks alike: the spec, and the host ports that the container is created with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Template {

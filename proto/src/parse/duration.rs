@@ -51,7 +51,7 @@ pub fn duration(text: &str) -> Result<Duration, ParseError> {
             .ok_or_else(|| refuse("it is longer than ten years"))?;
         rest = &after[unit.len()..];
     }
-    if nanos % 1_000_000 != 0 {
+    if !nanos.is_multiple_of(1_000_000) {
         return Err(refuse("it is finer than a millisecond"));
     }
     let millis = u64::try_from(nanos / 1_000_000).expect("bounded by DURATION_MAX above");

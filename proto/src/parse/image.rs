@@ -126,7 +126,7 @@ fn is_component(component: &str) -> bool {
         if after.is_empty() {
             return true;
         }
-        rest = after.trim_start_matches(|c: char| matches!(c, '.' | '_' | '-'));
+        rest = after.trim_start_matches(['.', '_', '-']);
         let joint = &after[..after.len() - rest.len()];
         if !matches!(joint, "." | "_" | "__") && (joint.is_empty() || joint.bytes().any(|b| b != b'-')) {
             return false;

@@ -1,0 +1,29 @@
+//! How the service passes from one template to the next.
+
+use super::{Invalid, Result, SERVICE_WAIT_MAX, at_most};
+use crate::{parse::REPLICAS_MAX, rollout::UpdateConfig};
+
+/// `kind` is `update` or `rollback`.
+pub(super) fn check(kind: &str, config: &UpdateConfig) -> Result {
+    if config.parallelism > REPLICAS_MAX {
+        return Err(Invalid::new(
+            format!("{kind}.parallelism"),
+            format!("the {kind} parallelism of {} is more than a service has replicas", config.parallelism),
+            "use 0 to replace all at once",
+        ));
+    }
+    // False for NaN, too.
+    if !(0.0..=1.0).contains(&config.max_failure_ratio) {
+        return Err(Invalid::new(
+            format!("{kind}.max_failure_ratio"),
+            format!("the {kind} failure ratio {} is not from 0 to 1", config.max_failure_ratio),
+            "use a share of the tasks, like 0.2",
+        ));
+    }
+    let at_most = |name: &str, what: &str, duration| {
+        at_most(&format!("{kind}.{name}"), &format!("{kind} {what}"), duration, SERVICE_WAIT_MAX)
+    };
+    at_most("delay_ms", "delay", config.delay)?;
+    at_most("monitor_ms", "monitor", config.monitor)?;
+    at_most("progress_deadline_ms", "progress deadline", config.progress_deadline)
+}
