@@ -3,6 +3,8 @@
 //! Every call may be repeated: an executor that is asked for what is already so says that it is so. None of them
 //! touches a container that does not carry this node's labels.
 
+pub mod docker;
+
 use std::{collections::BTreeMap, fmt, net::IpAddr, time::Duration};
 
 use async_trait::async_trait;

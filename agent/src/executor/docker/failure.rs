@@ -1,0 +1,170 @@
+//! What an engine's answer means for a task: the one place that reads its error texts.
+
+use bollard::errors::Error;
+
+use crate::executor::ExecutorError;
+
+const NOT_FOUND: u16 = 404;
+const CONFLICT: u16 = 409;
+const BAD_REQUEST: u16 = 400;
+
+/// Of a pull: trying again gets the same answer until somebody changes something.
+const PULL_REFUSALS: [&str; 9] = [
+    "not found",
+    "denied",
+    "manifest unknown",
+    "no such host",
+    "does not exist",
+    "unauthorized",
+    "invalid reference format",
+    "no matching manifest",
+    "authentication required",
+];
+
+/// Of a start: the image cannot run this command, on any node of this kind.
+const START_REFUSALS: [&str; 5] = [
+    "executable file not found",
+    "exec format error",
+    "no such file or directory",
+    "permission denied",
+    "is a directory",
+];
+
+pub(super) fn is_not_found(error: &Error) -> bool {
+    matches!(error, Error::DockerResponseServerError { status_code: NOT_FOUND, .. })
+}
+
+pub(super) fn is_conflict(error: &Error) -> bool {
+    matches!(error, Error::DockerResponseServerError { status_code: CONFLICT, .. })
+}
+
+/// No answer from the engine at all, as opposed to a bad one.
+fn is_unavailable(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::RequestTimeoutError
+            | Error::HyperLegacyError { .. }
+            | Error::HyperResponseError { .. }
+            | Error::IOError { .. }
+            | Error::SocketNotFoundError(_)
+    )
+}
+
+/// An answer about a container.
+pub(super) fn of_container(error: Error) -> ExecutorError {
+    if is_not_found(&error) { ExecutorError::Gone } else { of_engine(error) }
+}
+
+/// Any answer, with nothing more known.
+pub(super) fn of_engine(error: Error) -> ExecutorError {
+    if is_unavailable(&error) {
+        ExecutorError::Unavailable(format!("Docker Engine does not answer: {}", chain(&error)))
+    } else {
+        ExecutorError::Failed(said(error))
+    }
+}
+
+pub(super) fn of_pull(image: &str, error: Error) -> ExecutorError {
+    // The engine answers a pull when the registry does.
+    if matches!(error, Error::RequestTimeoutError) {
+        return ExecutorError::Failed(format!(
+            "the registry of {image} did not answer; check that this host reaches it"
+        ));
+    }
+    if is_unavailable(&error) {
+        return of_engine(error);
+    }
+    let text = said(error);
+    if contains_any(&text, &PULL_REFUSALS) {
+        ExecutorError::Refused(format!("image {image} cannot be pulled: {text}"))
+    } else {
+        ExecutorError::Failed(format!("image {image} could not be pulled: {text}"))
+    }
+}
+
+pub(super) fn of_create(error: Error) -> ExecutorError {
+    match error {
+        Error::DockerResponseServerError { status_code: BAD_REQUEST, message } => ExecutorError::Refused(message),
+        // Also 404: the image was there a moment ago, and another try pulls it again.
+        other => of_engine(other),
+    }
+}
+
+pub(super) fn of_start(error: Error) -> ExecutorError {
+    match of_container(error) {
+        ExecutorError::Failed(text) if contains_any(&text, &START_REFUSALS) => {
+            ExecutorError::Refused(format!("the container cannot be started: {text}"))
+        }
+        ExecutorError::Failed(text) if text.contains("port is already allocated") => {
+            ExecutorError::Failed(format!("a published host port is taken by another container: {text}"))
+        }
+        ExecutorError::Failed(text) if text.contains("address already in use") => {
+            ExecutorError::Failed(format!("a published host port is taken by another process: {text}"))
+        }
+        other @ (ExecutorError::Failed(_)
+        | ExecutorError::Refused(_)
+        | ExecutorError::Unavailable(_)
+        | ExecutorError::Gone) => other,
+    }
+}
+
+/// The engine's own sentence, without the client's words around it.
+fn said(error: Error) -> String {
+    match error {
+        Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
+        Error::DockerStreamError { error } => error.trim().to_owned(),
+        other => chain(&other),
+    }
+}
+
+/// The error with its causes: the client's own text is often only "client error (Connect)".
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        let more = next.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = next.source();
+    }
+    text
+}
+
+fn contains_any(text: &str, needles: &[&str]) -> bool {
+    let lower = text.to_lowercase();
+    needles.iter().any(|needle| lower.contains(needle))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(status_code: u16, message: &str) -> Error {
+        Error::DockerResponseServerError { status_code, message: message.to_owned() }
+    }
+
+    #[test]
+    fn a_pull_that_can_never_work_is_refused_with_the_engines_words() {
+        for text in ["manifest unknown: x", "pull access denied for y", "dial tcp: lookup z: no such host"] {
+            let ExecutorError::Refused(said) = of_pull("web:1", server(500, text)) else { panic!("{text}") };
+            assert!(said.contains(text), "{said}");
+        }
+        assert!(matches!(of_pull("web:1", server(500, "toomanyrequests: slow down")), ExecutorError::Failed(_)));
+    }
+
+    #[test]
+    fn a_command_that_is_not_there_is_refused_and_a_taken_port_is_not() {
+        let missing = "OCI runtime create failed: exec: \"nope\": executable file not found in $PATH: unknown";
+        assert!(matches!(of_start(server(400, missing)), ExecutorError::Refused(_)));
+        let taken = "driver failed programming external connectivity: port is already allocated";
+        assert!(matches!(of_start(server(500, taken)), ExecutorError::Failed(_)));
+        assert!(matches!(of_start(server(404, "No such container: x")), ExecutorError::Gone));
+    }
+
+    #[test]
+    fn silence_is_not_an_answer() {
+        let refused = Error::IOError { err: std::io::ErrorKind::ConnectionRefused.into() };
+        assert!(matches!(of_container(refused), ExecutorError::Unavailable(_)));
+    }
+}
