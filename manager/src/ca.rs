@@ -8,6 +8,8 @@
 mod authority;
 mod credentials;
 mod peer;
+#[cfg(test)]
+mod tests;
 
 pub use authority::Authority;
 pub use credentials::Credentials;

@@ -6,9 +6,11 @@
 pub mod ca;
 pub mod changes;
 pub mod clock;
-mod dispatcher;
+pub mod control;
+pub mod dispatcher;
 pub mod leadership;
 pub mod leases;
+mod logs;
 pub mod manager;
 mod pace;
 pub mod preflight;

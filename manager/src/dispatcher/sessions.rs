@@ -20,6 +20,7 @@ pub(crate) struct Sessions(Arc<Mutex<Table>>);
 #[derive(Debug, Default)]
 struct Table {
     seats: BTreeMap<NodeId, Seat>,
+    /// Of seats and log streams.
     numbers_given: u64,
 }
 
@@ -47,8 +48,7 @@ impl Sessions {
         let (sender, log_requests) = mpsc::channel(LOG_REQUESTS_MAX);
         let replaced = CancellationToken::new();
         let mut table = self.table();
-        table.numbers_given += 1;
-        let number = table.numbers_given;
+        let number = table.number();
         let seat = Seat { number, replaced: replaced.clone(), log_requests: sender };
         if let Some(older) = table.seats.insert(node, seat) {
             older.replaced.cancel();
@@ -61,8 +61,20 @@ impl Sessions {
         self.table().seats.get(&node).map(|seat| seat.log_requests.clone())
     }
 
+    /// A number that no other log stream of this manager has.
+    pub(crate) fn log_stream_number(&self) -> u64 {
+        self.table().number()
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn number(&mut self) -> u64 {
+        self.numbers_given += 1;
+        self.numbers_given
     }
 }
 

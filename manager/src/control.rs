@@ -1,0 +1,139 @@
+//! What users ask of a cluster: handlers that convert, call and convert.
+//!
+//! Served on the daemon's local socket. Reads follow a barrier, so that they see whatever was acknowledged before.
+//! Deliberately absent: decisions. A spec is judged by [`muster_proto::validate`], by [`admission`] where this host has
+//! to be asked, and for good by [`muster_core::apply`].
+
+mod admission;
+mod listing;
+mod lookup;
+mod services;
+mod watch;
+
+use std::pin::Pin;
+
+use futures_util::Stream;
+use muster_proto::v1::{
+    self,
+    control_server::{self, ControlServer},
+};
+use tonic::{Request, Response, Status};
+
+use crate::{logs, manager::Handle, status};
+
+pub(crate) use lookup::LogScope;
+
+/// Of a request. A spec is far below it; see [`muster_proto::validate::SPEC_BYTES_MAX`].
+const REQUEST_BYTES_MAX: usize = 4 << 20;
+/// Of an answer: all tasks of a large cluster.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+impl Handle {
+    /// To be served on the local socket, to the users of this host.
+    #[must_use]
+    pub fn control(&self) -> ControlServer<Control> {
+        ControlServer::new(Control { handle: self.clone() })
+            .max_decoding_message_size(REQUEST_BYTES_MAX)
+            .max_encoding_message_size(ANSWER_BYTES_MAX)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Control {
+    handle: Handle,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Control {
+    /// After it returns, a read sees every change that was acknowledged before.
+    async fn up_to_date(&self) -> Result<(), Status> {
+        self.handle.replica.barrier().await.map_err(|error| status::unproposed(&error))
+    }
+}
+
+#[tonic::async_trait]
+impl control_server::Control for Control {
+    async fn create_service(&self, request: Request<v1::CreateServiceRequest>) -> Answer<v1::CreateServiceResponse> {
+        self.create(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn update_service(&self, request: Request<v1::UpdateServiceRequest>) -> Answer<v1::UpdateServiceResponse> {
+        self.update(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn rollback_service(
+        &self,
+        request: Request<v1::RollbackServiceRequest>,
+    ) -> Answer<v1::UpdateServiceResponse> {
+        self.rollback(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn remove_service(&self, request: Request<v1::RemoveServiceRequest>) -> Answer<v1::RemoveServiceResponse> {
+        self.remove(&request.into_inner().id).await.map(Response::new)
+    }
+
+    async fn get_service(&self, request: Request<v1::GetServiceRequest>) -> Answer<v1::GetServiceResponse> {
+        self.up_to_date().await?;
+        let wanted = request.into_inner().service;
+        let service = self.handle.replica.read(|state| lookup::service(state, &wanted).map(v1::Service::from))?;
+        Ok(Response::new(v1::GetServiceResponse { service: Some(service) }))
+    }
+
+    async fn list_services(&self, _request: Request<v1::ListServicesRequest>) -> Answer<v1::ListServicesResponse> {
+        self.up_to_date().await?;
+        let services = self.handle.replica.read(listing::services);
+        Ok(Response::new(v1::ListServicesResponse { services }))
+    }
+
+    type WatchServiceStream = Streamed<v1::WatchServiceResponse>;
+
+    async fn watch_service(&self, request: Request<v1::GetServiceRequest>) -> Answer<Self::WatchServiceStream> {
+        self.up_to_date().await?;
+        let wanted = request.into_inner().service;
+        let id = self.handle.replica.read(|state| lookup::service_or_remains(state, &wanted))?;
+        let place = self.handle.streams.admit()?;
+        Ok(Response::new(Box::pin(watch::stream(&self.handle, id, place))))
+    }
+
+    async fn list_tasks(&self, request: Request<v1::ListTasksRequest>) -> Answer<v1::ListTasksResponse> {
+        self.up_to_date().await?;
+        let wanted = request.into_inner();
+        let tasks = self.handle.replica.read(|state| listing::tasks(state, &wanted))?;
+        Ok(Response::new(v1::ListTasksResponse { tasks }))
+    }
+
+    type ServiceLogsStream = Streamed<v1::LogLine>;
+
+    async fn service_logs(&self, request: Request<v1::ServiceLogsRequest>) -> Answer<Self::ServiceLogsStream> {
+        self.up_to_date().await?;
+        let wanted = request.into_inner();
+        let scope = self.handle.replica.read(|state| lookup::log_scope(state, &wanted))?;
+        let place = self.handle.streams.admit()?;
+        let relay = logs::Relay::new(&self.handle, scope, &wanted, place);
+        Ok(Response::new(Box::pin(relay.stream())))
+    }
+
+    async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Answer<v1::GetNodeResponse> {
+        self.up_to_date().await?;
+        let wanted = request.into_inner().node;
+        let node = self
+            .handle
+            .replica
+            .read(|state| lookup::node(state, &wanted).map(|node| listing::node(&self.handle, node)))?;
+        Ok(Response::new(v1::GetNodeResponse { node: Some(node) }))
+    }
+
+    async fn list_nodes(&self, _request: Request<v1::ListNodesRequest>) -> Answer<v1::ListNodesResponse> {
+        self.up_to_date().await?;
+        let handle = &self.handle;
+        let nodes = handle.replica.read(|state| state.nodes().map(|node| listing::node(handle, node)).collect());
+        Ok(Response::new(v1::ListNodesResponse { nodes }))
+    }
+
+    async fn get_cluster(&self, _request: Request<v1::GetClusterRequest>) -> Answer<v1::GetClusterResponse> {
+        self.up_to_date().await?;
+        self.handle.replica.read(listing::cluster).map(Response::new)
+    }
+}

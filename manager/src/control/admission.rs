@@ -1,0 +1,88 @@
+//! What this host is asked before a spec goes to the log: whether its ports could be opened, and what its image's tag
+//! means now.
+
+use muster_proto::{
+    endpoint::PublishMode,
+    parse,
+    pin::ImagePin,
+    service::{Service, ServiceSpec},
+    v1, validate,
+};
+use tonic::Status;
+
+use crate::{preflight::Preflight, status};
+
+/// Whether an image whose text stays the same is resolved anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resolve {
+    IfChanged,
+    Always,
+}
+
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) spec: ServiceSpec,
+    /// For the user, a sentence each.
+    pub(super) warnings: Vec<String>,
+}
+
+/// The wire's spec in the domain, where it makes sense.
+pub(super) fn read_spec(wire: Option<v1::ServiceSpec>) -> Result<ServiceSpec, Status> {
+    let wire = wire.ok_or_else(|| Status::invalid_argument("the request has no spec; send one"))?;
+    let spec = ServiceSpec::try_from(wire).map_err(|error| status::malformed(&error))?;
+    validate::service_spec(&spec).map_err(|error| status::malformed(&error))?;
+    Ok(spec)
+}
+
+/// `current` is the service that is updated.
+pub(super) async fn admit(
+    preflight: &dyn Preflight,
+    mut spec: ServiceSpec,
+    current: Option<&Service>,
+    resolve: Resolve,
+) -> Result<Admitted, Status> {
+    check_ports(preflight, &spec, current).await?;
+    let mut warnings = Vec::new();
+    let container = &mut spec.task.container;
+    let kept = current.map(|service| &service.spec.task.container).filter(|kept| kept.image == container.image);
+    match (kept, resolve) {
+        (Some(kept), Resolve::IfChanged) => container.pin = kept.pin.clone(),
+        (Some(_), Resolve::Always) | (None, Resolve::IfChanged | Resolve::Always) => {
+            container.pin = pin(preflight, &container.image, &mut warnings).await;
+        }
+    }
+    Ok(Admitted { spec, warnings })
+}
+
+/// Ports that the service has already are its own, and those that the allocator will choose are not known yet.
+async fn check_ports(preflight: &dyn Preflight, spec: &ServiceSpec, current: Option<&Service>) -> Result<(), Status> {
+    let held = |port: u16| {
+        current.is_some_and(|service| {
+            service.ports.iter().any(|own| own.mode == PublishMode::Ingress && own.published == port)
+        })
+    };
+    for port in spec.endpoint.ingress_ports().map(|port| port.published).filter(|port| *port != 0 && !held(*port)) {
+        preflight.check_ingress_port(port).await.map_err(Status::failed_precondition)?;
+    }
+    Ok(())
+}
+
+/// Only a manager pins: a pin that a client sent is not looked at.
+async fn pin(preflight: &dyn Preflight, image: &str, warnings: &mut Vec<String>) -> Option<ImagePin> {
+    if parse::image(image).is_ok_and(|reference| reference.is_unpinned()) {
+        warnings.push(format!(
+            "image {image} names no version, so that nobody can tell what an update changes; name one, like {}:1.0.0",
+            image.strip_suffix(":latest").unwrap_or(image)
+        ));
+    }
+    match preflight.resolve_image(image).await {
+        Ok(pin) => Some(pin),
+        Err(why) => {
+            warnings.push(format!(
+                "image {image} could not be resolved to a digest ({why}); each node runs what the name means there \
+                 when a task starts, so see that it is the same everywhere"
+            ));
+            None
+        }
+    }
+}

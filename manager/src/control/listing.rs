@@ -1,0 +1,92 @@
+//! The objects as users are shown them. Pure but for what the leader's memory says of nodes.
+
+use std::collections::BTreeSet;
+
+use muster_core::{rejection::Rejection, state::State};
+use muster_proto::{
+    convert::NodeNow,
+    id::{NodeId, ServiceId},
+    node::{Node, Role},
+    service::{Mode, Service},
+    task::{Slot, Task},
+    task_state::TaskState,
+    v1,
+};
+use tonic::Status;
+
+use super::lookup;
+use crate::{manager::Handle, status};
+
+pub(super) fn services(state: &State) -> Vec<v1::ServiceSummary> {
+    state.services().map(|service| summary(state, service)).collect()
+}
+
+/// Counted by slot: while a rollout starts a new task before it stops the old one, the slot runs once.
+fn summary(state: &State, service: &Service) -> v1::ServiceSummary {
+    let active = || state.tasks_of_service(service.id).filter(|task| task.is_active());
+    let slots: BTreeSet<Slot> = active().map(|task| task.slot).collect();
+    let running = active().filter(|task| task.status.state == TaskState::Running).map(|task| task.slot);
+    let running: BTreeSet<Slot> = running.collect();
+    let desired = match service.spec.mode {
+        Mode::Replicated { replicas } => replicas,
+        // One for each node that the scheduler finds fit, so as many as there are.
+        Mode::Global => count(slots.iter()),
+    };
+    v1::ServiceSummary { service: Some(service.into()), running: count(running.iter()), desired }
+}
+
+/// In order of id; of a removed service too.
+pub(super) fn tasks(state: &State, wanted: &v1::ListTasksRequest) -> Result<Vec<v1::Task>, Status> {
+    let of_service: Option<ServiceId> = match wanted.service_id.as_str() {
+        "" => None,
+        text => Some(lookup::service_or_remains(state, text)?),
+    };
+    let of_node: Option<NodeId> = match wanted.node_id.as_str() {
+        "" => None,
+        text => Some(lookup::node_id(state, text)?),
+    };
+    let on_node = |task: &&Task| of_node.is_none() || task.node_id == of_node;
+    Ok(match (of_service, of_node) {
+        (Some(service), _) => state.tasks_of_service(service).filter(on_node).map(Into::into).collect(),
+        (None, Some(node)) => state.tasks_of_node(node).map(Into::into).collect(),
+        (None, None) => state.tasks().map(Into::into).collect(),
+    })
+}
+
+pub(super) fn node(handle: &Handle, node: &Node) -> v1::Node {
+    let leader = handle.replica.leading().is_some() && node.id == handle.config.node_id;
+    v1::Node::from(NodeNow { node, state: handle.leases.state(node.id), leader })
+}
+
+pub(super) fn cluster(state: &State) -> Result<v1::GetClusterResponse, Status> {
+    let cluster = state.cluster().ok_or_else(|| status::rejected(&Rejection::NoCluster))?;
+    let managers = state.nodes().filter(|node| match node.spec.role {
+        Role::Manager => true,
+        Role::Worker => false,
+    });
+    let running = state.tasks().filter(|task| task.status.state == TaskState::Running);
+    let spec = &cluster.spec;
+    Ok(v1::GetClusterResponse {
+        id: cluster.id.to_string(),
+        created_at: cluster.created_at.millis(),
+        task_history_limit: spec.task_history_limit,
+        heartbeat_ms: millis(spec.heartbeat),
+        lease_ms: millis(spec.lease),
+        default_memory_limit_bytes: spec.default_memory_limit_bytes,
+        default_pids_limit: spec.default_pids_limit,
+        managers: count(managers),
+        nodes: count(state.nodes()),
+        services: count(state.services()),
+        tasks_running: count(running),
+        term: state.applied().term.0,
+        applied_index: state.applied().index,
+    })
+}
+
+fn count<T>(items: impl Iterator<Item = T>) -> u32 {
+    u32::try_from(items.count()).unwrap_or(u32::MAX)
+}
+
+fn millis(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,43 @@
+//! Whether a session may begin. Pure.
+
+use muster_core::state::State;
+use muster_proto::{
+    assignment::SESSION_PROTOCOL,
+    id::{ClusterId, NodeId},
+    v1::agent_message::Hello,
+};
+use tonic::Status;
+
+use crate::ca::PeerIdentity;
+
+/// The node that may have a session: a member of this cluster, and the one its certificate names.
+pub(super) fn check(hello: &Hello, peer: &PeerIdentity, state: &State) -> Result<NodeId, Status> {
+    if hello.protocol != SESSION_PROTOCOL {
+        return Err(Status::failed_precondition(format!(
+            "the agent speaks session protocol {}, this manager {SESSION_PROTOCOL}; run the same version of muster on both",
+            hello.protocol,
+        )));
+    }
+    let here = state.cluster().map(|cluster| cluster.id);
+    if here.is_none() || hello.cluster_id.parse::<ClusterId>().ok() != here || Some(peer.cluster_id) != here {
+        return Err(Status::permission_denied(
+            "the node belongs to another cluster; run `muster leave` there before it joins this one",
+        ));
+    }
+    if hello.node_id.parse::<NodeId>().ok() != Some(peer.node_id) {
+        return Err(Status::permission_denied(format!(
+            "the certificate is that of node {} and not of {:.40}; give each node its own data folder",
+            peer.node_id, hello.node_id,
+        )));
+    }
+    if state.node(peer.node_id).is_none() {
+        return Err(not_a_member(peer.node_id));
+    }
+    Ok(peer.node_id)
+}
+
+pub(super) fn not_a_member(node: NodeId) -> Status {
+    Status::permission_denied(format!(
+        "node {node} is not a member of this cluster (any more); run `muster leave --force` there and join it again"
+    ))
+}

@@ -1,0 +1,86 @@
+//! What a session has to say and has not said: one place for each kind of message, so that a slow connection makes
+//! messages newer and not more. Pure.
+
+use std::collections::VecDeque;
+
+use muster_proto::v1::{
+    self,
+    manager_message::{Assignments, HeartbeatAck, Message, ReportsAck, Welcome},
+};
+
+use super::diff::Delta;
+
+/// Requests about logs that wait to be sent.
+const LOG_MAX: usize = 64;
+
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    welcome: Option<Welcome>,
+    heartbeat_ack: Option<u64>,
+    reports_ack: Option<u64>,
+    delta: Option<Delta>,
+    log: VecDeque<Message>,
+}
+
+impl Outbox {
+    pub(super) fn new(welcome: Welcome) -> Self {
+        Self { welcome: Some(welcome), ..Self::default() }
+    }
+
+    /// The latest says it all.
+    pub(super) fn ack_heartbeat(&mut self, sequence: u64) {
+        self.heartbeat_ack = Some(sequence);
+    }
+
+    /// Everything up to `sequence` is committed.
+    pub(super) fn ack_reports(&mut self, sequence: u64) {
+        self.reports_ack = Some(sequence);
+    }
+
+    pub(super) fn put_delta(&mut self, delta: Delta) {
+        debug_assert!(self.may_take_delta(), "the one before is not sent");
+        self.delta = Some(delta);
+    }
+
+    /// The next difference is made when the one before is on its way: then it covers all that happened meanwhile.
+    pub(super) fn may_take_delta(&self) -> bool {
+        self.delta.is_none()
+    }
+
+    /// Beyond the limit only replies to the agent's own messages come, and those it can stop.
+    pub(super) fn put_log(&mut self, message: Message) {
+        self.log.push_back(message);
+    }
+
+    pub(super) fn may_take_log(&self) -> bool {
+        self.log.len() < LOG_MAX
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.welcome.is_none()
+            && self.heartbeat_ack.is_none()
+            && self.reports_ack.is_none()
+            && self.delta.is_none()
+            && self.log.is_empty()
+    }
+
+    /// The welcome opens the session; assignments come before log requests, which may be about what they bring.
+    pub(super) fn next(&mut self) -> Option<v1::ManagerMessage> {
+        let message = (self.welcome.take().map(Message::Welcome))
+            .or_else(|| self.heartbeat_ack.take().map(|sequence| Message::HeartbeatAck(HeartbeatAck { sequence })))
+            .or_else(|| self.reports_ack.take().map(|sequence| Message::ReportsAck(ReportsAck { sequence })))
+            .or_else(|| self.delta.take().map(|delta| Message::Assignments(on_the_wire(&delta))))
+            .or_else(|| self.log.pop_front())?;
+        Some(v1::ManagerMessage { message: Some(message) })
+    }
+}
+
+fn on_the_wire(delta: &Delta) -> Assignments {
+    Assignments {
+        complete: delta.complete,
+        assign: delta.assign.iter().map(Into::into).collect(),
+        forget: delta.forget.iter().map(ToString::to_string).collect(),
+        ingress: delta.ingress.iter().map(Into::into).collect(),
+        ingress_gone: delta.ingress_gone.iter().map(ToString::to_string).collect(),
+    }
+}
