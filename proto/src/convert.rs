@@ -23,6 +23,13 @@ mod rollout;
 mod service;
 mod task;
 
+#[cfg(test)]
+pub(crate) mod any;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod refused;
+
 pub use node::NodeNow;
 
 /// Why a message is not what it claims to be: `task.container.mounts[0].target is missing`.

@@ -100,11 +100,56 @@ pub(crate) mod check {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn a_quoted_text_is_short_and_cannot_move_the_cursor() {
         assert_eq!(Quoted("a\u{1b}[2J\n").to_string(), r#""a\u{1b}[2J\n""#);
         assert_eq!(Quoted(&"é".repeat(5_000)).to_string().chars().count(), 123);
+    }
+
+    /// Texts that get past the first look of some reader, and any others.
+    fn text() -> impl Strategy<Value = String> {
+        let near = "(node\\.(ip|id|role|labels\\.)|spread|nofile|target|type|SIG|RTMIN|\\[)?[-=!:/@.,0-9a-zé ]{0,24}";
+        prop_oneof![near, any::<String>()]
+    }
+
+    fn refusal<T>(read: Result<T, ParseError>) -> Option<ParseError> {
+        read.err()
+    }
+
+    proptest! {
+        /// Read or refused in words, never a panic.
+        #[test]
+        fn any_text_is_survived(text in text()) {
+            let refusals = [
+                refusal(address(&text)),
+                refusal(availability(&text)),
+                refusal(constraint(&text)),
+                refusal(cpus(&text)),
+                refusal(duration(&text)),
+                refusal(env(&text)),
+                refusal(env_file(&text)),
+                refusal(health_http(&text)),
+                refusal(health_tcp(&text)),
+                refusal(image(&text)),
+                refusal(key_value(&text)),
+                refusal(memory(&text)),
+                refusal(mount(&text)),
+                refusal(port(&text)),
+                refusal(preference(&text)),
+                refusal(ratio(&text)),
+                refusal(replicas(&text)),
+                refusal(scale(&text)),
+                refusal(signal(&text)),
+                refusal(ulimit(&text)),
+            ];
+            for refusal in refusals.into_iter().flatten() {
+                prop_assert!(!refusal.wrong.is_empty() && !refusal.accepted.is_empty(), "{refusal}");
+                prop_assert!(!refusal.to_string().contains(char::is_control), "{refusal}");
+            }
+        }
     }
 }

@@ -4,10 +4,12 @@
 use std::{fmt::Write, time::Duration};
 
 use expect_test::expect_file;
+use proptest::prelude::*;
 
 use super::*;
 use crate::{
     container::Ulimit,
+    convert::any,
     endpoint::{PortConfig, Protocol, PublishMode},
     health::{HealthCheck, HealthPolicy, Probe},
     mount::{Mount, MountSource},
@@ -221,5 +223,15 @@ fn what_is_sound_is_accepted() {
         let mut spec = ServiceSpec::new("web", "app:1.0");
         change(&mut spec);
         assert_eq!(service_spec(&spec), Ok(()), "change {place}");
+    }
+}
+
+proptest! {
+    /// Whatever came off the wire is accepted or refused in words.
+    #[test]
+    fn any_spec_is_judged(spec in any::service_spec()) {
+        if let Err(invalid) = service_spec(&spec) {
+            prop_assert!(invalid.text.contains("; ") && !invalid.text.contains(char::is_control), "{invalid}");
+        }
     }
 }
