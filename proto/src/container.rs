@@ -56,6 +56,8 @@ pub struct ContainerSpec {
 impl ContainerSpec {
     /// Docker's own.
     pub const STOP_GRACE_PERIOD: Duration = Duration::from_secs(10);
+    /// Labels of containers by which agents know their own start with it; users cannot set them.
+    pub const RESERVED_LABELS: &str = "muster.";
 
     #[must_use]
     pub fn new(image: impl Into<String>) -> Self {

@@ -36,7 +36,7 @@ pub use image::{ImageReference, image};
 pub use key_value::key_value;
 pub use memory::memory;
 pub use mount::mount;
-pub use number::{REPLICAS_MAX, ratio, replicas, scale};
+pub use number::{ratio, replicas, scale};
 pub use port::port;
 pub use signal::signal;
 pub use ulimit::{ULIMIT_NAMES, ulimit};

@@ -14,6 +14,10 @@ use crate::{
     version::{TemplateVersion, Version},
 };
 
+/// More than this of one service on the clusters that Muster is for is a slip of the finger, and every task is a row
+/// in each manager's memory.
+pub const REPLICAS_MAX: u32 = 10_000;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Mode {
     Replicated { replicas: u32 },

@@ -22,8 +22,8 @@ use std::time::Duration;
 use prost::Message;
 
 use crate::{
-    parse::{Quoted, REPLICAS_MAX},
-    service::{Mode, ServiceSpec},
+    parse::Quoted,
+    service::{Mode, REPLICAS_MAX, ServiceSpec},
     show, v1,
 };
 

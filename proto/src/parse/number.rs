@@ -1,10 +1,7 @@
 //! Numbers of replicas, and ratios.
 
 use super::ParseError;
-
-/// More than this of one service on the clusters that Muster is for is a slip of the finger, and every task is a row
-/// in each manager's memory.
-pub const REPLICAS_MAX: u32 = 10_000;
+use crate::service::REPLICAS_MAX;
 
 /// `3`.
 pub fn replicas(text: &str) -> Result<u32, ParseError> {

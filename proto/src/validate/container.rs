@@ -15,6 +15,7 @@ use crate::{
 pub(super) fn check(container: &ContainerSpec) -> Result {
     image(container)?;
     labels::check("task.container.labels", "container", &container.labels)?;
+    labels::none_reserved("task.container.labels", &container.labels)?;
     command(container)?;
     environment::check(&container.env)?;
     identity::check(container)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Invalid, LIST_MAX, Result, count};
-use crate::{parse::Quoted, show};
+use crate::{container::ContainerSpec, parse::Quoted, show};
 
 const KEY_BYTES_MAX: usize = 255;
 /// Enough for the rules that proxies read from labels.
@@ -28,4 +28,16 @@ pub(super) fn check(field: &str, whose: &str, labels: &BTreeMap<String, String>)
         }
     }
     Ok(())
+}
+
+/// The executor would put its own value over the user's, so the user is told instead.
+pub(super) fn none_reserved(field: &str, labels: &BTreeMap<String, String>) -> Result {
+    match labels.keys().find(|key| key.starts_with(ContainerSpec::RESERVED_LABELS)) {
+        None => Ok(()),
+        Some(key) => Err(Invalid::new(
+            field,
+            format!("the container label {} is the cluster's own", Quoted(key)),
+            format!("use a name that does not start with {}", ContainerSpec::RESERVED_LABELS),
+        )),
+    }
 }

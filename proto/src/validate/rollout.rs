@@ -1,7 +1,7 @@
 //! How the service passes from one template to the next.
 
 use super::{Invalid, Result, SERVICE_WAIT_MAX, at_most};
-use crate::{parse::REPLICAS_MAX, rollout::UpdateConfig};
+use crate::{rollout::UpdateConfig, service::REPLICAS_MAX};
 
 /// `kind` is `update` or `rollback`.
 pub(super) fn check(kind: &str, config: &UpdateConfig) -> Result {

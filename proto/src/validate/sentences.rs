@@ -40,6 +40,7 @@ const BROKEN: &[Change] = &[
     |s| s.task.container.pin = Some(ImagePin::LocalId("sha256:12".to_owned())),
     // command and environment
     |s| s.task.container.labels = [("a\nb".to_owned(), String::new())].into(),
+    |s| s.task.container.labels = [("muster.task".to_owned(), String::new())].into(),
     |s| s.task.container.entrypoint = vec![String::new()],
     |s| s.task.container.entrypoint = vec!["a\0".to_owned()],
     |s| s.task.container.args = vec!["a\0b".to_owned()],
