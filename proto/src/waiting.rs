@@ -41,6 +41,8 @@ pub enum WaitingOn {
     RestartDelay { until: Timestamp },
     /// Stop-first: the slot's old task has not ended.
     Predecessor,
+    /// The task ended and the restart policy allows no further attempt.
+    RestartsUsedUp { max_attempts: u32 },
 }
 
 impl fmt::Display for Refusal {
@@ -78,6 +80,9 @@ impl fmt::Display for WaitingOn {
             WaitingOn::NoNodes => out.write_str("no node has joined with a working agent"),
             WaitingOn::RestartDelay { until } => write!(out, "restart delayed until {until}"),
             WaitingOn::Predecessor => out.write_str("the slot's previous task has not stopped"),
+            WaitingOn::RestartsUsedUp { max_attempts } => {
+                write!(out, "all {max_attempts} restarts are used up; update the service, or use --force")
+            }
         }
     }
 }

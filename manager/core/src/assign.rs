@@ -1,22 +1,113 @@
 //! What each node should know, derived from the state: its own tasks, and every service's ingress.
+//!
+//! Called by the dispatcher. [`crate::apply`] asks it which rows a node sees differently, so that what is touched and
+//! what is sent cannot part ways.
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use muster_proto::{
-    assignment::{Assignment, IngressService},
+    assignment::{Assignment, Backend, IngressService},
+    cluster::ClusterSpec,
+    endpoint::PublishMode,
     id::{NodeId, TaskId},
+    resources::{Limits, ResourceRequirements},
+    service::Service,
+    task::Task,
+    task_state::{DesiredState, TaskState},
+    version::Fence,
 };
-use std::collections::BTreeMap;
 
 use crate::state::State;
 
 /// Every task that `node` must hold, run or clean up: all rows that have this node and whose removal it has not
 /// confirmed.
 #[must_use]
-pub fn assignments(_state: &State, _node: NodeId) -> BTreeMap<TaskId, Assignment> {
-    unreachable!("in the works")
+pub fn assignments(state: &State, node: NodeId) -> BTreeMap<TaskId, Assignment> {
+    let cluster = state.cluster().map(|cluster| cluster.spec.clone()).unwrap_or_default();
+    let held = state.tasks_of_node(node).filter(|task| standing(task).is_some());
+    held.map(|task| (task.id, assignment(&cluster, task))).collect()
 }
 
 /// Every service with ingress ports and its ready tasks, in order of service id.
 #[must_use]
-pub fn ingress(_state: &State) -> Vec<IngressService> {
-    unreachable!("in the works")
+pub fn ingress(state: &State) -> Vec<IngressService> {
+    state.services().filter(|service| has_ingress(service)).map(|service| ingress_of(state, service)).collect()
+}
+
+pub(crate) fn has_ingress(service: &Service) -> bool {
+    service.ports.iter().any(|port| port.mode == PublishMode::Ingress)
+}
+
+/// The part of a row that its node is told and that can change.
+pub(crate) fn standing(task: &Task) -> Option<(NodeId, Fence, DesiredState)> {
+    task.node_id.filter(|_| !task.status.removed).map(|node| (node, task.fence, task.desired))
+}
+
+/// Ready for traffic and not about to leave: a task that shall stop is out of rotation from that moment.
+pub(crate) fn backend(task: &Task) -> Option<Backend> {
+    let serves = task.status.state == TaskState::Running && task.desired == DesiredState::Running;
+    let (node_id, address) = task.node_id.zip(task.status.address)?;
+    serves.then_some(Backend { task_id: task.id, node_id, address })
+}
+
+fn ingress_of(state: &State, service: &Service) -> IngressService {
+    let mut backends: Vec<Backend> = state.tasks_of_service(service.id).filter_map(backend).collect();
+    backends.sort_by_key(|backend| backend.task_id);
+    let ports = service.ports.iter().filter(|port| port.mode == PublishMode::Ingress).cloned().collect();
+    IngressService { service_id: service.id, ports, backends }
+}
+
+fn assignment(cluster: &ClusterSpec, task: &Task) -> Assignment {
+    Assignment {
+        task_id: task.id,
+        service_id: task.service_id,
+        service_name: task.service_name.clone(),
+        slot: task.slot,
+        fence: task.fence,
+        desired: task.desired,
+        template: Arc::clone(&task.template),
+        limits: limits(cluster, &task.template.spec.resources),
+    }
+}
+
+/// What was asked for wins. A default never undercuts a reservation: a task may always use what is set aside for it.
+fn limits(cluster: &ClusterSpec, asked: &ResourceRequirements) -> Limits {
+    let memory_default = match cluster.default_memory_limit_bytes {
+        0 => 0,
+        bytes => bytes.max(asked.reservations.memory_bytes),
+    };
+    let or = |asked: u64, default: u64| if asked == 0 { default } else { asked };
+    Limits {
+        nano_cpus: asked.limits.nano_cpus,
+        memory_bytes: or(asked.limits.memory_bytes, memory_default),
+        pids: or(asked.limits.pids, cluster.default_pids_limit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_proto::resources::Resources;
+
+    use super::*;
+
+    fn asked(memory_bytes: u64, pids: u64, reserved: u64) -> ResourceRequirements {
+        ResourceRequirements {
+            limits: Limits { nano_cpus: 0, memory_bytes, pids },
+            reservations: Resources { nano_cpus: 0, memory_bytes: reserved },
+        }
+    }
+
+    #[test]
+    fn defaults_fill_in_what_was_not_asked_for() {
+        let cluster = ClusterSpec { default_memory_limit_bytes: 100, default_pids_limit: 7, ..ClusterSpec::default() };
+        assert_eq!(limits(&cluster, &asked(0, 0, 0)), Limits { nano_cpus: 0, memory_bytes: 100, pids: 7 });
+        assert_eq!(limits(&cluster, &asked(50, 9, 0)), Limits { nano_cpus: 0, memory_bytes: 50, pids: 9 });
+        assert_eq!(limits(&cluster, &asked(0, 0, 500)).memory_bytes, 500, "no default undercuts a reservation");
+    }
+
+    #[test]
+    fn a_cluster_without_defaults_limits_nothing() {
+        let cluster = ClusterSpec { default_memory_limit_bytes: 0, default_pids_limit: 0, ..ClusterSpec::default() };
+        assert_eq!(limits(&cluster, &asked(0, 0, 500)), Limits::default());
+    }
 }

@@ -3,12 +3,14 @@
 //!
 //! Deliberately absent: checks (apply makes them) and versions (the row's version is the entry that changed it).
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use muster_proto::{
+    endpoint::PortConfig,
     id::{NodeId, ServiceId, TaskId},
     restart::RestartRecord,
-    service::Service,
+    rollout::{Rollout, RolloutState},
+    service::{PreviousSpec, Service},
     task::{Slot, Task, TaskStatus, Template},
     task_state::{DesiredState, TaskState},
     time::Timestamp,
@@ -91,4 +93,30 @@ pub(crate) fn orphan(task: &mut Task, at: Timestamp) {
     task.status.error = Some("the node was removed from the cluster; what became of the task is not known".to_owned());
     task.status.removed = true;
     task.waiting = None;
+}
+
+pub(crate) fn begin_rollout(state: RolloutState, target: TemplateVersion, at: Timestamp, message: String) -> Rollout {
+    Rollout {
+        state,
+        target,
+        started_at: at,
+        completed_at: None,
+        progressed_at: at,
+        done: BTreeSet::new(),
+        failed: BTreeSet::new(),
+        failures: Vec::new(),
+        message,
+    }
+}
+
+/// The service with its previous spec in the place of the present one, and no previous spec left.
+pub(crate) fn restore(service: &Service, previous: &PreviousSpec, ports: Vec<PortConfig>) -> Service {
+    Service {
+        spec: previous.spec.clone(),
+        template: Arc::clone(&previous.template),
+        template_version: previous.template_version,
+        previous: None,
+        ports,
+        ..service.clone()
+    }
 }

@@ -11,7 +11,7 @@ use muster_proto::{
     task::{Slot, Task},
     task_state::DesiredState,
     time::Timestamp,
-    version::{Fence, TemplateVersion},
+    version::Fence,
     waiting::WaitingOn,
 };
 
@@ -237,8 +237,23 @@ impl<'a> Draft<'a> {
         self.services.insert(restored.id, restored);
     }
 
-    /// The slot's template version is not known any more: nothing can be made of it.
-    pub(crate) fn knows(&self, id: ServiceId, version: TemplateVersion) -> bool {
-        self.service(id).is_some_and(|service| effect::template_of(service, version).is_some())
+    /// Told to stop and kept as history; a row that never had a node leaves none.
+    pub(crate) fn retire(&mut self, id: TaskId) {
+        match self.task(id).map(|task| task.node_id) {
+            Some(Some(_)) => self.desire(id, DesiredState::Shutdown),
+            Some(None) => self.forget(id),
+            None => {}
+        }
+    }
+
+    /// Told to stop and leave nothing behind.
+    pub(crate) fn discard(&mut self, id: TaskId) {
+        let Some(task) = self.task(id) else { return };
+        if self.is_unheld(task) { self.forget(id) } else { self.desire(id, DesiredState::Remove) }
+    }
+
+    /// Nobody holds anything for the row: it never had a node, its agent has cleaned up, or its node is gone.
+    pub(crate) fn is_unheld(&self, task: &Task) -> bool {
+        task.status.removed || task.node_id.is_none_or(|node| self.node(node).is_none())
     }
 }

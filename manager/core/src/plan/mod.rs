@@ -1,14 +1,25 @@
 //! What should happen next: one pure pass over the state.
 //!
-//! orchestrate (services to wanted tasks, by slot) → restart → update (which slots may be replaced now) → schedule
-//! (placement) → reap. The pass yields one bounded list of actions that is proposed as one log entry.
+//! Per service: orchestrate (which slots there should be) → update (how far the rollout is, which slots are replaced
+//! now) → slot (who fills each slot: restart, replace, hand over, release) → reap. Then schedule, for the waiting
+//! tasks of all services. The pass yields one bounded list of actions that is proposed as one log entry.
 //!
-//! Level-triggered: `dirty` says where to look, never what to do. A plan from what is dirty and one from everything
-//! are equal; a property test says so.
+//! Invariants: a plan comes to rest (planned again right after it was applied, nothing follows until time passes or
+//! something is reported). Level-triggered: `dirty` says where to look, never what to do; a plan from what is dirty
+//! and one from everything are equal. Each has a property test.
 
 pub mod allocate;
 pub mod draft;
+mod orchestrate;
+mod pass;
+mod placement;
+mod reap;
+mod restart;
+mod rollout;
 pub mod schedule;
+mod slot;
+mod update;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +28,7 @@ use muster_proto::{
     time::Timestamp,
 };
 
+use self::pass::Pass;
 use crate::{action::Action, liveness::Liveness, state::State};
 
 /// Bounds the size of one log entry; what is left over comes with the next plan.
@@ -46,10 +58,40 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// When to look at a service again though nothing changes: a delay, a monitor window or a deadline ends then.
     pub wake: BTreeMap<ServiceId, Timestamp>,
-    /// [`ACTIONS_MAX`] cut the list: plan again once this is applied.
+    /// [`ACTIONS_MAX`] cut the list: plan the same again once this is applied.
     pub more: bool,
 }
 
-pub fn plan(_input: Input<'_>, _ids: &mut dyn IdSource) -> Plan {
-    unreachable!("in the works")
+pub fn plan(input: Input<'_>, ids: &mut dyn IdSource) -> Plan {
+    let mut pass = Pass::new(input, ids);
+    let services: BTreeSet<ServiceId> = match input.dirty {
+        Dirty::Everything => input.state.service_ids().collect(),
+        Dirty::Services(services) => services.clone(),
+    };
+    for id in services {
+        if pass.draft.is_full() {
+            pass.more = true;
+            break;
+        }
+        plan_service(&mut pass, id);
+    }
+    placement::place_waiting(&mut pass);
+    pass.into_plan()
+}
+
+fn plan_service(pass: &mut Pass<'_, '_>, id: ServiceId) {
+    reap::orphan_of_lost_nodes(pass, id);
+    if let Some(service) = pass.draft.service(id).cloned() {
+        let slots = orchestrate::orchestrate(pass, &service);
+        let service = update::advance(pass, service, &slots);
+        let begun = update::next_slots(pass, &service, &slots);
+        for view in slots.values() {
+            if pass.draft.is_full() {
+                pass.more = true;
+                return;
+            }
+            slot::fill(pass, &service, view, begun.contains(&view.slot));
+        }
+    }
+    reap::reap(pass, id);
 }

@@ -1,4 +1,9 @@
 //! The replicated state: tables in memory, changed only by [`crate::apply`].
+//!
+//! Invariant: the indexes follow the tables. Every write goes through [`tables`], which keeps them so.
+
+pub mod snapshot;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,6 +67,11 @@ impl State {
     /// In order of id.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
         self.services.values()
+    }
+
+    /// Of services and of those removed ones that still have tasks.
+    pub fn service_ids(&self) -> impl Iterator<Item = ServiceId> {
+        self.services.keys().chain(self.tasks_by_service.keys()).copied()
     }
 
     #[must_use]

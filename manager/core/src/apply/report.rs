@@ -1,0 +1,118 @@
+//! What agents say of their tasks. A report counts only from the task's own node, under the fence of its assignment,
+//! and forward; everything else is left out alone.
+
+use muster_proto::{
+    assignment::TaskReport,
+    id::NodeId,
+    task::{Evidence, Task, TaskStatus},
+    task_state::{Owner, TaskState},
+    time::Timestamp,
+};
+
+use super::{Stamp, Touched, outcome_of_list};
+use crate::{command::Outcome, rejection::Rejection, state::State};
+
+pub(super) fn apply_all(
+    state: &mut State,
+    stamp: Stamp,
+    reports: &[(NodeId, TaskReport)],
+    touched: &mut Touched,
+) -> Outcome {
+    let mut stale = Vec::new();
+    for (place, (node, report)) in (0..).zip(reports) {
+        if let Err(rejection) = apply_one(state, stamp, *node, report, touched) {
+            stale.push((place, rejection));
+        }
+    }
+    outcome_of_list(stamp, stale)
+}
+
+fn apply_one(
+    state: &mut State,
+    stamp: Stamp,
+    node: NodeId,
+    report: &TaskReport,
+    touched: &mut Touched,
+) -> Result<(), Rejection> {
+    let task = state.task(report.task_id).ok_or(Rejection::NoSuchTask(report.task_id))?;
+    if task.node_id != Some(node) || task.fence != report.fence {
+        return Err(Rejection::StaleFence);
+    }
+    let status = merge(task, &report.status, stamp.at)?;
+    if status == task.status {
+        return Ok(());
+    }
+    let edited = state.edit_task(report.task_id, |task| {
+        task.version = stamp.version();
+        task.status = status;
+        if task.status.state.is_final() {
+            task.waiting = None;
+        }
+    });
+    if let Some((before, after)) = edited {
+        let after = after.clone();
+        touched.task(state, Some(&before), Some(&after));
+    }
+    Ok(())
+}
+
+/// The stored status with what the agent says on top.
+fn merge(task: &Task, told: &TaskStatus, now: Timestamp) -> Result<TaskStatus, Rejection> {
+    let stored = &task.status;
+    let agents_own = match told.state.owner() {
+        Owner::Agent => true,
+        Owner::Nobody => told.state != TaskState::Orphaned,
+        Owner::Allocator | Owner::Scheduler => false,
+    };
+    if stored.state.is_final() && told.state != stored.state {
+        // An agent that lost its memory may call the end by another name; that the container is gone counts all the
+        // same, or the row would stay for ever.
+        let removed = stored.removed || (told.removed && told.state.is_final());
+        return if removed == stored.removed {
+            Err(Rejection::NotForward)
+        } else {
+            Ok(TaskStatus { removed, ..stored.clone() })
+        };
+    }
+    if !agents_own || !(told.state == stored.state || stored.state.may_become(told.state)) {
+        return Err(Rejection::NotForward);
+    }
+    let moved = told.state != stored.state;
+    let became_running = told.state == TaskState::Running || told.running_at.is_some();
+    Ok(TaskStatus {
+        state: told.state,
+        at: if moved { entered_at(stored, told, now) } else { stored.at },
+        running_at: stored.running_at.or(became_running.then_some(now)),
+        message: clamped(&told.message, TaskStatus::MESSAGE_BYTES_MAX),
+        error: told.error.as_deref().map(|text| clamped(text, TaskStatus::MESSAGE_BYTES_MAX)),
+        exit_code: told.exit_code,
+        container_id: told.container_id.as_deref().map(|text| clamped(text, TaskStatus::MESSAGE_BYTES_MAX)),
+        address: told.address,
+        evidence: told.evidence.as_deref().map(|evidence| Box::new(clamped_evidence(evidence))),
+        removed: stored.removed || (told.removed && told.state.is_final()),
+    })
+}
+
+/// The agent's clock, where it can be right: not before the state left behind, and not after now. Restart pauses and
+/// monitor windows are counted from this.
+fn entered_at(stored: &TaskStatus, told: &TaskStatus, now: Timestamp) -> Timestamp {
+    if (stored.at..=now).contains(&told.at) { told.at } else { now }
+}
+
+fn clamped(text: &str, bytes_max: usize) -> String {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default().to_owned()
+}
+
+fn clamped_evidence(told: &Evidence) -> Evidence {
+    let skipped = told.log_tail.len().saturating_sub(Evidence::LOG_LINES_MAX);
+    let last = told.log_tail.iter().skip(skipped);
+    Evidence {
+        log_tail: last.map(|line| clamped(line, Evidence::TEXT_BYTES_MAX)).collect(),
+        health: told.health.as_deref().map(|text| clamped(text, Evidence::TEXT_BYTES_MAX)),
+        oom_killed: told.oom_killed,
+    }
+}

@@ -1,0 +1,102 @@
+//! What the stages of one pass share: what they read, the draft they write, and when to look again.
+
+use std::{collections::BTreeMap, fmt};
+
+use muster_proto::{
+    id::{NodeId, ServiceId},
+    node::NodeState,
+    restart::RestartRecord,
+    service::Service,
+    task::Slot,
+    task_state::DesiredState,
+    time::Timestamp,
+    version::TemplateVersion,
+};
+
+use super::{ACTIONS_MAX, IdSource, Input, Plan, draft::Draft};
+use crate::{effect::NewTask, liveness::Liveness};
+
+pub(super) struct Pass<'a, 'i> {
+    pub(super) draft: Draft<'a>,
+    pub(super) liveness: &'a Liveness,
+    pub(super) now: Timestamp,
+    pub(super) more: bool,
+    wake: BTreeMap<ServiceId, Timestamp>,
+    ids: &'i mut dyn IdSource,
+}
+
+impl fmt::Debug for Pass<'_, '_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Pass").field("draft", &self.draft).field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+impl<'a, 'i> Pass<'a, 'i> {
+    pub(super) fn new(input: Input<'a>, ids: &'i mut dyn IdSource) -> Self {
+        Self {
+            draft: Draft::new(input.state, input.now),
+            liveness: input.liveness,
+            now: input.now,
+            more: false,
+            wake: BTreeMap::new(),
+            ids,
+        }
+    }
+
+    pub(super) fn into_plan(self) -> Plan {
+        Plan { actions: self.draft.into_actions(), wake: self.wake, more: self.more }
+    }
+
+    /// Look at the service again then. A time that has come is no reason: this pass has looked.
+    pub(super) fn wake_at(&mut self, service: ServiceId, at: Timestamp) {
+        if at > self.now {
+            self.wake.entry(service).and_modify(|earlier| *earlier = at.min(*earlier)).or_insert(at);
+        }
+    }
+
+    /// So many slots are to be filled that listing more of them is of no use to this plan.
+    pub(super) fn more_slots_than_fit(&self, listed: usize) -> bool {
+        listed >= ACTIONS_MAX
+    }
+
+    pub(super) fn is_down(&self, node: Option<NodeId>) -> bool {
+        node.is_some_and(|node| self.liveness.of(node) == NodeState::Down)
+    }
+
+    pub(super) fn create(&mut self, service: &Service, slot: Slot, start: Start) {
+        let (desired, start_after) = match start.when {
+            When::AtOnce => (DesiredState::Running, None),
+            When::AfterPredecessor => (DesiredState::Ready, None),
+            When::At(at) => (DesiredState::Ready, Some(at)),
+        };
+        if let Some(at) = start_after {
+            self.wake_at(service.id, at);
+        }
+        let new = NewTask {
+            id: self.ids.task_id(),
+            service_id: service.id,
+            slot,
+            template_version: start.template,
+            desired,
+            start_after,
+            restarts: start.restarts,
+        };
+        self.draft.create(&new);
+    }
+}
+
+/// How a new task begins.
+#[derive(Clone, Debug)]
+pub(super) struct Start {
+    pub(super) template: TemplateVersion,
+    pub(super) when: When,
+    pub(super) restarts: RestartRecord,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    AtOnce,
+    /// Prepared now, released when whatever else is in the slot has ended.
+    AfterPredecessor,
+    At(Timestamp),
+}

@@ -1,0 +1,65 @@
+//! Which rows go. History past its limit is told to leave; a row goes once nobody holds anything for it.
+
+use std::collections::BTreeMap;
+
+use muster_proto::{
+    cluster::ClusterSpec,
+    id::{ServiceId, TaskId},
+    task::Slot,
+    task_state::DesiredState,
+    time::Timestamp,
+};
+
+use super::pass::Pass;
+
+/// Whoever could report on these is gone.
+pub(super) fn orphan_of_lost_nodes(pass: &mut Pass<'_, '_>, service: ServiceId) {
+    let state = pass.draft.state();
+    for task in state.tasks_of_service(service) {
+        let nodeless = task.node_id.is_some_and(|node| state.node(node).is_none());
+        if nodeless && !task.status.state.is_final() && !pass.draft.is_full() {
+            pass.draft.orphan(task.id);
+        }
+    }
+}
+
+pub(super) fn reap(pass: &mut Pass<'_, '_>, service: ServiceId) {
+    let limit = history_limit(pass, service);
+    let mut gone: Vec<TaskId> = Vec::new();
+    let mut history: BTreeMap<Slot, Vec<(Timestamp, TaskId)>> = BTreeMap::new();
+    for task in pass.draft.tasks_of_service(service) {
+        match task.desired {
+            DesiredState::Ready | DesiredState::Running => {}
+            DesiredState::Shutdown if task.node_id.is_none() => gone.push(task.id),
+            DesiredState::Shutdown if task.status.state.is_final() => {
+                history.entry(task.slot).or_default().push((task.created_at, task.id));
+            }
+            DesiredState::Shutdown => {}
+            DesiredState::Remove if pass.draft.is_unheld(task) => gone.push(task.id),
+            DesiredState::Remove => {}
+        }
+    }
+    let past_limit = history.into_values().flat_map(|mut rows| {
+        rows.sort_unstable();
+        let count = rows.len().saturating_sub(limit);
+        rows.into_iter().take(count).map(|(_, id)| id)
+    });
+    for id in gone.into_iter().chain(past_limit) {
+        if pass.draft.is_full() {
+            pass.more = true;
+            return;
+        }
+        pass.draft.discard(id);
+    }
+}
+
+/// A service that is gone has no history.
+fn history_limit(pass: &Pass<'_, '_>, service: ServiceId) -> usize {
+    if pass.draft.service(service).is_none() {
+        return 0;
+    }
+    let cluster = pass.draft.state().cluster();
+    let limit =
+        cluster.map_or_else(|| ClusterSpec::default().task_history_limit, |cluster| cluster.spec.task_history_limit);
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,244 @@
+//! The books of a rollout: which slots are done, which failed and why, and what that amounts to. Pure reading and
+//! reckoning; what follows from it is done in [`super::update`].
+
+use std::{collections::BTreeMap, time::Duration};
+
+use muster_proto::{
+    restart::RestartCondition,
+    rollout::{FailureAction, Rollout, RolloutFailure, RolloutState, UpdateConfig},
+    service::{Mode, Service},
+    task::{Slot, Task},
+    task_state::TaskState,
+    time::Timestamp,
+};
+
+use super::{
+    pass::Pass,
+    restart::{self, AfterEnd, Why},
+    view::{Footing, SlotView, footing},
+};
+
+pub(super) type Slots<'a> = BTreeMap<Slot, SlotView<'a>>;
+
+/// How far one slot has come towards the rollout's target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Holds another version; the rollout has not come to it.
+    Outdated,
+    /// Has a task of the target, or gets one now, that is not ready.
+    Moving,
+    Running {
+        since: Timestamp,
+    },
+    /// Ended as it should, and stays so.
+    Finished,
+    /// Global, and its node is down: nothing can be done there, and nothing waits for it.
+    Away,
+}
+
+/// What the books amount to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    GoOn,
+    Complete,
+    /// More slots failed than may.
+    Failed,
+    /// No slot became done for too long.
+    Stuck,
+}
+
+pub(super) fn config(service: &Service) -> &UpdateConfig {
+    let back = service.rollout.as_ref().is_some_and(|rollout| rollout.state.is_rollback());
+    if back { &service.spec.rollback } else { &service.spec.update }
+}
+
+pub(super) fn progress(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> Progress {
+    if let (Mode::Global, Slot::Node(node)) = (service.spec.mode, view.slot)
+        && pass.is_down(Some(node))
+    {
+        return Progress::Away;
+    }
+    let of_target = || view.current().filter(|task| task.template_version == service.template_version);
+    let running = of_target()
+        .filter(|task| task.status.state == TaskState::Running && footing(pass, service, task) == Footing::Sound);
+    if let Some(since) = running.map(|task| task.status.running_at.unwrap_or(task.status.at)).min() {
+        return Progress::Running { since };
+    }
+    match of_target().last() {
+        Some(last) if has_finished(last) => Progress::Finished,
+        Some(_) => Progress::Moving,
+        None if view.exists() => Progress::Outdated,
+        None => Progress::Moving,
+    }
+}
+
+fn has_finished(task: &Task) -> bool {
+    task.status.state == TaskState::Complete
+        && restart::after_end(task, task.status.at) == AfterEnd::Stay(Why::Condition)
+}
+
+/// The rollout with what has happened since written into it.
+pub(super) fn record(pass: &Pass<'_, '_>, service: &Service, rollout: &Rollout, slots: &Slots<'_>) -> Rollout {
+    let mut next = rollout.clone();
+    for view in slots.values() {
+        let was_ready = |task: &Task| task.template_version == rollout.target && task.status.running_at.is_some();
+        if view.current().any(was_ready) && next.done.insert(view.slot) {
+            next.progressed_at = pass.now;
+        }
+        let failure = view.rows.iter().find(|task| counts_against(config(service), rollout, task));
+        if let Some(task) = failure
+            && next.failed.insert(view.slot)
+        {
+            keep_evidence(&mut next, failure_of(task, cause(task)));
+        }
+    }
+    next
+}
+
+/// A task that this rollout made and that ended by itself, unready or inside the monitor window.
+fn counts_against(config: &UpdateConfig, rollout: &Rollout, task: &Task) -> bool {
+    let made_by_it = task.template_version == rollout.target && task.created_at >= rollout.started_at;
+    let early = task.status.running_at.is_none_or(|since| task.status.at.since(since) <= config.monitor);
+    let ended_badly = match task.status.state {
+        TaskState::Failed | TaskState::Rejected | TaskState::Orphaned => true,
+        // A service that is to run for ever and ends at once does not work, whatever its exit code.
+        TaskState::Complete => task.template.spec.restart.condition == RestartCondition::Any,
+        TaskState::New
+        | TaskState::Pending
+        | TaskState::Assigned
+        | TaskState::Accepted
+        | TaskState::Preparing
+        | TaskState::Ready
+        | TaskState::Starting
+        | TaskState::Running
+        | TaskState::Shutdown => false,
+    };
+    made_by_it && early && ended_badly
+}
+
+pub(super) fn keep_evidence(rollout: &mut Rollout, failure: RolloutFailure) {
+    if rollout.failures.len() < Rollout::FAILURES_MAX {
+        rollout.failures.push(failure);
+    }
+}
+
+pub(super) fn failure_of(task: &Task, error: String) -> RolloutFailure {
+    RolloutFailure {
+        task_id: task.id,
+        slot: task.slot,
+        node_id: task.node_id,
+        at: task.status.at,
+        error,
+        exit_code: task.status.exit_code,
+        evidence: task.status.evidence.clone(),
+    }
+}
+
+/// What went wrong, or what it waits for.
+pub(super) fn cause(task: &Task) -> String {
+    if let Some(error) = &task.status.error {
+        return error.clone();
+    }
+    match (task.status.exit_code, &task.waiting) {
+        (Some(code), _) if task.status.state.is_final() => format!("ended with exit code {code}"),
+        (_, Some(waiting)) => waiting.to_string(),
+        (_, None) if task.status.message.is_empty() => task.status.state.to_string().to_lowercase(),
+        (_, None) => task.status.message.clone(),
+    }
+}
+
+/// Every slot that counts and how far it is.
+pub(super) fn survey(pass: &Pass<'_, '_>, service: &Service, slots: &Slots<'_>) -> Vec<(Slot, Progress)> {
+    slots.values().map(|view| (view.slot, progress(pass, service, view))).collect()
+}
+
+pub(super) fn failed_count(rollout: &Rollout, survey: &[(Slot, Progress)]) -> usize {
+    survey.iter().filter(|(slot, _)| rollout.failed.contains(slot)).count()
+}
+
+/// Asks to be woken when a window or the deadline ends.
+pub(super) fn judge(
+    pass: &mut Pass<'_, '_>,
+    service: &Service,
+    rollout: &Rollout,
+    survey: &[(Slot, Progress)],
+) -> Verdict {
+    let config = config(service);
+    if config.failure_action != FailureAction::Continue && failed_too_many(config, rollout, survey) {
+        return Verdict::Failed;
+    }
+    if survey.iter().all(|(_, progress)| is_settled(*progress)) {
+        let newest = survey.iter().filter_map(|(_, progress)| running_since(*progress)).max();
+        match newest.filter(|since| *since >= rollout.started_at).map(|since| since + config.monitor) {
+            Some(watched_until) if watched_until > pass.now => pass.wake_at(service.id, watched_until),
+            Some(_) | None => return Verdict::Complete,
+        }
+    }
+    if let Some(deadline) = deadline(config, rollout) {
+        if deadline <= pass.now {
+            return Verdict::Stuck;
+        }
+        pass.wake_at(service.id, deadline);
+    }
+    Verdict::GoOn
+}
+
+/// The pause between two slots and the watch over the last one are no lack of progress.
+fn deadline(config: &UpdateConfig, rollout: &Rollout) -> Option<Timestamp> {
+    let deadline = Some(config.progress_deadline).filter(|deadline| !deadline.is_zero())?;
+    Some(rollout.progressed_at + config.delay.max(config.monitor) + deadline)
+}
+
+fn failed_too_many(config: &UpdateConfig, rollout: &Rollout, survey: &[(Slot, Progress)]) -> bool {
+    let failed = failed_count(rollout, survey);
+    let allowed = f64::from(config.max_failure_ratio.clamp(0.0, 1.0)) * count_f64(survey.len());
+    // A ratio that is no number allows nothing.
+    failed > 0 && (allowed.is_nan() || count_f64(failed) > allowed)
+}
+
+fn count_f64(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+fn is_settled(progress: Progress) -> bool {
+    match progress {
+        Progress::Running { .. } | Progress::Finished | Progress::Away => true,
+        Progress::Outdated | Progress::Moving => false,
+    }
+}
+
+pub(super) fn running_since(progress: Progress) -> Option<Timestamp> {
+    match progress {
+        Progress::Running { since } => Some(since),
+        Progress::Outdated | Progress::Moving | Progress::Finished | Progress::Away => None,
+    }
+}
+
+/// The first failure in a sentence's half: `web.1: ended with exit code 1`.
+pub(super) fn first_failure(service: &Service, rollout: &Rollout) -> String {
+    match rollout.failures.first() {
+        Some(failure) => format!("first {}.{}: {}", service.spec.name, failure.slot, failure.error),
+        None => "no task says why".to_owned(),
+    }
+}
+
+pub(super) fn shown(span: Duration) -> String {
+    let (seconds, millis) = (span.as_secs(), span.subsec_millis());
+    match (seconds, millis) {
+        (0, millis) => format!("{millis} ms"),
+        (seconds, 0) if seconds % 60 == 0 => format!("{} min", seconds / 60),
+        (seconds, _) => format!("{seconds} s"),
+    }
+}
+
+pub(super) fn is_back(rollout: &Rollout) -> bool {
+    rollout.state.is_rollback()
+}
+
+pub(super) fn completed(rollout: &Rollout) -> RolloutState {
+    if is_back(rollout) { RolloutState::RollbackCompleted } else { RolloutState::Completed }
+}
+
+pub(super) fn paused(rollout: &Rollout) -> RolloutState {
+    if is_back(rollout) { RolloutState::RollbackPaused } else { RolloutState::Paused }
+}

@@ -1,0 +1,224 @@
+//! Moves a rollout on: writes its books, ends it (complete, paused, rolled back), and says which slots are replaced
+//! next. Slots that missed a finished rollout, because their node was down, are caught up with here as well.
+
+use std::collections::BTreeSet;
+
+use muster_proto::{
+    endpoint::PortConfig,
+    rollout::{FailureAction, Rollout, RolloutState},
+    service::{PreviousSpec, Service},
+    task::Slot,
+    version::TemplateVersion,
+};
+
+use super::{
+    allocate,
+    pass::Pass,
+    rollout::{self, Progress, Slots, Verdict},
+    view::serves,
+};
+use crate::effect;
+
+/// The service as it is after this: a rollback has another spec.
+pub(super) fn advance(pass: &mut Pass<'_, '_>, service: Service, slots: &Slots<'_>) -> Service {
+    let Some(stored) = service.rollout.as_deref().filter(|rollout| rollout.state.is_moving()) else {
+        return service;
+    };
+    let mut books = rollout::record(pass, &service, stored, slots);
+    let survey = rollout::survey(pass, &service, slots);
+    match rollout::judge(pass, &service, &books, &survey) {
+        Verdict::GoOn => {}
+        Verdict::Complete => complete(pass, &service, &mut books, survey.len()),
+        Verdict::Failed => {
+            let failed = rollout::failed_count(&books, &survey);
+            let reason =
+                format!("{failed} of {} tasks failed; {}", survey.len(), rollout::first_failure(&service, &books));
+            return fail(pass, service, books, slots, &reason);
+        }
+        Verdict::Stuck => {
+            let newly = give_up_on_stuck(&mut books, &survey, slots);
+            let config = rollout::config(&service);
+            let goes_on = config.failure_action == FailureAction::Continue && newly > 0;
+            if goes_on {
+                books.progressed_at = pass.now;
+            } else {
+                let span = rollout::shown(config.progress_deadline);
+                let reason = format!("no task became ready for {span}; {}", rollout::first_failure(&service, &books));
+                return fail(pass, service, books, slots, &reason);
+            }
+        }
+    }
+    store(pass, service, books)
+}
+
+fn store(pass: &mut Pass<'_, '_>, service: Service, books: Rollout) -> Service {
+    if service.rollout.as_deref() == Some(&books) {
+        return service;
+    }
+    pass.draft.set_rollout(service.id, books.clone());
+    Service { rollout: Some(Box::new(books)), ..service }
+}
+
+fn complete(pass: &Pass<'_, '_>, service: &Service, books: &mut Rollout, slots: usize) {
+    let s = if slots == 1 { "" } else { "s" };
+    let version = if rollout::is_back(books) { "previous" } else { "new" };
+    books.message = match books.message.strip_prefix(ROLLING_BACK) {
+        Some(why) => format!("rolled back: {why}"),
+        None if slots == 0 => format!("no task is wanted; the next ones run the {version} version"),
+        None => format!(
+            "{slots} task{s} of {} run{} the {version} version",
+            service.spec.name,
+            if slots == 1 { "s" } else { "" }
+        ),
+    };
+    books.state = rollout::completed(books);
+    books.completed_at = Some(pass.now);
+}
+
+/// Slots that never became ready count as failed. How many are newly so.
+fn give_up_on_stuck(books: &mut Rollout, survey: &[(Slot, Progress)], slots: &Slots<'_>) -> usize {
+    let mut newly = 0;
+    for (slot, _) in survey.iter().filter(|(_, progress)| *progress == Progress::Moving) {
+        if !books.failed.insert(*slot) {
+            continue;
+        }
+        newly += 1;
+        let last = slots.get(slot).and_then(|view| view.current().last());
+        if let Some(task) = last {
+            rollout::keep_evidence(books, rollout::failure_of(task, rollout::cause(task)));
+        }
+    }
+    newly
+}
+
+const ROLLING_BACK: &str = "rolling back: ";
+
+/// What the spec asks for when a rollout fails. A rollback that fails has nothing to go back to: it pauses, and so
+/// does a continuing rollout that is stuck for good.
+fn fail(pass: &mut Pass<'_, '_>, service: Service, mut books: Rollout, slots: &Slots<'_>, reason: &str) -> Service {
+    let name = &service.spec.name;
+    let wants_rollback = match rollout::config(&service).failure_action {
+        FailureAction::Rollback => !rollout::is_back(&books),
+        FailureAction::Pause | FailureAction::Continue => false,
+    };
+    if wants_rollback {
+        match way_back(pass, &service) {
+            Ok((previous, ports)) => {
+                let restored = effect::restore(&service, &previous, ports);
+                let restored = start_rollback(pass, restored, &books, reason);
+                // The way back has its own books, and slots that never left are done at once. It never fails into
+                // another rollback, so that this ends.
+                return advance(pass, restored, slots);
+            }
+            Err(obstacle) => {
+                books.message = format!(
+                    "paused: {reason}; cannot roll back: {obstacle}; fix it and run `muster service update {name}` to go on"
+                );
+            }
+        }
+    } else if rollout::is_back(&books) {
+        books.message = format!("rollback paused: {reason}; fix it and run `muster service update {name}` to go on");
+    } else {
+        books.message = format!(
+            "paused: {reason}; fix it and run `muster service update {name}` to go on, or `muster service rollback {name}`"
+        );
+    }
+    books.state = rollout::paused(&books);
+    store(pass, service, books)
+}
+
+/// The previous spec with its ports, or what is in the way.
+fn way_back(pass: &Pass<'_, '_>, service: &Service) -> Result<(PreviousSpec, Vec<PortConfig>), String> {
+    let previous = service.previous.as_deref().ok_or("there is no previous spec")?;
+    if previous.template_version == service.template_version {
+        return Err("the previous spec runs the same version".to_owned());
+    }
+    let ports = allocate::ports(pass.draft.state(), &previous.spec.endpoint.ports, Some(service.id))
+        .map_err(|rejection| rejection.to_string())?;
+    Ok((previous.clone(), ports))
+}
+
+/// The failures that led here stay with the rollback as its evidence.
+fn start_rollback(pass: &mut Pass<'_, '_>, mut restored: Service, failed: &Rollout, reason: &str) -> Service {
+    let target: TemplateVersion = restored.template_version;
+    let fresh =
+        effect::begin_rollout(RolloutState::RollbackStarted, target, pass.now, format!("{ROLLING_BACK}{reason}"));
+    let back = Rollout { failures: failed.failures.clone(), ..fresh };
+    restored.rollout = Some(Box::new(back.clone()));
+    pass.draft.start_rollback(restored.clone(), back);
+    restored
+}
+
+/// The slots to be replaced in this pass. A slot takes its place among `parallelism` from the moment it is begun
+/// until `delay` after its new task is ready; one that failed, and may, gives its place away.
+pub(super) fn next_slots(pass: &mut Pass<'_, '_>, service: &Service, slots: &Slots<'_>) -> BTreeSet<Slot> {
+    let held = match service.rollout.as_deref().map(|rollout| rollout.state) {
+        Some(RolloutState::Paused | RolloutState::RollbackPaused) => true,
+        None
+        | Some(
+            RolloutState::Updating
+            | RolloutState::Completed
+            | RolloutState::RollbackStarted
+            | RolloutState::RollbackCompleted,
+        ) => false,
+    };
+    let survey = rollout::survey(pass, service, slots);
+    if held || !survey.iter().any(|(_, progress)| *progress == Progress::Outdated) {
+        return BTreeSet::new();
+    }
+    let taken = survey.iter().filter(|(slot, progress)| takes_place(pass, service, *slot, *progress)).count();
+    wake_for_delays(pass, service, &survey);
+    let config = rollout::config(service);
+    let places = match usize::try_from(config.parallelism).unwrap_or(usize::MAX) {
+        0 => usize::MAX,
+        places => places,
+    };
+    let mut outdated: Vec<(Turn, Slot)> = slots
+        .values()
+        .zip(&survey)
+        .filter(|(_, (_, progress))| *progress == Progress::Outdated)
+        .map(|(view, _)| {
+            let turn = if view.current().any(|task| serves(pass, task)) {
+                Turn::Serving
+            } else if view.current().any(|task| task.node_id.is_some()) {
+                Turn::Idle
+            } else {
+                Turn::Homeless
+            };
+            (turn, view.slot)
+        })
+        .collect();
+    outdated.sort_unstable();
+    outdated.into_iter().take(places.saturating_sub(taken)).map(|(_, slot)| slot).collect()
+}
+
+/// In which order outdated slots are replaced: where nothing serves nothing is lost; where there was no room there
+/// will be none, and the others need not wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    Idle,
+    Serving,
+    Homeless,
+}
+
+fn takes_place(pass: &Pass<'_, '_>, service: &Service, slot: Slot, progress: Progress) -> bool {
+    let failed = service.rollout.as_ref().is_some_and(|rollout| rollout.failed.contains(&slot));
+    let resting = |since| {
+        let made_by_it = service.rollout.as_ref().is_some_and(|rollout| since >= rollout.started_at);
+        made_by_it && since + rollout::config(service).delay > pass.now
+    };
+    match progress {
+        Progress::Moving => !failed,
+        Progress::Running { since } => resting(since),
+        Progress::Outdated | Progress::Finished | Progress::Away => false,
+    }
+}
+
+fn wake_for_delays(pass: &mut Pass<'_, '_>, service: &Service, survey: &[(Slot, Progress)]) {
+    let delay = rollout::config(service).delay;
+    let ends = survey.iter().filter_map(|(_, progress)| rollout::running_since(*progress)).map(|since| since + delay);
+    let next = ends.filter(|end| *end > pass.now).min();
+    if let Some(end) = next {
+        pass.wake_at(service.id, end);
+    }
+}

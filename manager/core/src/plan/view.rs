@@ -1,0 +1,96 @@
+//! One slot's tasks, sorted by what they are to it.
+
+use std::collections::BTreeMap;
+
+use muster_proto::{
+    id::ServiceId,
+    node::Availability,
+    service::{Mode, Service},
+    task::{Slot, Task},
+    task_state::{DesiredState, TaskState},
+    version::TemplateVersion,
+};
+
+use super::pass::Pass;
+use crate::state::State;
+
+#[derive(Clone, Debug)]
+pub(super) struct SlotView<'a> {
+    pub(super) slot: Slot,
+    /// Oldest first.
+    pub(super) rows: Vec<&'a Task>,
+}
+
+/// How firmly a task that should run stands in its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Footing {
+    Sound,
+    /// Its node is down: it may run, nobody knows.
+    Lost,
+    /// Its node is drained: it runs and has to go.
+    Displaced,
+    Ended,
+}
+
+impl<'a> SlotView<'a> {
+    pub(super) fn empty(slot: Slot) -> Self {
+        Self { slot, rows: Vec::new() }
+    }
+
+    /// Meant to run: also one that ended by itself and was not replaced yet. A slot exists while it has any.
+    pub(super) fn current(&self) -> impl Iterator<Item = &'a Task> + '_ {
+        self.rows.iter().copied().filter(|task| task.desired <= DesiredState::Running)
+    }
+
+    /// Told to stop and not known to have ended.
+    pub(super) fn stopping(&self) -> impl Iterator<Item = &'a Task> + '_ {
+        self.rows.iter().copied().filter(|task| task.desired > DesiredState::Running && task.holds_resources())
+    }
+
+    pub(super) fn exists(&self) -> bool {
+        self.current().next().is_some()
+    }
+
+    pub(super) fn has(&self, version: TemplateVersion) -> bool {
+        self.current().any(|task| task.template_version == version)
+    }
+
+    /// Someone who was told to stop may still be at it. A node that is down is not waited for.
+    pub(super) fn is_blocked(&self, pass: &Pass<'_, '_>) -> bool {
+        self.stopping().any(|task| !pass.is_down(task.node_id))
+    }
+}
+
+pub(super) fn slots_of(state: &State, service: ServiceId) -> BTreeMap<Slot, SlotView<'_>> {
+    let mut slots: BTreeMap<Slot, SlotView<'_>> = BTreeMap::new();
+    for task in state.tasks_of_service(service) {
+        slots.entry(task.slot).or_insert_with(|| SlotView::empty(task.slot)).rows.push(task);
+    }
+    for view in slots.values_mut() {
+        view.rows.sort_by_key(|task| (task.created_at, task.id));
+    }
+    slots
+}
+
+pub(super) fn footing(pass: &Pass<'_, '_>, service: &Service, task: &Task) -> Footing {
+    if task.status.state.is_final() {
+        return Footing::Ended;
+    }
+    match service.spec.mode {
+        // A global slot is its node: there is no other place for its task.
+        Mode::Global => Footing::Sound,
+        Mode::Replicated { .. } if pass.is_down(task.node_id) => Footing::Lost,
+        Mode::Replicated { .. } => {
+            let node = task.node_id.and_then(|node| pass.draft.node(node));
+            match node.map(|node| node.spec.availability) {
+                Some(Availability::Drain) => Footing::Displaced,
+                Some(Availability::Active | Availability::Pause) | None => Footing::Sound,
+            }
+        }
+    }
+}
+
+/// Serves, as far as the managers can know.
+pub(super) fn serves(pass: &Pass<'_, '_>, task: &Task) -> bool {
+    task.status.state == TaskState::Running && !pass.is_down(task.node_id)
+}

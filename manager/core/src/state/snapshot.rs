@@ -1,0 +1,267 @@
+//! The state as it is stored and sent: rows without what can be derived, each distinct template once.
+//!
+//! Called by the shell's state machine, which picks the encoding and adds the checksum (a digest of the encoded form
+//! is a digest of the state: the rows are ordered and hold no addresses of memory). Reading checks that every
+//! reference leads somewhere and answers with an error where one does not: a damaged snapshot must not become a
+//! state that panics later.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use muster_proto::{
+    cluster::Cluster,
+    endpoint::PortConfig,
+    id::{NodeId, ServiceId, TaskId},
+    node::Node,
+    restart::RestartRecord,
+    rollout::Rollout,
+    service::{PreviousSpec, Service, ServiceSpec},
+    task::{Slot, Task, TaskStatus, Template},
+    task_state::DesiredState,
+    time::Timestamp,
+    version::{Fence, TemplateVersion, Version},
+    waiting::WaitingOn,
+};
+use serde::{Deserialize, Serialize};
+
+use super::State;
+use crate::command::LogPosition;
+
+/// Counted up when a manager of the version before could not read it.
+pub const SNAPSHOT_FORMAT: u16 = 1;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    #[error("the snapshot has format {found}, this version reads up to {SNAPSHOT_FORMAT}; start a newer muster")]
+    Format { found: u16 },
+    #[error("the snapshot names template {0}, which is not in it")]
+    NoTemplate(TemplateVersion),
+    #[error("the snapshot has a task on node {0}, which is not in it")]
+    NoNode(NodeId),
+    #[error("the snapshot has two rows with the id {0}")]
+    Twice(String),
+    #[error("the snapshot has two services named {0}")]
+    NameTwice(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    format: u16,
+    applied: LogPosition,
+    cluster: Option<Cluster>,
+    templates: BTreeMap<TemplateVersion, Arc<Template>>,
+    nodes: Vec<Node>,
+    services: Vec<ServiceRow>,
+    tasks: Vec<TaskRow>,
+}
+
+/// A [`Service`] with its templates by number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct ServiceRow {
+    id: ServiceId,
+    version: Version,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    spec: ServiceSpec,
+    template_version: TemplateVersion,
+    previous: Option<(Box<ServiceSpec>, TemplateVersion)>,
+    ports: Vec<PortConfig>,
+    rollout: Option<Box<Rollout>>,
+}
+
+/// A [`Task`] with its template by number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct TaskRow {
+    id: TaskId,
+    version: Version,
+    created_at: Timestamp,
+    service_id: ServiceId,
+    service_name: String,
+    slot: Slot,
+    template_version: TemplateVersion,
+    node_id: Option<NodeId>,
+    fence: Fence,
+    desired: DesiredState,
+    status: TaskStatus,
+    start_after: Option<Timestamp>,
+    restarts: RestartRecord,
+    waiting: Option<WaitingOn>,
+}
+
+impl Snapshot {
+    #[must_use]
+    pub fn of(state: &State) -> Self {
+        let mut templates = BTreeMap::new();
+        let mut number = |version: TemplateVersion, template: &Arc<Template>| {
+            templates.entry(version).or_insert_with(|| Arc::clone(template));
+            version
+        };
+        let services = state.services.values().map(|service| service_row(service, &mut number)).collect();
+        let tasks = state.tasks.values().map(|task| task_row(task, &mut number)).collect();
+        Self {
+            format: SNAPSHOT_FORMAT,
+            applied: state.applied,
+            cluster: state.cluster.clone(),
+            templates,
+            nodes: state.nodes.values().cloned().collect(),
+            services,
+            tasks,
+        }
+    }
+
+    /// The last entry that is in it.
+    #[must_use]
+    pub fn applied(&self) -> LogPosition {
+        self.applied
+    }
+
+    pub fn into_state(self) -> Result<State, SnapshotError> {
+        if self.format > SNAPSHOT_FORMAT {
+            return Err(SnapshotError::Format { found: self.format });
+        }
+        let mut state = State { applied: self.applied, cluster: self.cluster, ..State::default() };
+        for node in self.nodes {
+            let id = node.id;
+            if state.nodes.insert(id, node).is_some() {
+                return Err(SnapshotError::Twice(id.to_string()));
+            }
+        }
+        for row in self.services {
+            let service = row.into_service(&self.templates)?;
+            if state.services.contains_key(&service.id) {
+                return Err(SnapshotError::Twice(service.id.to_string()));
+            }
+            if state.service_named(&service.spec.name).is_some() {
+                return Err(SnapshotError::NameTwice(service.spec.name));
+            }
+            state.put_service(service);
+        }
+        for row in self.tasks {
+            let task = row.into_task(&self.templates)?;
+            if state.tasks.contains_key(&task.id) {
+                return Err(SnapshotError::Twice(task.id.to_string()));
+            }
+            if let Some(node) = task.node_id.filter(|id| !state.nodes.contains_key(id)) {
+                return Err(SnapshotError::NoNode(node));
+            }
+            state.insert_task(task);
+        }
+        Ok(state)
+    }
+}
+
+type Templates = BTreeMap<TemplateVersion, Arc<Template>>;
+
+fn look_up(templates: &Templates, version: TemplateVersion) -> Result<Arc<Template>, SnapshotError> {
+    templates.get(&version).cloned().ok_or(SnapshotError::NoTemplate(version))
+}
+
+fn service_row(
+    service: &Service,
+    number: &mut impl FnMut(TemplateVersion, &Arc<Template>) -> TemplateVersion,
+) -> ServiceRow {
+    let Service { id, version, created_at, updated_at, spec, template, template_version, previous, ports, rollout } =
+        service.clone();
+    ServiceRow {
+        id,
+        version,
+        created_at,
+        updated_at,
+        spec,
+        template_version: number(template_version, &template),
+        previous: previous.map(|earlier| {
+            let PreviousSpec { spec, template, template_version } = *earlier;
+            (Box::new(spec), number(template_version, &template))
+        }),
+        ports,
+        rollout,
+    }
+}
+
+fn task_row(task: &Task, number: &mut impl FnMut(TemplateVersion, &Arc<Template>) -> TemplateVersion) -> TaskRow {
+    let Task {
+        id,
+        version,
+        created_at,
+        service_id,
+        service_name,
+        slot,
+        template_version,
+        template,
+        node_id,
+        fence,
+        desired,
+        status,
+        start_after,
+        restarts,
+        waiting,
+    } = task.clone();
+    TaskRow {
+        id,
+        version,
+        created_at,
+        service_id,
+        service_name,
+        slot,
+        template_version: number(template_version, &template),
+        node_id,
+        fence,
+        desired,
+        status,
+        start_after,
+        restarts,
+        waiting,
+    }
+}
+
+impl ServiceRow {
+    fn into_service(self, templates: &Templates) -> Result<Service, SnapshotError> {
+        let Self { id, version, created_at, updated_at, spec, template_version, previous, ports, rollout } = self;
+        let template = look_up(templates, template_version)?;
+        let previous = match previous {
+            None => None,
+            Some((spec, template_version)) => {
+                let template = look_up(templates, template_version)?;
+                Some(Box::new(PreviousSpec { spec: *spec, template, template_version }))
+            }
+        };
+        Ok(Service { id, version, created_at, updated_at, spec, template, template_version, previous, ports, rollout })
+    }
+}
+
+impl TaskRow {
+    fn into_task(self, templates: &Templates) -> Result<Task, SnapshotError> {
+        let Self {
+            id,
+            version,
+            created_at,
+            service_id,
+            service_name,
+            slot,
+            template_version,
+            node_id,
+            fence,
+            desired,
+            status,
+            start_after,
+            restarts,
+            waiting,
+        } = self;
+        Ok(Task {
+            id,
+            version,
+            created_at,
+            service_id,
+            service_name,
+            slot,
+            template_version,
+            template: look_up(templates, template_version)?,
+            node_id,
+            fence,
+            desired,
+            status,
+            start_after,
+            restarts,
+            waiting,
+        })
+    }
+}

@@ -1,0 +1,218 @@
+//! Fake agents: each carries out its node's assignments, at the pace and with the end that the task's image says.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use muster_core::{assign, state::State};
+use muster_proto::{
+    assignment::{Assignment, TaskReport},
+    id::{NodeId, TaskId},
+    task::TaskStatus,
+    task_state::{DesiredState, TaskState},
+    time::Timestamp,
+    version::Fence,
+};
+
+/// How containers of an image behave.
+#[derive(Clone, Debug)]
+pub(crate) struct Image {
+    pub(crate) prepare: Duration,
+    /// None: never becomes ready.
+    pub(crate) start: Option<Duration>,
+    pub(crate) exit: Option<(Duration, i32)>,
+    pub(crate) stop: Duration,
+    /// Cannot be prepared at all.
+    pub(crate) refused: bool,
+}
+
+impl Default for Image {
+    fn default() -> Self {
+        let millis = Duration::from_millis;
+        Self { prepare: millis(200), start: Some(millis(300)), exit: None, stop: millis(500), refused: false }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Container {
+    fence: Fence,
+    desired: DesiredState,
+    status: TaskStatus,
+    image: String,
+    /// When the next step is due, and what it leads to.
+    next: Option<(Timestamp, TaskState)>,
+    reported: bool,
+}
+
+/// All nodes' agents.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Agents {
+    pub(crate) images: BTreeMap<String, Image>,
+    containers: BTreeMap<NodeId, BTreeMap<TaskId, Container>>,
+}
+
+impl Agents {
+    fn image(&self, name: &str) -> Image {
+        self.images.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The node's assignments arrive.
+    pub(crate) fn hear(&mut self, state: &State, node: NodeId, now: Timestamp) {
+        let assignments = assign::assignments(state, node);
+        let mut held = self.containers.remove(&node).unwrap_or_default();
+        held.retain(|task, _| assignments.contains_key(task));
+        for (id, assignment) in &assignments {
+            let image = self.image(&assignment.template.spec.container.image);
+            let container = held.entry(*id).or_insert_with(|| Container {
+                fence: assignment.fence,
+                desired: assignment.desired,
+                status: TaskStatus::new(TaskState::Accepted, now, "accepted"),
+                image: assignment.template.spec.container.image.clone(),
+                next: None,
+                reported: false,
+            });
+            container.follow(assignment, &image, now);
+        }
+        self.containers.insert(node, held);
+    }
+
+    /// The steps that are due at `now` are taken.
+    pub(crate) fn step(&mut self, node: NodeId, now: Timestamp) {
+        let images = self.images.clone();
+        for container in self.containers.get_mut(&node).into_iter().flat_map(BTreeMap::values_mut) {
+            let image = images.get(&container.image).cloned().unwrap_or_default();
+            container.step(&image, now);
+        }
+    }
+
+    pub(crate) fn next_step(&self, node: NodeId) -> Option<Timestamp> {
+        self.containers.get(&node)?.values().filter_map(|container| container.next.map(|(at, _)| at)).min()
+    }
+
+    /// What the node has not told yet.
+    pub(crate) fn reports(&mut self, node: NodeId) -> Vec<TaskReport> {
+        let mut reports = Vec::new();
+        for (task_id, container) in self.containers.get_mut(&node).into_iter().flatten() {
+            if !container.reported {
+                container.reported = true;
+                let status = container.status.clone();
+                reports.push(TaskReport { task_id: *task_id, fence: container.fence, status });
+            }
+        }
+        reports
+    }
+
+    /// The host starts anew: everything that ran has ended.
+    pub(crate) fn reboot(&mut self, node: NodeId, now: Timestamp) {
+        for container in self.containers.get_mut(&node).into_iter().flat_map(BTreeMap::values_mut) {
+            if !container.status.state.is_final() {
+                container.enter(TaskState::Failed, now);
+                container.status.error = Some("the host was restarted".to_owned());
+                container.next = None;
+            }
+        }
+    }
+
+    /// One container ends by itself.
+    pub(crate) fn crash(&mut self, node: NodeId, task: TaskId, code: i32, now: Timestamp) {
+        if let Some(container) = self.containers.get_mut(&node).and_then(|held| held.get_mut(&task))
+            && !container.status.state.is_final()
+        {
+            container.enter(if code == 0 { TaskState::Complete } else { TaskState::Failed }, now);
+            container.status.exit_code = Some(code);
+            container.next = None;
+        }
+    }
+
+    /// Tasks whose container runs, as the hosts know it.
+    pub(crate) fn running(&self) -> impl Iterator<Item = (NodeId, TaskId, Fence)> + '_ {
+        self.containers.iter().flat_map(|(node, held)| {
+            let running = held.iter().filter(|(_, container)| container.status.state == TaskState::Running);
+            running.map(|(task, container)| (*node, *task, container.fence))
+        })
+    }
+}
+
+impl Container {
+    fn enter(&mut self, state: TaskState, now: Timestamp) {
+        self.status.state = state;
+        self.status.at = now;
+        self.status.message = state.to_string().to_lowercase();
+        self.reported = false;
+        if state == TaskState::Running {
+            self.status.running_at = Some(now);
+            self.status.address = Some(IpAddr::from([10, 0, 0, 1]));
+        }
+    }
+
+    fn follow(&mut self, assignment: &Assignment, image: &Image, now: Timestamp) {
+        self.desired = assignment.desired;
+        if self.desired == DesiredState::Remove && self.status.state.is_final() && !self.status.removed {
+            self.status.removed = true;
+            self.reported = false;
+        }
+        self.set_out(image, now);
+    }
+
+    /// Decides on the next step where none is under way, or where the present one is not wanted any more.
+    fn set_out(&mut self, image: &Image, now: Timestamp) {
+        let stops = self.desired > DesiredState::Running && !self.status.state.is_final();
+        if stops {
+            if !matches!(self.next, Some((_, TaskState::Shutdown))) {
+                let pause = if self.status.state >= TaskState::Starting { image.stop } else { Duration::ZERO };
+                self.next = Some((now + pause, TaskState::Shutdown));
+            }
+            return;
+        }
+        if self.next.is_some() {
+            return;
+        }
+        self.next = match self.status.state {
+            TaskState::Accepted if image.refused => Some((now + image.prepare, TaskState::Rejected)),
+            TaskState::Accepted => Some((now + image.prepare, TaskState::Ready)),
+            TaskState::Ready if self.desired == DesiredState::Running => Some((now, TaskState::Starting)),
+            TaskState::Starting => match (image.start, image.exit) {
+                (Some(start), _) => Some((now + start, TaskState::Running)),
+                (None, Some((after, code))) => Some((now + after, ended(code))),
+                (None, None) => None,
+            },
+            TaskState::Running => image.exit.map(|(after, code)| (now + after, ended(code))),
+            TaskState::New
+            | TaskState::Pending
+            | TaskState::Assigned
+            | TaskState::Preparing
+            | TaskState::Ready
+            | TaskState::Complete
+            | TaskState::Shutdown
+            | TaskState::Failed
+            | TaskState::Rejected
+            | TaskState::Orphaned => None,
+        };
+    }
+
+    fn step(&mut self, image: &Image, now: Timestamp) {
+        while let Some((at, state)) = self.next.filter(|(at, _)| *at <= now) {
+            self.next = None;
+            self.enter(state, at);
+            match state {
+                TaskState::Rejected => self.status.error = Some("no such image".to_owned()),
+                TaskState::Failed => self.status.exit_code = image.exit.map(|(_, code)| code),
+                TaskState::Complete => self.status.exit_code = Some(0),
+                TaskState::Shutdown if self.desired == DesiredState::Remove => self.status.removed = true,
+                TaskState::New
+                | TaskState::Pending
+                | TaskState::Assigned
+                | TaskState::Accepted
+                | TaskState::Preparing
+                | TaskState::Ready
+                | TaskState::Starting
+                | TaskState::Running
+                | TaskState::Shutdown
+                | TaskState::Orphaned => {}
+            }
+            self.set_out(image, at);
+        }
+    }
+}
+
+fn ended(code: i32) -> TaskState {
+    if code == 0 { TaskState::Complete } else { TaskState::Failed }
+}

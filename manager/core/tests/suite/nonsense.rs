@@ -1,0 +1,1 @@
+//! Entries that make no sense.
