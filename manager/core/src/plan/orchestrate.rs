@@ -102,7 +102,7 @@ fn global<'a>(
     for node in pass.draft.nodes() {
         let slot = Slot::Node(node.id);
         let exists = slots.get(&slot).is_some_and(SlotView::exists);
-        let stays = match schedule::eligible(&pass.draft, pass.liveness, service, node) {
+        let stays = match schedule::eligible(pass.liveness, service, node) {
             Ok(()) => true,
             Err(refusal) => exists && !is_for_good(&refusal),
         };
@@ -131,8 +131,9 @@ fn global<'a>(
 /// The node is not meant to run the service any more.
 fn is_for_good(refusal: &Refusal) -> bool {
     match refusal {
-        Refusal::NodeDrained | Refusal::Constraint(_) | Refusal::Platform => true,
+        Refusal::NodeDrained | Refusal::Constraint(_) => true,
         Refusal::NodeDown
+        | Refusal::NodeUnknown
         | Refusal::NodePaused
         | Refusal::EngineUnavailable(_)
         | Refusal::Cpu { .. }

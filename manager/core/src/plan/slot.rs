@@ -193,11 +193,11 @@ fn is_about_room(refusal: &Refusal) -> bool {
     match refusal {
         Refusal::Cpu { .. } | Refusal::Memory { .. } | Refusal::HostPort(_) | Refusal::MaxReplicas(_) => true,
         Refusal::NodeDown
+        | Refusal::NodeUnknown
         | Refusal::NodePaused
         | Refusal::NodeDrained
         | Refusal::EngineUnavailable(_)
-        | Refusal::Constraint(_)
-        | Refusal::Platform => false,
+        | Refusal::Constraint(_) => false,
     }
 }
 
