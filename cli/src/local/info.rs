@@ -1,0 +1,112 @@
+//! `muster info`.
+
+use std::time::Duration;
+
+use muster_proto::{show, time::Timestamp, v1};
+use serde_json::{Value, json};
+
+use crate::{
+    context::Context,
+    error::Error,
+    format::{
+        flag::{self, Format},
+        lines::Lines,
+        object,
+    },
+};
+
+/// Show this host's daemon and its cluster
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  muster info
+  muster info --format '{{.Cluster.TasksRunning}}'")]
+pub struct Args {
+    /// json or a template; see --help
+    #[arg(long, value_name = "FORMAT", default_value = "table", long_help = flag::HELP)]
+    pub format: Format,
+}
+
+pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
+    let daemon = context.connect().await?;
+    let host = daemon.local().info(v1::InfoRequest {}).await?.into_inner();
+    let cluster = match &host.membership {
+        Some(membership) if membership.manager => {
+            Some(daemon.control().get_cluster(v1::GetClusterRequest {}).await?.into_inner())
+        }
+        Some(_) | None => None,
+    };
+    match &args.format {
+        Format::Json => context.out.line(object::compact(view(&host, cluster.as_ref()))),
+        Format::Template(template) => context.out.line(object::rendered(template, &view(&host, cluster.as_ref()))?),
+        Format::Table => context.out.bytes(people(&host, cluster.as_ref()).as_bytes()),
+        Format::TableOf(_) => Err(flag::no_table("info")),
+    }
+}
+
+fn view(host: &v1::InfoResponse, cluster: Option<&v1::GetClusterResponse>) -> Value {
+    json!({
+        "Version": host.version,
+        "Hostname": host.hostname,
+        "DataDir": host.data_dir,
+        "ListenAddr": host.listen_addr,
+        "PID": host.pid,
+        "Engine": {
+            "Name": host.engine,
+            "Version": host.engine_version,
+            "Unavailable": host.engine_unavailable,
+        },
+        "Membership": host.membership.as_ref().map(|membership| json!({
+            "ClusterID": membership.cluster_id,
+            "NodeID": membership.node_id,
+            "AdvertiseAddr": membership.advertise_addr,
+            "Manager": membership.manager,
+        })),
+        "Cluster": cluster.map(cluster_view),
+    })
+}
+
+fn cluster_view(cluster: &v1::GetClusterResponse) -> Value {
+    json!({
+        "ID": cluster.id,
+        "CreatedAt": Timestamp::from_millis(cluster.created_at).to_string(),
+        "Managers": cluster.managers,
+        "Nodes": cluster.nodes,
+        "Services": cluster.services,
+        "TasksRunning": cluster.tasks_running,
+        "TaskHistoryLimit": cluster.task_history_limit,
+        "HeartbeatMillis": cluster.heartbeat_ms,
+        "LeaseMillis": cluster.lease_ms,
+        "DefaultMemoryLimitBytes": cluster.default_memory_limit_bytes,
+        "DefaultPidsLimit": cluster.default_pids_limit,
+        "Term": cluster.term,
+        "AppliedIndex": cluster.applied_index,
+    })
+}
+
+fn people(host: &v1::InfoResponse, cluster: Option<&v1::GetClusterResponse>) -> String {
+    let mut lines = Lines::new();
+    lines.heading("Daemon").under("Version", &host.version).under("Hostname", &host.hostname);
+    lines.under("Data folder", &host.data_dir).under("Listens on", &host.listen_addr).under("PID", host.pid);
+    lines.under("Engine", format_args!("{} {}", host.engine, host.engine_version));
+    lines.under("Engine trouble", host.engine_unavailable.clone().unwrap_or_default());
+    let Some(membership) = &host.membership else {
+        lines.top("Cluster", "none; start one with `muster init`");
+        return lines.text();
+    };
+    lines.heading("Node").under("ID", &membership.node_id).under("Address", &membership.advertise_addr);
+    lines.under("Role", if membership.manager { "manager" } else { "worker" });
+    lines.heading("Cluster").under("ID", &membership.cluster_id);
+    if let Some(cluster) = cluster {
+        let limit = |amount: u64, shown: fn(u64) -> String| if amount == 0 { "none".into() } else { shown(amount) };
+        let millis = |millis: u64| show::duration(Duration::from_millis(millis));
+        lines.under("Created", Timestamp::from_millis(cluster.created_at));
+        lines.under("Managers", cluster.managers).under("Nodes", cluster.nodes).under("Services", cluster.services);
+        lines.under("Tasks running", cluster.tasks_running);
+        lines.under("Task history", format_args!("{} for each slot", cluster.task_history_limit));
+        lines.under("Heartbeat", millis(cluster.heartbeat_ms)).under("Lease", millis(cluster.lease_ms));
+        lines.under("Default memory", limit(cluster.default_memory_limit_bytes, show::bytes));
+        lines.under("Default pids", limit(cluster.default_pids_limit, |pids| pids.to_string()));
+        lines.under("Raft", format_args!("term {}, applied {}", cluster.term, cluster.applied_index));
+    }
+    lines.text()
+}

@@ -1,0 +1,54 @@
+//! `muster node …`.
+
+pub mod inspect;
+pub mod ls;
+pub mod ps;
+
+use clap::Subcommand;
+use muster_proto::v1;
+
+use crate::{
+    connect::Daemon,
+    context::Context,
+    error::Error,
+    object::{self, Node},
+};
+
+/// The node whose daemon is asked, in place of its id.
+const SELF: &str = "self";
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Show nodes in full
+    Inspect(inspect::Args),
+    /// List the nodes of the cluster
+    #[command(visible_alias = "list")]
+    Ls(ls::Args),
+    /// List the tasks on nodes
+    Ps(ps::Args),
+}
+
+pub async fn run(command: Command, context: &mut Context<'_>) -> Result<(), Error> {
+    match command {
+        Command::Inspect(args) => inspect::run(args, context).await,
+        Command::Ls(args) => ls::run(args, context).await,
+        Command::Ps(args) => ps::run(args, context).await,
+    }
+}
+
+impl Daemon {
+    /// By hostname, id, a prefix of an id, or `self`.
+    pub async fn node(&self, node: &str) -> Result<Node, Error> {
+        let asked = if node == SELF { self.own_node_id().await? } else { Some(node.to_owned()) };
+        let asked = asked
+            .ok_or_else(|| Error::Failed("this host is in no cluster; start one with `muster init`".to_owned()))?;
+        let answer = self.control().get_node(v1::GetNodeRequest { node: asked }).await?.into_inner();
+        answer.node.ok_or_else(|| object::missing("the node"))?.try_into()
+    }
+
+    /// None when this host is in no cluster.
+    pub async fn own_node_id(&self) -> Result<Option<String>, Error> {
+        let answer = self.local().info(v1::InfoRequest {}).await?.into_inner();
+        Ok(answer.membership.map(|membership| membership.node_id))
+    }
+}

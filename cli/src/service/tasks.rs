@@ -1,0 +1,91 @@
+//! Tasks as a table, for `service ps` and `node ps`.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use muster_proto::{show, task::Slot, task_state::DesiredState, time::Timestamp};
+
+use crate::{
+    error::Error,
+    filter::{Filter, Filters},
+    format::{
+        list::{Column, List},
+        text::{Truncate, ago},
+    },
+    object::{Node, Task},
+};
+
+const COLUMNS: &[Column] = &[
+    Column::new("ID", "ID"),
+    Column::new("Name", "NAME"),
+    Column::new("Image", "IMAGE"),
+    Column::new("Node", "NODE"),
+    Column::new("DesiredState", "DESIRED STATE"),
+    Column::new("CurrentState", "CURRENT STATE"),
+    Column::new("Error", "ERROR"),
+    Column::new("Ports", "PORTS"),
+];
+
+pub const FILTER_HELP: &str =
+    "Only tasks of which this holds: name=PREFIX, id=PREFIX, node=NAME-OR-ID, desired-state=running|shutdown|…";
+
+/// How the table is to be made.
+#[derive(Debug)]
+pub struct Layout {
+    pub filters: Filters,
+    pub truncate: Truncate,
+    pub now: Timestamp,
+}
+
+impl Layout {
+    pub fn new(filters: &[Filter], truncate: Truncate, now: Timestamp) -> Result<Self, Error> {
+        let filters = Filters::new(filters, &["name", "id", "node", "desired-state"])?;
+        filters.check("desired-state", |text| desired_named(text).is_some(), "ready, running, shutdown, remove")?;
+        Ok(Self { filters, truncate, now })
+    }
+
+    /// By service and slot, the newest first; older tasks of a slot stand under it with `\_`.
+    #[must_use]
+    pub fn list(&self, tasks: &[Task], nodes: &[Node]) -> List {
+        let hostnames: BTreeMap<&str, &str> = nodes.iter().map(|node| (node.id.as_str(), node.hostname())).collect();
+        let mut tasks: Vec<&Task> = tasks.iter().filter(|task| self.passes(task, &hostnames)).collect();
+        tasks.sort_by_key(|task| {
+            (&task.service_name, &task.service_id, task.slot, Reverse((task.created_at, &task.id)))
+        });
+        let mut above: Option<(&str, Slot)> = None;
+        let rows = tasks.into_iter().map(|task| {
+            let place = (task.service_id.as_str(), task.slot);
+            let indent = if above.replace(place) == Some(place) { r" \_ " } else { "" };
+            self.row(task, indent, &hostnames)
+        });
+        List { columns: COLUMNS, rows: rows.collect() }
+    }
+
+    fn passes(&self, task: &Task, hostnames: &BTreeMap<&str, &str>) -> bool {
+        let node = task.node_id.as_deref().unwrap_or_default();
+        let hostname = hostnames.get(node).copied().unwrap_or_default();
+        let is_node = |asked: &str| !node.is_empty() && (hostname == asked || node.starts_with(asked));
+        self.filters.any("name", |name| task.name().starts_with(name))
+            && self.filters.any("id", |id| task.id.starts_with(id))
+            && self.filters.any("node", is_node)
+            && self.filters.any("desired-state", |text| desired_named(text) == Some(task.desired))
+    }
+
+    fn row(&self, task: &Task, indent: &str, hostnames: &BTreeMap<&str, &str>) -> Vec<String> {
+        let node = task.node_id.as_deref().unwrap_or_default();
+        vec![
+            self.truncate.id(&task.id),
+            format!("{indent}{}", task.name()),
+            self.truncate.image(&task.spec.container.image),
+            hostnames.get(node).copied().unwrap_or(node).to_owned(),
+            task.desired.to_string(),
+            format!("{} {}", task.status.state, ago(task.status.at, self.now)),
+            task.trouble().map_or_else(String::new, |trouble| format!("\"{trouble}\"")),
+            show::ports(&task.host_ports),
+        ]
+    }
+}
+
+fn desired_named(text: &str) -> Option<DesiredState> {
+    let all = [DesiredState::Ready, DesiredState::Running, DesiredState::Shutdown, DesiredState::Remove];
+    all.into_iter().find(|state| state.to_string().eq_ignore_ascii_case(text))
+}

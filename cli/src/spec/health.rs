@@ -1,0 +1,123 @@
+//! The health check's flags.
+
+use std::time::Duration;
+
+use muster_proto::{
+    health::{HealthCheck, HealthPolicy, Probe},
+    parse,
+};
+
+use crate::error::Error;
+
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(next_help_heading = "Health check")]
+pub struct HealthFlags {
+    /// Command to run in the container's shell; exit code 0 is healthy ("": back to the image's own check)
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["health_http", "health_tcp"])]
+    pub health_cmd: Option<String>,
+    /// GET on the container's port, as 8000/healthz; status 200 to 399 is healthy
+    #[arg(long, value_name = "PORT[/PATH]", value_parser = parse::health_http, conflicts_with = "health_tcp")]
+    pub health_http: Option<Probe>,
+    /// Connection to the container's port; one that opens is healthy
+    #[arg(long, value_name = "PORT", value_parser = parse::health_tcp)]
+    pub health_tcp: Option<Probe>,
+    /// Time between checks (default 5s; Swarm: 30s)
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    pub health_interval: Option<Duration>,
+    /// Time one check may take (default 5s; Swarm: 30s)
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    pub health_timeout: Option<Duration>,
+    /// Failures in a row that make a task unhealthy (default 3)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub health_retries: Option<u32>,
+    /// Time after the start in which failures do not count (default 0s)
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    pub health_start_period: Option<Duration>,
+    /// No check, not even the image's own (=false: back to the image's own)
+    #[arg(
+        long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
+        conflicts_with_all = ["health_cmd", "health_http", "health_tcp", "health_interval", "health_timeout",
+            "health_retries", "health_start_period"],
+    )]
+    pub no_healthcheck: Option<bool>,
+}
+
+impl HealthFlags {
+    fn probe(&self) -> Option<Probe> {
+        let command = self.health_cmd.as_ref().filter(|command| !command.trim().is_empty());
+        let command = command.map(|line| Probe::Command { argv: vec![line.clone()], shell: true });
+        command.or_else(|| self.health_http.clone()).or_else(|| self.health_tcp.clone())
+    }
+
+    fn has_timing(&self) -> bool {
+        self.health_interval.is_some()
+            || self.health_timeout.is_some()
+            || self.health_retries.is_some()
+            || self.health_start_period.is_some()
+    }
+
+    pub fn apply(&self, policy: &mut HealthPolicy) -> Result<(), Error> {
+        match self.no_healthcheck {
+            Some(true) => *policy = HealthPolicy::Disabled,
+            Some(false) => *policy = HealthPolicy::FromImage,
+            None => {}
+        }
+        if self.health_cmd.as_ref().is_some_and(|command| command.trim().is_empty()) {
+            *policy = HealthPolicy::FromImage;
+        }
+        if let Some(probe) = self.probe() {
+            match policy {
+                HealthPolicy::Check(check) => check.probe = probe,
+                HealthPolicy::FromImage | HealthPolicy::Disabled => {
+                    *policy = HealthPolicy::Check(HealthCheck {
+                        probe,
+                        interval: HealthCheck::INTERVAL,
+                        timeout: HealthCheck::TIMEOUT,
+                        retries: HealthCheck::RETRIES,
+                        start_period: HealthCheck::START_PERIOD,
+                    });
+                }
+            }
+        }
+        match policy {
+            HealthPolicy::Check(check) => self.apply_timing(check),
+            HealthPolicy::FromImage | HealthPolicy::Disabled if self.has_timing() => {
+                return Err(Error::Usage(
+                    "--health-interval, --health-timeout, --health-retries and --health-start-period need a check of the \
+                     service's own; give --health-cmd, --health-http or --health-tcp too"
+                        .to_owned(),
+                ));
+            }
+            HealthPolicy::FromImage | HealthPolicy::Disabled => {}
+        }
+        Ok(())
+    }
+
+    fn apply_timing(&self, check: &mut HealthCheck) {
+        check.interval = self.health_interval.unwrap_or(check.interval);
+        check.timeout = self.health_timeout.unwrap_or(check.timeout);
+        check.retries = self.health_retries.unwrap_or(check.retries);
+        check.start_period = self.health_start_period.unwrap_or(check.start_period);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timing_alone_changes_a_check_and_needs_one() {
+        let timing = HealthFlags { health_retries: Some(9), ..HealthFlags::default() };
+        assert_eq!(timing.apply(&mut HealthPolicy::FromImage).unwrap_err().exit_code(), 2);
+
+        let mut policy = HealthPolicy::FromImage;
+        let probe = HealthFlags { health_tcp: Some(Probe::Tcp { port: 1 }), ..HealthFlags::default() };
+        probe.apply(&mut policy).unwrap();
+        timing.apply(&mut policy).unwrap();
+        let HealthPolicy::Check(check) = &policy else { panic!("the check is gone: {policy:?}") };
+        assert_eq!((check.retries, check.interval), (9, HealthCheck::INTERVAL));
+
+        HealthFlags { health_cmd: Some(String::new()), ..HealthFlags::default() }.apply(&mut policy).unwrap();
+        assert_eq!(policy, HealthPolicy::FromImage);
+    }
+}

@@ -1,0 +1,85 @@
+//! Where each slot of a service stands, from one snapshot. Pure.
+
+use std::collections::BTreeMap;
+
+use muster_proto::{service::Mode, task::Slot, task_state::TaskState};
+
+use crate::object::{Service, Task};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing runs its present template yet.
+    Missing,
+    /// On its way.
+    Underway,
+    /// No node will have it.
+    Blocked,
+    /// A task of the present template runs and is ready.
+    Running,
+    /// Ended with success, and no task follows.
+    Complete,
+    /// Failed, and no task follows.
+    GivenUp,
+}
+
+#[derive(Clone, Debug)]
+pub struct SlotView<'a> {
+    pub slot: Slot,
+    pub phase: Phase,
+    /// The task that the phase is about.
+    pub task: Option<&'a Task>,
+    /// The newest task of the present template that failed.
+    pub last_failure: Option<&'a Task>,
+}
+
+/// In order of the slots. A replicated service has one for each replica; a global one for each node that it has
+/// tasks on.
+#[must_use]
+pub fn views<'a>(service: &Service, tasks: &'a [Task]) -> Vec<SlotView<'a>> {
+    let mut by_slot: BTreeMap<Slot, Vec<&Task>> = BTreeMap::new();
+    match service.spec.mode {
+        Mode::Replicated { replicas } => by_slot.extend((1..=replicas).map(|n| (Slot::Number(n), Vec::new()))),
+        Mode::Global => {
+            let present = tasks.iter().filter(|task| task.service_id == service.id && !is_retired(task));
+            by_slot.extend(present.map(|task| (task.slot, Vec::new())));
+        }
+    }
+    for task in tasks.iter().filter(|task| is_current(service, task)) {
+        if let Some(of_slot) = by_slot.get_mut(&task.slot) {
+            of_slot.push(task);
+        }
+    }
+    by_slot.into_iter().map(|(slot, tasks)| view(slot, tasks)).collect()
+}
+
+fn is_current(service: &Service, task: &Task) -> bool {
+    task.service_id == service.id && task.template_version == service.template_version
+}
+
+/// Told to go, as opposed to having ended by itself.
+fn is_retired(task: &Task) -> bool {
+    !task.is_active() && !task.status.state.is_failure() && task.status.state != TaskState::Complete
+}
+
+fn view(slot: Slot, mut tasks: Vec<&Task>) -> SlotView<'_> {
+    tasks.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+    let last_failure = tasks.iter().copied().find(|task| task.status.state.is_failure());
+    let serving = tasks.iter().copied().find(|task| task.is_serving());
+    let active = tasks.iter().copied().find(|task| task.is_active());
+    let (phase, task) = match (serving, active) {
+        (Some(task), _) => (Phase::Running, Some(task)),
+        (None, Some(task)) if task.blocked_by().is_some() => (Phase::Blocked, Some(task)),
+        (None, Some(task)) => (Phase::Underway, Some(task)),
+        (None, None) => match tasks.first().copied() {
+            Some(task) if task.status.state.is_failure() => (Phase::GivenUp, Some(task)),
+            Some(task) if task.status.state == TaskState::Complete => (Phase::Complete, Some(task)),
+            Some(_) | None => (Phase::Missing, None),
+        },
+    };
+    SlotView { slot, phase, task, last_failure }
+}
+
+#[must_use]
+pub fn count(views: &[SlotView<'_>], phase: Phase) -> usize {
+    views.iter().filter(|view| view.phase == phase).count()
+}
