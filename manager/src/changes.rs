@@ -69,13 +69,19 @@ fn merge(held: Option<Changed>, new: &Changed) -> Changed {
         (None, new) => new.clone(),
         (Some(Changed::Everything), _) | (_, Changed::Everything) => Changed::Everything,
         (Some(Changed::Some(mut held)), Changed::Some(new)) => {
-            held.services.extend(&new.services);
-            held.nodes.extend(&new.nodes);
-            held.capacity |= new.capacity;
-            held.ingress |= new.ingress;
+            merge_touched(&mut held, new);
             Changed::Some(held)
         }
     }
+}
+
+pub(crate) fn merge_touched(held: &mut Touched, new: &Touched) {
+    // Taken apart, so that a field added later is not forgotten here.
+    let Touched { services, nodes, capacity, ingress } = new;
+    held.services.extend(services);
+    held.nodes.extend(nodes);
+    held.capacity |= capacity;
+    held.ingress |= ingress;
 }
 
 #[cfg(test)]

@@ -1,4 +1,9 @@
 //! A manager as the daemon sees it: open it, hand its handle to whoever serves, run it until told to stop.
+//!
+//! Opening starts the tasks; `run` owns them and waits for them. A manager that cannot write, or meets an entry that it
+//! does not understand, stops by itself and says why.
+
+mod open;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -6,10 +11,13 @@ use muster_proto::{
     cluster::ClusterSpec,
     id::{ClusterId, NodeId},
 };
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
+pub use self::open::OpenError;
 use crate::{
-    dispatcher::sessions::Sessions, leases::Leases, preflight::Preflight, replica::Replica, reports::ReportBatcher,
-    streams::Streams,
+    dispatcher::sessions::Sessions, failure::Failure, leases::Leases, preflight::Preflight, raft::Raft,
+    replica::Replica, reports::ReportBatcher, streams::Streams,
 };
 
 #[derive(Clone, Debug)]
@@ -41,6 +49,66 @@ pub struct Handle {
     pub(crate) sessions: Sessions,
     /// Closed when the manager stops, before the replica: open streams would hold up the server.
     pub(crate) streams: Streams,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("this manager has stopped: {0}")]
+    Failed(Arc<str>),
+}
+
+pub struct Manager {
+    handle: Handle,
+    raft: Raft,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+    failure: Failure,
+}
+
+impl std::fmt::Debug for Manager {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Manager").field("handle", &self.handle).finish_non_exhaustive()
+    }
+}
+
+impl Manager {
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Returns after a clean stop, or with the reason why this manager cannot go on.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), RunError> {
+        let mut metrics = self.raft.metrics();
+        let failed = tokio::select! {
+            () = shutdown.cancelled() => None,
+            // None of them ends by itself, but for a panic.
+            Some(ended) = self.tasks.join_next() => {
+                Some(ended.err().map_or_else(|| "one of its tasks has ended".to_owned(), |why| why.to_string()))
+            }
+            ended = metrics.wait_for(|now| now.running_state.is_err()) => match ended.map(|now| now.running_state.clone()) {
+                Ok(Err(fatal)) => Some(fatal.to_string()),
+                Ok(Ok(())) | Err(_) => Some("its Raft task has ended".to_owned()),
+            },
+        };
+        let failure = self.failure.clone();
+        self.close().await;
+        match (failed, failure.get()) {
+            (None, None) => Ok(()),
+            (_, Some(why)) => Err(RunError::Failed(why)),
+            (Some(why), None) => Err(RunError::Failed(why.into())),
+        }
+    }
+
+    /// First whoever proposes, from the outside in, then Raft itself, which closes the log.
+    async fn close(mut self) {
+        self.handle.streams.close().await;
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        if let Err(why) = self.raft.shutdown().await {
+            tracing::error!(error = %why, "the Raft task ended badly");
+        }
+    }
 }
 
 impl Handle {

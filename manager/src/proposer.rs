@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
+    failure::Failure,
     leadership::Leadership,
     raft::{Batch, Raft},
     replica::{DEADLINE, ProposeError},
@@ -46,6 +47,7 @@ pub(crate) struct Proposer {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) queue: mpsc::Receiver<Proposal>,
     pub(crate) leadership: watch::Receiver<Leadership>,
+    pub(crate) failure: Failure,
 }
 
 /// What a command takes in the log, near enough, or that it takes too much.
@@ -75,10 +77,11 @@ pub(crate) fn encoded_len<T: Serialize>(value: &T) -> usize {
     }
 }
 
-pub(crate) fn stopped(fatal: &Fatal<u64>) -> ProposeError {
-    match fatal {
-        Fatal::Stopped => ProposeError::Stopping,
-        Fatal::StorageError(_) | Fatal::Panicked => ProposeError::Failed(fatal.to_string().into()),
+pub(crate) fn stopped(fatal: &Fatal<u64>, failure: &Failure) -> ProposeError {
+    match (fatal, failure.get()) {
+        (_, Some(why)) => ProposeError::Failed(why),
+        (Fatal::Stopped, None) => ProposeError::Stopping,
+        (Fatal::StorageError(_) | Fatal::Panicked, None) => ProposeError::Failed(fatal.to_string().into()),
     }
 }
 
@@ -117,9 +120,9 @@ impl Proposer {
             proposals.into_iter().map(|proposal| (proposal.command, proposal.answer)).unzip();
         let at = self.clock.now();
         let entries = commands.into_iter().map(|command| Entry { format: LOG_FORMAT, at, command }).collect();
-        let (raft, leadership) = (self.raft.clone(), self.leadership.clone());
+        let (raft, leadership, failure) = (self.raft.clone(), self.leadership.clone(), self.failure.clone());
         async move {
-            let written = timeout_at(deadline, write(raft, leadership, Batch { entries })).await;
+            let written = timeout_at(deadline, write(raft, leadership, failure, Batch { entries })).await;
             answer(answers, written.unwrap_or(Err(ProposeError::Unconfirmed)));
         }
     }
@@ -143,6 +146,7 @@ fn take_batch(waiting: &mut VecDeque<Proposal>) -> Vec<Proposal> {
 async fn write(
     raft: Raft,
     mut leadership: watch::Receiver<Leadership>,
+    failure: Failure,
     batch: Batch,
 ) -> Result<Vec<Outcome>, ProposeError> {
     loop {
@@ -163,7 +167,7 @@ async fn write(
                 }
             },
             RaftError::APIError(ClientWriteError::ChangeMembershipError(_)) => return Err(ProposeError::Unconfirmed),
-            RaftError::Fatal(fatal) => return Err(stopped(&fatal)),
+            RaftError::Fatal(fatal) => return Err(stopped(&fatal, &failure)),
         }
     }
 }

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::snapshots::SnapshotFile;
 
 /// What one Raft entry carries: the commands that were waiting when the log was free, in the order they came. Openraft
-/// 0.9 syncs the log once for each entry of a leader, so that batching has to happen here. They are applied under one
-/// lock: nobody reads the state between two of them.
+/// 0.9 syncs the log once for each entry of a leader, so that batching has to happen here. They are applied one after
+/// the other under one lock, each with a number of its own: what `muster_core` calls the log index counts commands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Batch {
     pub entries: Vec<Entry>,

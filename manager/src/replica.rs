@@ -19,6 +19,7 @@ use tokio::{
 
 use crate::{
     changes::{Publisher, Watcher},
+    failure::Failure,
     leadership::Leadership,
     proposer::{self, Proposal},
     raft::Raft,
@@ -63,6 +64,7 @@ struct Inner {
     shared: Arc<Shared>,
     proposals: mpsc::Sender<Proposal>,
     leadership: watch::Receiver<Leadership>,
+    failure: Failure,
 }
 
 impl std::fmt::Debug for Inner {
@@ -77,8 +79,9 @@ impl Replica {
         shared: Arc<Shared>,
         proposals: mpsc::Sender<Proposal>,
         leadership: watch::Receiver<Leadership>,
+        failure: Failure,
     ) -> Self {
-        Self(Arc::new(Inner { raft, shared, proposals, leadership }))
+        Self(Arc::new(Inner { raft, shared, proposals, leadership, failure }))
     }
 
     /// Returns once the command is committed and applied here. Waits for a leader where there is none.
@@ -120,7 +123,7 @@ impl Replica {
                     None => self.await_leader(deadline).await?,
                 },
                 RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_)) => return Err(ProposeError::NoLeader),
-                RaftError::Fatal(fatal) => return Err(proposer::stopped(&fatal)),
+                RaftError::Fatal(fatal) => return Err(proposer::stopped(&fatal, &self.0.failure)),
             }
         }
     }

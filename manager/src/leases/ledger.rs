@@ -210,6 +210,7 @@ mod tests {
     fn members_come_and_go() {
         let mut ledger = begun(&[A]);
         ledger.renew(ms(0), A);
+        run(&mut ledger, 0, 1_000);
         ledger.cover(ms(1_000), TERMS, &[B].into());
         assert_eq!(ledger.liveness().of(A), NodeState::Unknown);
         run(&mut ledger, 1_000, 4_000);

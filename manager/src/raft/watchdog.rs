@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use rand::Rng;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::raft::{ELECTION_MS_MAX, Raft};
@@ -13,29 +14,30 @@ const PATIENCE_MS_MIN: u64 = 2 * ELECTION_MS_MAX;
 const PATIENCE_MS_MAX: u64 = 4 * ELECTION_MS_MAX;
 
 pub(crate) async fn run(raft: Raft, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = watch(raft) => {}
+    }
+}
+
+/// Ends with the Raft task.
+async fn watch(raft: Raft) {
     let mut metrics = raft.server_metrics();
     loop {
-        let leaderless = metrics.borrow_and_update().current_leader.is_none();
-        if leaderless {
-            let patience = Duration::from_millis(rand::rng().random_range(PATIENCE_MS_MIN..PATIENCE_MS_MAX));
-            tokio::select! {
-                () = stop.cancelled() => return,
-                changed = metrics.wait_for(|now| now.current_leader.is_some()) => {
-                    if changed.is_err() { return; }
-                }
-                () = tokio::time::sleep(patience) => {
-                    if raft.is_initialized().await.unwrap_or(false) && raft.trigger().elect().await.is_err() {
-                        return;
-                    }
-                }
-            }
-        } else {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                changed = metrics.changed() => {
-                    if changed.is_err() { return; }
-                }
-            }
+        if metrics.wait_for(|now| now.current_leader.is_none()).await.is_err() {
+            return;
+        }
+        let patience = Duration::from_millis(rand::rng().random_range(PATIENCE_MS_MIN..PATIENCE_MS_MAX));
+        let led = timeout(patience, metrics.wait_for(|now| now.current_leader.is_some())).await.map(|led| led.is_ok());
+        match led {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(_elapsed) => match raft.is_initialized().await {
+                Ok(true) if raft.trigger().elect().await.is_ok() => {}
+                // Nobody to elect yet.
+                Ok(false) => {}
+                Ok(true) | Err(_) => return,
+            },
         }
     }
 }

@@ -1,0 +1,137 @@
+//! From a folder to a running manager, and from nothing to a cluster of one.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use muster_core::{
+    command::{Command, Outcome},
+    rejection::Rejection,
+};
+use muster_proto::{
+    id::ClusterId,
+    node::{NodeSpec, Role},
+};
+use openraft::error::{InitializeError, RaftError};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Bootstrap, Config, Handle, Manager};
+use crate::{
+    clock::{Clock, WallClock},
+    dispatcher::sessions::Sessions,
+    leader,
+    leadership::{self, Leadership},
+    leases::Leases,
+    machine::Machine,
+    proposer::{self, Proposer},
+    raft::{self, Peer, Raft, network::Alone, watchdog},
+    replica::{ProposeError, Replica},
+    reports,
+    storage::{self, Missing, Opened},
+    streams::Streams,
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Storage(#[from] storage::OpenError),
+    #[error(
+        "the folder belongs to cluster {found}, this node to {expected}; choose another folder with --data-dir, or leave that cluster first"
+    )]
+    OtherCluster { expected: ClusterId, found: ClusterId },
+    #[error("the cluster could not be made; run `muster init` again")]
+    Bootstrap(#[source] ProposeError),
+    #[error("the manager could not start: {0}")]
+    Failed(Arc<str>),
+}
+
+impl Manager {
+    /// Starts this manager on its folder. With `bootstrap` the cluster is made first, where it is not there yet.
+    pub async fn open(config: Config, bootstrap: Option<Bootstrap>) -> Result<Self, OpenError> {
+        let folder = storage::folder(&config.data_dir);
+        let missing = if bootstrap.is_some() { Missing::Create } else { Missing::Refuse };
+        let opened = tokio::task::spawn_blocking(move || storage::open(&folder, missing)).await;
+        let opened = opened.map_err(|why| OpenError::Failed(why.to_string().into()))??;
+        let manager = start(config, opened).await?;
+        match manager.settle(bootstrap).await {
+            Ok(()) => Ok(manager),
+            Err(why) => {
+                let failure = manager.failure.clone();
+                manager.close().await;
+                Err(failure.get().map_or(why, OpenError::Failed))
+            }
+        }
+    }
+
+    async fn settle(&self, bootstrap: Option<Bootstrap>) -> Result<(), OpenError> {
+        if let Some(bootstrap) = bootstrap {
+            self.initialise().await?;
+            self.create_cluster(bootstrap).await?;
+        }
+        let expected = self.handle.config.cluster_id;
+        match self.handle.replica.read(|state| state.cluster().map(|cluster| cluster.id)) {
+            Some(found) if found != expected => Err(OpenError::OtherCluster { expected, found }),
+            // None: what makes the cluster is in the log and not known to be committed yet.
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Makes this manager the one voter. Nothing to do where it is a voter already.
+    async fn initialise(&self) -> Result<(), OpenError> {
+        let Config { raft_id, node_id, advertise_addr, .. } = &self.handle.config;
+        let me = Peer { node_id: *node_id, address: advertise_addr.clone() };
+        match self.raft.initialize(BTreeMap::from([(*raft_id, me)])).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(why @ RaftError::APIError(InitializeError::NotInMembers(_))) => {
+                Err(OpenError::Failed(why.to_string().into()))
+            }
+            Err(RaftError::Fatal(why)) => Err(OpenError::Failed(why.to_string().into())),
+        }
+    }
+
+    async fn create_cluster(&self, bootstrap: Bootstrap) -> Result<(), OpenError> {
+        let Config { cluster_id, node_id, advertise_addr, .. } = &self.handle.config;
+        let command = Command::CreateCluster {
+            id: *cluster_id,
+            spec: bootstrap.spec,
+            node_id: *node_id,
+            node: NodeSpec { role: Role::Manager, ..NodeSpec::default() },
+            address: advertise_addr.clone(),
+        };
+        match self.handle.replica.propose(command).await {
+            Ok(Outcome::Done { .. } | Outcome::Partly { .. } | Outcome::Rejected(Rejection::ClusterExists)) => Ok(()),
+            Ok(Outcome::Rejected(why)) => Err(OpenError::Failed(why.to_string().into())),
+            Err(why) => Err(OpenError::Bootstrap(why)),
+        }
+    }
+}
+
+async fn start(config: Config, opened: Opened) -> Result<Manager, OpenError> {
+    let clock: Arc<dyn Clock> = Arc::new(WallClock);
+    let failure = opened.log.failure().clone();
+    let machine = Machine::new(opened.snapshots, failure.clone());
+    let shared = machine.shared();
+    let settings = raft::config(config.cluster_id.to_string());
+    let raft = Raft::new(config.raft_id, settings, Alone, opened.log, machine)
+        .await
+        .map_err(|fatal| OpenError::Failed(failure.get().unwrap_or_else(|| fatal.to_string().into())))?;
+
+    let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+    let (told, leadership) = watch::channel(Leadership::default());
+    let (proposals, queue) = mpsc::channel(proposer::QUEUED_MAX);
+    let replica = Replica::new(raft.clone(), shared, proposals, leadership.clone(), failure.clone());
+    let leases = Leases::new(clock.clone());
+    let (reports, batching) = reports::new(replica.clone());
+    let proposer = Proposer { raft: raft.clone(), clock: clock.clone(), queue, leadership, failure: failure.clone() };
+    let leader = leader::Service::new(replica.clone(), leases.clone(), clock);
+    tasks.spawn(leadership::follow(raft.clone(), told, stop.clone()));
+    tasks.spawn(watchdog::run(raft.clone(), stop.clone()));
+    tasks.spawn(proposer.run(stop.clone()));
+    tasks.spawn(batching.run(stop.clone()));
+    tasks.spawn(leader.run(stop.clone()));
+    let (sessions, streams) = (Sessions::default(), Streams::default());
+    let handle = Handle { config, replica, leases, reports, sessions, streams };
+    Ok(Manager { handle, raft, tasks, stop, failure })
+}

@@ -1,0 +1,99 @@
+//! The manager's folder: the Raft log and the vote in a store, snapshots as files beside it.
+//!
+//! What was acknowledged is never silently missing: a marker file says that a store must be here, a watermark how far
+//! it must reach, a checksum and a number on every record that it is whole. What does not add up is refused at start.
+//!
+//!     manager/STORE       marker: the format of everything here; written last when the folder is made
+//!     manager/log/        sled
+//!     manager/watermark   how far the log was durable, see [`sled`]
+//!     manager/snapshots/  see [`crate::snapshots`]
+
+pub(crate) mod commit;
+pub(crate) mod error;
+pub(crate) mod files;
+pub(crate) mod log;
+pub(crate) mod record;
+pub(crate) mod sled;
+pub(crate) mod store;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+pub use error::OpenError;
+
+use crate::{
+    snapshots::Snapshots,
+    storage::{log::Log, sled::SledStore},
+};
+
+/// Of the folder: names, layout of the records, snapshot files. Entries carry a format of their own.
+pub(crate) const FORMAT: u32 = 1;
+
+const MARKER: &str = "STORE";
+const MARKER_FIRST_LINE: &str = "muster store";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Make a store where there is none.
+    Create,
+    Refuse,
+}
+
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) log: Log,
+    pub(crate) snapshots: Arc<Snapshots>,
+}
+
+pub(crate) fn open(dir: &Path, missing: Missing) -> Result<Opened, OpenError> {
+    let marker = dir.join(MARKER);
+    let found = match fs::read_to_string(&marker) {
+        Ok(text) => Some(read_marker(dir, &text)?),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => None,
+        Err(source) => return Err(OpenError::Unusable { path: dir.to_owned(), source }),
+    };
+    match (found, missing) {
+        (Some(FORMAT), Missing::Create | Missing::Refuse) => {}
+        (Some(found), Missing::Create | Missing::Refuse) => {
+            return Err(OpenError::Format { path: dir.to_owned(), found, known: FORMAT });
+        }
+        (None, Missing::Refuse) if !dir.join("log").exists() => {
+            return Err(OpenError::Missing { path: dir.to_owned() });
+        }
+        (None, Missing::Create | Missing::Refuse) => create(dir)?,
+    }
+    files::check_writable(dir).map_err(|source| OpenError::Unusable { path: dir.to_owned(), source })?;
+    let store = Arc::new(SledStore::open(dir)?);
+    let log = Log::open(store, dir)?;
+    let snapshots = Snapshots::open(dir.join("snapshots"), log.purged())?;
+    Ok(Opened { log, snapshots: Arc::new(snapshots) })
+}
+
+/// Makes the folder, or completes one whose making was cut short before anything could be stored in it.
+fn create(dir: &Path) -> Result<(), OpenError> {
+    let unusable = |source| OpenError::Unusable { path: dir.to_owned(), source };
+    fs::create_dir_all(dir.join("snapshots")).map_err(unusable)?;
+    SledStore::create(dir)?;
+    let text = format!("{MARKER_FIRST_LINE}\nformat {FORMAT}\n");
+    files::write_durably(&dir.join(MARKER), text.as_bytes()).map_err(unusable)?;
+    dir.parent().map_or(Ok(()), files::make_names_durable).map_err(unusable)
+}
+
+fn read_marker(dir: &Path, text: &str) -> Result<u32, OpenError> {
+    let mut lines = text.lines();
+    let format = match (lines.next(), lines.next().and_then(|line| line.strip_prefix("format "))) {
+        (Some(MARKER_FIRST_LINE), Some(format)) => format.parse().ok(),
+        _ => None,
+    };
+    format.ok_or_else(|| OpenError::damaged(dir, format!("its file {MARKER} is not what muster wrote")))
+}
+
+pub(crate) fn folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("manager")
+}
+
+#[cfg(test)]
+mod tests;

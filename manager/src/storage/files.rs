@@ -1,0 +1,38 @@
+//! Files that are whole or not there, whatever moment the power fails.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+pub(crate) const UNFINISHED: &str = "tmp";
+
+pub(crate) fn unfinished(path: &Path) -> PathBuf {
+    path.with_extension(UNFINISHED)
+}
+
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = unfinished(path);
+    let mut file = File::create(&temporary)?;
+    file.write_all(bytes)?;
+    finish(&file, &temporary, path)
+}
+
+/// Gives a written file its name.
+pub(crate) fn finish(file: &File, temporary: &Path, path: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    fs::rename(temporary, path)?;
+    path.parent().map_or(Ok(()), make_names_durable)
+}
+
+pub(crate) fn make_names_durable(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Reading a folder says nothing about writing to it, and the store would find out too late.
+pub(crate) fn check_writable(dir: &Path) -> io::Result<()> {
+    let probe = dir.join("writable.tmp");
+    File::create(&probe)?;
+    fs::remove_file(probe)
+}

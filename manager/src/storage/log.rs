@@ -1,0 +1,300 @@
+//! The Raft log, the vote and what goes with them, as openraft's log storage on a [`Store`].
+//!
+//! Called by openraft only. Writes are made in the order openraft asks for them and become durable in that order; an
+//! entry is readable when `append` returns and acknowledged when the disk has it. Everything is checked once, at open.
+
+mod codec;
+
+use std::{
+    fmt::Debug,
+    io,
+    ops::{Bound, RangeBounds},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use muster_core::command::LOG_FORMAT;
+use openraft::{
+    AnyError, LogState, OptionalSend, RaftLogReader, StorageIOError,
+    storage::{LogFlushed, RaftLogStorage},
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
+
+use crate::{
+    failure::Failure,
+    raft::{LogId, StorageError, TypeConfig, Vote},
+    storage::{
+        commit::Committer,
+        error::OpenError,
+        log::codec::{Assembler, COMMITTED, Entry, PURGED, Unreadable, VOTE},
+        store::{Store, Write},
+    },
+};
+
+/// Records read from the store at once.
+const READ_RECORDS_MAX: usize = 256;
+/// Of the entries handed to a follower in one go: a transport message takes 4 MiB.
+const LIMITED_BYTES_MAX: usize = 2 << 20;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Log(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    // Before the store, so that its thread ends before the store is closed.
+    committer: Committer,
+    store: Arc<dyn Store>,
+    ends: Mutex<Ends>,
+    failure: Failure,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Ends {
+    purged: Option<LogId>,
+    last: Option<LogId>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+}
+
+impl Log {
+    pub(crate) fn open(store: Arc<dyn Store>, dir: &Path) -> Result<Self, OpenError> {
+        let unusable = |source| OpenError::Unusable { path: dir.to_owned(), source };
+        let ends = check(&*store).map_err(|why| match why {
+            ReadError::Io(source) => unusable(source),
+            ReadError::Unreadable(Unreadable::Damaged(what)) => OpenError::damaged(dir, what),
+            ReadError::Unreadable(Unreadable::Format(found)) => {
+                OpenError::LogFormat { path: dir.to_owned(), found, known: LOG_FORMAT }
+            }
+        })?;
+        let committer = Committer::start(store.clone()).map_err(unusable)?;
+        Ok(Self(Arc::new(Inner { committer, store, ends: Mutex::new(ends), failure: Failure::default() })))
+    }
+
+    /// The last entry that was dropped because a snapshot holds it.
+    pub(crate) fn purged(&self) -> Option<LogId> {
+        self.ends().purged
+    }
+
+    /// What went wrong first, in words for the user.
+    pub(crate) fn failure(&self) -> &Failure {
+        &self.0.failure
+    }
+
+    fn ends(&self) -> MutexGuard<'_, Ends> {
+        self.0.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self, from: u64, to: u64, bytes_max: usize) -> Result<Vec<Entry>, ReadError> {
+        let mut entries = Vec::new();
+        let mut assembler = Assembler::new(None);
+        let (mut start, end) = (codec::key(from, 0), codec::key(to, 0));
+        let mut bytes = 0;
+        while start < end {
+            let records = self.0.store.range(&start, &end, READ_RECORDS_MAX)?;
+            for record in &records {
+                bytes += record.1.len();
+                let Some(entry) = assembler.push(record)? else { continue };
+                entries.push(entry);
+                if bytes >= bytes_max {
+                    return Ok(entries);
+                }
+            }
+            match records.into_iter().nth(READ_RECORDS_MAX - 1) {
+                Some((mut last, _)) => {
+                    last.push(0);
+                    start = last;
+                }
+                None => break,
+            }
+        }
+        assembler.finish()?;
+        Ok(entries)
+    }
+
+    async fn durable(&self) -> io::Result<()> {
+        let (tell, told) = oneshot::channel();
+        self.0.committer.commit(Box::new(move |result| {
+            // The caller waits for it.
+            let _ = tell.send(result);
+        }));
+        told.await.unwrap_or_else(|_| Err(io::Error::other("the log's thread has ended")))
+    }
+
+    fn write_failed(&self, why: impl std::error::Error + 'static) -> StorageError {
+        self.0.failure.note(format!("the log could not be written ({why}); see to the disk, then start it again"));
+        StorageIOError::write_logs(AnyError::new(&why)).into()
+    }
+
+    fn read_failed(&self, why: &ReadError) -> StorageError {
+        self.0.failure.note(format!("the log could not be read: {why}"));
+        StorageIOError::read_logs(AnyError::new(why)).into()
+    }
+
+    fn get<T: DeserializeOwned>(&self, what: &str, key: &[u8]) -> Result<Option<T>, StorageError> {
+        get(&*self.0.store, what, key).map_err(|why| self.read_failed(&why))
+    }
+
+    fn put(&self, writes: Result<Vec<Write>, rmp_serde::encode::Error>) -> Result<(), StorageError> {
+        let writes = writes.map_err(|why| self.write_failed(why))?;
+        self.0.store.write(writes).map_err(|why| self.write_failed(why))
+    }
+
+    /// The keys of all records of the entries from `from` to `to`, included.
+    fn deletions(&self, from: u64, to: u64) -> Result<Vec<Write>, StorageError> {
+        let keys = self.0.store.keys(&codec::key(from, 0), &codec::key(to.saturating_add(1), 0));
+        let keys = keys.map_err(|why| self.read_failed(&why.into()))?;
+        Ok(keys.into_iter().map(|key| Write::Delete { key }).collect())
+    }
+}
+
+fn get<T: DeserializeOwned>(store: &dyn Store, what: &str, key: &[u8]) -> Result<Option<T>, ReadError> {
+    let sealed = store.get(key)?;
+    Ok(sealed.map(|sealed| codec::decode_single(what, key, &sealed)).transpose()?)
+}
+
+/// Reads all there is: nothing damaged, nothing missing, terms that only grow.
+fn check(store: &dyn Store) -> Result<Ends, ReadError> {
+    get::<Vote>(store, "the vote", VOTE)?;
+    let committed: Option<Option<LogId>> = get(store, "the commit mark", COMMITTED)?;
+    let purged: Option<LogId> = get(store, "the purge mark", PURGED)?;
+    let mut ends = Ends { purged, last: purged };
+    let mut assembler = Assembler::new(Some(purged.map_or(0, |purged| purged.index + 1)));
+    let (mut start, end) = (codec::key(0, 0), codec::key(u64::MAX, 0));
+    loop {
+        let records = store.range(&start, &end, READ_RECORDS_MAX)?;
+        for record in &records {
+            let Some(entry) = assembler.push(record)? else { continue };
+            if ends.last.is_some_and(|last| last.leader_id > entry.log_id.leader_id) {
+                let what = format!("entry {} is of an earlier term than the one before", entry.log_id.index);
+                return Err(Unreadable::Damaged(what).into());
+            }
+            ends.last = Some(entry.log_id);
+        }
+        match records.into_iter().nth(READ_RECORDS_MAX - 1) {
+            Some((mut last, _)) => {
+                last.push(0);
+                start = last;
+            }
+            None => break,
+        }
+    }
+    assembler.finish()?;
+    if let Some(committed) = committed.flatten()
+        && ends.last.is_none_or(|last| last.index < committed.index)
+    {
+        return Err(
+            Unreadable::Damaged(format!("it ends before entry {}, which was committed", committed.index)).into()
+        );
+    }
+    Ok(ends)
+}
+
+impl RaftLogReader<TypeConfig> for Log {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<Entry>, StorageError> {
+        let from = match range.start_bound() {
+            Bound::Included(from) => *from,
+            Bound::Excluded(before) => before + 1,
+            Bound::Unbounded => 0,
+        };
+        let to = match range.end_bound() {
+            Bound::Included(last) => last + 1,
+            Bound::Excluded(to) => *to,
+            Bound::Unbounded => u64::MAX,
+        };
+        self.read(from, to, usize::MAX).map_err(|why| self.read_failed(&why))
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, StorageError> {
+        self.read(start, end, LIMITED_BYTES_MAX).map_err(|why| self.read_failed(&why))
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for Log {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, StorageError> {
+        let ends = *self.ends();
+        Ok(LogState { last_purged_log_id: ends.purged, last_log_id: ends.last })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
+        self.put(codec::encode_single(VOTE, vote).map(|write| vec![write]))?;
+        self.durable().await.map_err(|why| self.write_failed(why))
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
+        self.get("the vote", VOTE)
+    }
+
+    /// Not synced: what it would save after power loss is only the applying of a few entries a moment earlier.
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
+        self.put(codec::encode_single(COMMITTED, &committed).map(|write| vec![write]))
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
+        self.get::<Option<LogId>>("the commit mark", COMMITTED).map(Option::flatten)
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: LogFlushed<TypeConfig>) -> Result<(), StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut writes = Vec::new();
+        let mut last = None;
+        for entry in entries {
+            last = Some(entry.log_id);
+            writes.extend(codec::encode_entry(&entry).map_err(|why| self.write_failed(why))?);
+        }
+        self.put(Ok(writes))?;
+        let mut ends = self.ends();
+        ends.last = last.or(ends.last);
+        drop(ends);
+        let failure = self.0.failure.clone();
+        self.0.committer.commit(Box::new(move |result| {
+            if let Err(why) = &result {
+                failure.note(format!("the log could not be written ({why}); see to the disk, then start it again"));
+            }
+            callback.log_io_completed(result);
+        }));
+        Ok(())
+    }
+
+    /// Durable with the entries that replace them: nothing is acknowledged before.
+    async fn truncate(&mut self, since: LogId) -> Result<(), StorageError> {
+        let deletions = self.deletions(since.index, u64::MAX - 1)?;
+        self.put(Ok(deletions))?;
+        let before = match since.index.checked_sub(1) {
+            Some(before) => self.read(before, since.index, usize::MAX).map_err(|why| self.read_failed(&why))?,
+            None => Vec::new(),
+        };
+        let mut ends = self.ends();
+        ends.last = before.last().map(|entry| entry.log_id).or(ends.purged);
+        Ok(())
+    }
+
+    /// The mark and the deletions are one batch; until it is durable the entries are there again after a crash.
+    async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
+        let mut writes = self.deletions(0, upto.index)?;
+        writes.push(codec::encode_single(PURGED, &upto).map_err(|why| self.write_failed(why))?);
+        self.put(Ok(writes))?;
+        let mut ends = self.ends();
+        ends.purged = Some(upto);
+        ends.last = ends.last.max(Some(upto));
+        Ok(())
+    }
+}

@@ -1,0 +1,28 @@
+//! What the log needs of a store: ordered keys, atomic batches, and a point after which they survive power loss. Sled
+//! stands behind it here, a simulated disk in simulation.
+
+use std::io;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Write {
+    Put { key: Vec<u8>, value: Vec<u8> },
+    Delete { key: Vec<u8> },
+}
+
+pub(crate) type Pair = (Vec<u8>, Vec<u8>);
+
+pub(crate) trait Store: std::fmt::Debug + Send + Sync + 'static {
+    fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>>;
+
+    /// Keys from `from`, included, to `to`, excluded, in order; the first `limit` of them.
+    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> io::Result<Vec<Pair>>;
+
+    /// As [`Store::range`], all of them and without their values.
+    fn keys(&self, from: &[u8], to: &[u8]) -> io::Result<Vec<Vec<u8>>>;
+
+    /// All or nothing, in the order of the calls, readable on return. Durable only after [`Store::make_durable`].
+    fn write(&self, batch: Vec<Write>) -> io::Result<()>;
+
+    /// Blocks until everything written before the call survives power loss.
+    fn make_durable(&self) -> io::Result<()>;
+}
