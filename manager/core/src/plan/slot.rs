@@ -5,6 +5,7 @@
 //! it runs, everyone else is told to stop; until then whoever serves goes on serving.
 
 use muster_proto::{
+    id::TaskId,
     restart::RestartRecord,
     rollout::{RolloutState, UpdateOrder},
     service::Service,
@@ -45,7 +46,6 @@ pub(super) fn fill(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'
             let no_use = |pass: &Pass<'_, '_>, task: &&Task| sound(pass, task) || task.status.state.is_final();
             let idle: Vec<&Task> = view.current().filter(|task| task.id != keeper.id && no_use(pass, task)).collect();
             retire(pass, idle.into_iter());
-            make_room(pass, service, view, keeper);
         }
         None => start_attempt(pass, service, view, goal),
     }
@@ -164,28 +164,36 @@ fn release(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, keep
     }
 }
 
-/// Start-first by default finds no room where every node is full: then the slot's old task makes it.
-fn make_room(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, keeper: &Task) {
-    let may_stop_first = match rollout::config(service).order {
+/// Start-first by default finds no room where every node is full: then the slot's old tasks make it. Called once it is
+/// known that `id` gets no node in this pass.
+pub(super) fn make_room(pass: &mut Pass<'_, '_>, id: TaskId, waiting: &WaitingOn) {
+    let Some(task) = pass.draft.task(id).filter(|_| lacks_room(waiting)).cloned() else { return };
+    let Some(service) = pass.draft.service(task.service_id).cloned() else { return };
+    let may_stop_first = match rollout::config(&service).order {
         UpdateOrder::Auto | UpdateOrder::StopFirst => true,
         UpdateOrder::StartFirst => false,
     };
-    let lacks_room = match &keeper.waiting {
-        Some(WaitingOn::NoSuitableNode { refusals, .. }) => refusals.iter().any(|(_, refusal)| is_about_room(refusal)),
-        Some(
-            WaitingOn::NoNodes
-            | WaitingOn::RestartDelay { .. }
-            | WaitingOn::Predecessor
-            | WaitingOn::RestartsUsedUp { .. },
-        )
-        | None => false,
-    };
-    if may_stop_first && lacks_room && keeper.node_id.is_none() {
-        let in_the_way: Vec<&Task> = view
-            .current()
-            .filter(|task| task.id != keeper.id && footing(pass, service, task) != Footing::Lost)
-            .collect();
-        retire(pass, in_the_way.into_iter());
+    if !may_stop_first || pass.draft.is_full() {
+        return;
+    }
+    let slot = pass.draft.state().tasks_of_slot(task.service_id, task.slot);
+    let in_the_way: Vec<TaskId> = slot
+        .filter_map(|row| pass.draft.task(row.id))
+        .filter(|row| row.id != id && row.is_active() && footing(pass, &service, row) != Footing::Lost)
+        .map(|row| row.id)
+        .collect();
+    for id in in_the_way {
+        pass.draft.retire(id);
+    }
+}
+
+fn lacks_room(waiting: &WaitingOn) -> bool {
+    match waiting {
+        WaitingOn::NoSuitableNode { refusals, .. } => refusals.iter().any(|(_, refusal)| is_about_room(refusal)),
+        WaitingOn::NoNodes
+        | WaitingOn::RestartDelay { .. }
+        | WaitingOn::Predecessor
+        | WaitingOn::RestartsUsedUp { .. } => false,
     }
 }
 

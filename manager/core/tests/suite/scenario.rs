@@ -33,6 +33,7 @@ fn scenarios() {
     let mut differing = Vec::new();
     for file in files {
         let text = fs::read_to_string(&file).expect("a scenario");
+        println!("{}", file.display());
         let actual = play(&text);
         if actual == text {
             continue;

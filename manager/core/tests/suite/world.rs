@@ -186,7 +186,7 @@ impl World {
             if complete.actions.is_empty() {
                 return;
             }
-            assert!(cut, "planning does not come to rest: {:#?}", complete.actions);
+            assert!(cut, "planning does not come to rest: {:#?}\n{}", complete.actions, self.trace.join("\n"));
             cut = complete.more;
             self.look_everywhere |= complete.more;
             self.execute(complete.actions);
