@@ -8,6 +8,7 @@
 //! It knows nothing of tasks' states, of managers or of containers: backends are addresses.
 
 mod dial;
+mod http;
 mod listener;
 mod relay;
 mod rotation;
@@ -238,3 +239,6 @@ impl Ports {
         while self.accepting.join_next().await.is_some() {}
     }
 }
+
+#[cfg(test)]
+mod tests;
