@@ -251,7 +251,7 @@ impl Service {
         let now = self.clock.now();
         let Plan { actions, wake, more } =
             self.replica.read(|state| plan(Input { state, liveness: &liveness, now, dirty: &dirty }, &mut self.ids));
-        self.agenda.planned(&dirty, wake);
+        self.agenda.planned(now, &dirty, wake);
         let (actions, cut) = bounded(actions);
         if actions.is_empty() {
             return None;

@@ -3,6 +3,9 @@
 //!
 //! Deliberately absent: decisions. What should happen is decided in `muster_core`; here it is carried out.
 
+// Openraft's storage traits return its own large error by value; it is made once, when everything ends.
+#![allow(clippy::result_large_err)]
+
 pub mod ca;
 pub mod changes;
 pub mod clock;

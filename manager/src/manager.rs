@@ -11,13 +11,19 @@ use muster_proto::{
     cluster::ClusterSpec,
     id::{ClusterId, NodeId},
 };
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use self::open::OpenError;
 use crate::{
-    dispatcher::sessions::Sessions, failure::Failure, leases::Leases, preflight::Preflight, raft::Raft,
-    replica::Replica, reports::ReportBatcher, streams::Streams,
+    dispatcher::sessions::Sessions,
+    failure::Failure,
+    leases::Leases,
+    preflight::Preflight,
+    raft::{Metrics, Raft},
+    replica::Replica,
+    reports::ReportBatcher,
+    streams::Streams,
 };
 
 #[derive(Clone, Debug)]
@@ -79,17 +85,14 @@ impl Manager {
 
     /// Returns after a clean stop, or with the reason why this manager cannot go on.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), RunError> {
-        let mut metrics = self.raft.metrics();
+        let metrics = self.raft.metrics();
         let failed = tokio::select! {
             () = shutdown.cancelled() => None,
             // None of them ends by itself, but for a panic.
             Some(ended) = self.tasks.join_next() => {
                 Some(ended.err().map_or_else(|| "one of its tasks has ended".to_owned(), |why| why.to_string()))
             }
-            ended = metrics.wait_for(|now| now.running_state.is_err()) => match ended.map(|now| now.running_state.clone()) {
-                Ok(Err(fatal)) => Some(fatal.to_string()),
-                Ok(Ok(())) | Err(_) => Some("its Raft task has ended".to_owned()),
-            },
+            why = raft_ended(metrics) => Some(why),
         };
         let failure = self.failure.clone();
         self.close().await;
@@ -108,6 +111,14 @@ impl Manager {
         if let Err(why) = self.raft.shutdown().await {
             tracing::error!(error = %why, "the Raft task ended badly");
         }
+    }
+}
+
+/// Waits until Raft has stopped by itself, and says why.
+async fn raft_ended(mut metrics: watch::Receiver<Metrics>) -> String {
+    match metrics.wait_for(|now| now.running_state.is_err()).await.as_deref() {
+        Ok(Metrics { running_state: Err(fatal), .. }) => fatal.to_string(),
+        Ok(_) | Err(_) => "its Raft task has ended".to_owned(),
     }
 }
 
@@ -132,3 +143,6 @@ impl Handle {
         &self.reports
     }
 }
+
+#[cfg(test)]
+mod tests;

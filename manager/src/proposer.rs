@@ -20,7 +20,7 @@ use crate::{
     failure::Failure,
     leadership::Leadership,
     raft::{Batch, Raft},
-    replica::{DEADLINE, ProposeError},
+    replica::ProposeError,
 };
 
 /// Proposals that may wait; the callers of more are held back.
@@ -122,7 +122,7 @@ impl Proposer {
         let entries = commands.into_iter().map(|command| Entry { format: LOG_FORMAT, at, command }).collect();
         let (raft, leadership, failure) = (self.raft.clone(), self.leadership.clone(), self.failure.clone());
         async move {
-            let written = timeout_at(deadline, write(raft, leadership, failure, Batch { entries })).await;
+            let written = timeout_at(deadline, write(raft, leadership, failure, deadline, Batch { entries })).await;
             answer(answers, written.unwrap_or(Err(ProposeError::Unconfirmed)));
         }
     }
@@ -147,6 +147,7 @@ async fn write(
     raft: Raft,
     mut leadership: watch::Receiver<Leadership>,
     failure: Failure,
+    deadline: Instant,
     batch: Batch,
 ) -> Result<Vec<Outcome>, ProposeError> {
     loop {
@@ -158,7 +159,7 @@ async fn write(
             RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => match forward.leader_node {
                 Some(leader) => return Err(ProposeError::NotLeader { leader: leader.address }),
                 None => {
-                    let known = tokio::time::timeout(DEADLINE, leadership.wait_for(Leadership::is_known)).await;
+                    let known = timeout_at(deadline, leadership.wait_for(Leadership::is_known)).await;
                     match known {
                         Ok(Ok(_)) => {}
                         Ok(Err(_closed)) => return Err(ProposeError::Stopping),

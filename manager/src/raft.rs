@@ -16,13 +16,13 @@ use crate::snapshots::SnapshotFile;
 /// 0.9 syncs the log once for each entry of a leader, so that batching has to happen here. They are applied one after
 /// the other under one lock, each with a number of its own: what `muster_core` calls the log index counts commands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Batch {
-    pub entries: Vec<Entry>,
+pub(crate) struct Batch {
+    pub(crate) entries: Vec<Entry>,
 }
 
 /// The outcomes of a [`Batch`], in its order. Empty for entries that openraft makes itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Outcomes(pub Vec<Outcome>);
+pub(crate) struct Outcomes(pub(crate) Vec<Outcome>);
 
 /// A member of the Raft group, as the membership entries name it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ impl fmt::Display for Peer {
 }
 
 openraft::declare_raft_types!(
-    pub TypeConfig:
+    pub(crate) TypeConfig:
         D = Batch,
         R = Outcomes,
         NodeId = u64,

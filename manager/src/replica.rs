@@ -28,6 +28,9 @@ use crate::{
 /// How long a proposal, or a read point, may take from the call to the answer, elections included.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long after its deadline a proposal's answer is waited for.
+const ANSWER_GRACE: Duration = Duration::from_secs(1);
+
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ProposeError {
     #[error("another manager leads ({leader}); ask it instead")]
@@ -95,7 +98,8 @@ impl Replica {
             Ok(Err(_closed)) => return Err(ProposeError::Stopping),
             Err(_elapsed) => return Err(ProposeError::Busy),
         }
-        match timeout_at(deadline, answered).await {
+        // The proposer keeps the deadline and knows better why.
+        match timeout_at(deadline + ANSWER_GRACE, answered).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_dropped)) => Err(ProposeError::Stopping),
             Err(_elapsed) => Err(ProposeError::Unconfirmed),

@@ -21,12 +21,14 @@ const BYTES_MAX: usize = proposer::COMMAND_BYTES_MAX / 2;
 /// Reports in one submission: with evidence a report takes up to 8 KiB, so that two limits' worth fit in a command.
 const SUBMISSION_REPORTS_MAX: usize = 50;
 
+type Told = oneshot::Sender<Result<(), ProposeError>>;
+
 #[derive(Debug)]
 struct Submission {
     node: NodeId,
     reports: Vec<TaskReport>,
     bytes: usize,
-    committed: oneshot::Sender<Result<(), ProposeError>>,
+    committed: Told,
 }
 
 /// Where the dispatcher hands in reports.
@@ -77,10 +79,7 @@ impl Service {
         }
     }
 
-    fn gather(
-        &mut self,
-        first: Submission,
-    ) -> (Vec<(NodeId, TaskReport)>, Vec<oneshot::Sender<Result<(), ProposeError>>>) {
+    fn gather(&mut self, first: Submission) -> (Vec<(NodeId, TaskReport)>, Vec<Told>) {
         let (mut reports, mut told, mut bytes) = (Vec::new(), Vec::new(), 0);
         let mut next = Some(first);
         while let Some(submission) = next {

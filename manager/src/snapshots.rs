@@ -28,7 +28,7 @@ const SUFFIX: &str = "snapshot";
 
 /// A snapshot's file: saved here, or being received from another manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SnapshotFile {
+pub(crate) struct SnapshotFile {
     pub(crate) path: PathBuf,
 }
 

@@ -3,10 +3,12 @@
 //! What was acknowledged is never silently missing: a marker file says that a store must be here, a watermark how far
 //! it must reach, a checksum and a number on every record that it is whole. What does not add up is refused at start.
 //!
-//!     manager/STORE       marker: the format of everything here; written last when the folder is made
-//!     manager/log/        sled
-//!     manager/watermark   how far the log was durable, see [`sled`]
-//!     manager/snapshots/  see [`crate::snapshots`]
+//! ```text
+//! manager/STORE       marker: the format of everything here; written last when the folder is made
+//! manager/log/        sled
+//! manager/watermark   how far the log was durable, see [`sled`]
+//! manager/snapshots/  see [`crate::snapshots`]
+//! ```
 
 pub(crate) mod commit;
 pub(crate) mod error;
@@ -18,6 +20,7 @@ pub(crate) mod store;
 
 use std::{
     fs, io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -75,6 +78,8 @@ pub(crate) fn open(dir: &Path, missing: Missing) -> Result<Opened, OpenError> {
 /// Makes the folder, or completes one whose making was cut short before anything could be stored in it.
 fn create(dir: &Path) -> Result<(), OpenError> {
     let unusable = |source| OpenError::Unusable { path: dir.to_owned(), source };
+    // The state holds what only managers may know.
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
     fs::create_dir_all(dir.join("snapshots")).map_err(unusable)?;
     SledStore::create(dir)?;
     let text = format!("{MARKER_FIRST_LINE}\nformat {FORMAT}\n");

@@ -14,6 +14,9 @@ use muster_proto::{
     version::Version,
 };
 
+/// Between two looks at a service that nothing touched: a plan that asks for a time gone by must not spin.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+
 #[derive(Debug)]
 pub(super) struct Agenda {
     dirty: Dirty,
@@ -57,12 +60,13 @@ impl Agenda {
     }
 
     /// A plan has looked at these; its wake-up times replace theirs.
-    pub(super) fn planned(&mut self, dirty: &Dirty, wake: BTreeMap<ServiceId, Timestamp>) {
+    pub(super) fn planned(&mut self, now: Timestamp, dirty: &Dirty, wake: BTreeMap<ServiceId, Timestamp>) {
         match dirty {
             Dirty::Everything => self.wakes.clear(),
             Dirty::Services(services) => self.wakes.retain(|service, _| !services.contains(service)),
         }
-        self.wakes.extend(wake);
+        let soonest = now + PAUSE_MIN;
+        self.wakes.extend(wake.into_iter().map(|(service, at)| (service, at.max(soonest))));
     }
 
     /// Services whose time has come are looked at next.
@@ -128,7 +132,7 @@ mod tests {
     #[test]
     fn a_wake_up_time_makes_its_service_dirty_when_it_comes() {
         let mut agenda = Agenda::default();
-        agenda.planned(&Dirty::Everything, [(A, at(1_000)), (B, at(2_000))].into());
+        agenda.planned(at(0), &Dirty::Everything, [(A, at(1_000)), (B, at(2_000))].into());
         assert_eq!(agenda.sleep(at(400), MAX), Some(Duration::from_millis(600)));
         agenda.take_due(at(999));
         assert_eq!(agenda.take(), None);
@@ -140,17 +144,24 @@ mod tests {
     #[test]
     fn a_new_plan_replaces_the_times_of_what_it_looked_at() {
         let mut agenda = Agenda::default();
-        agenda.planned(&Dirty::Everything, [(A, at(1_000)), (B, at(2_000))].into());
-        agenda.planned(&Dirty::Services([A].into()), BTreeMap::new());
+        agenda.planned(at(0), &Dirty::Everything, [(A, at(1_000)), (B, at(2_000))].into());
+        agenda.planned(at(0), &Dirty::Services([A].into()), BTreeMap::new());
         assert_eq!(agenda.sleep(at(0), MAX), Some(Duration::from_secs(2)));
-        agenda.planned(&Dirty::Everything, BTreeMap::new());
+        agenda.planned(at(0), &Dirty::Everything, BTreeMap::new());
         assert_eq!(agenda.sleep(at(0), MAX), None);
+    }
+
+    #[test]
+    fn a_time_gone_by_does_not_make_the_loop_spin() {
+        let mut agenda = Agenda::default();
+        agenda.planned(at(5_000), &Dirty::Everything, [(A, at(1_000))].into());
+        assert_eq!(agenda.sleep(at(5_000), MAX), Some(PAUSE_MIN));
     }
 
     #[test]
     fn a_far_wake_up_time_is_slept_to_in_steps() {
         let mut agenda = Agenda::default();
-        agenda.planned(&Dirty::Everything, [(A, at(3_600_000))].into());
+        agenda.planned(at(0), &Dirty::Everything, [(A, at(3_600_000))].into());
         assert_eq!(agenda.sleep(at(0), MAX), Some(MAX));
     }
 }

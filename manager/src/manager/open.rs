@@ -54,7 +54,8 @@ impl Manager {
         let missing = if bootstrap.is_some() { Missing::Create } else { Missing::Refuse };
         let opened = tokio::task::spawn_blocking(move || storage::open(&folder, missing)).await;
         let opened = opened.map_err(|why| OpenError::Failed(why.to_string().into()))??;
-        let manager = start(config, opened).await?;
+        let settings = raft::config(config.cluster_id.to_string());
+        let manager = start(config, settings, opened).await?;
         match manager.settle(bootstrap).await {
             Ok(()) => Ok(manager),
             Err(why) => {
@@ -65,7 +66,7 @@ impl Manager {
         }
     }
 
-    async fn settle(&self, bootstrap: Option<Bootstrap>) -> Result<(), OpenError> {
+    pub(super) async fn settle(&self, bootstrap: Option<Bootstrap>) -> Result<(), OpenError> {
         if let Some(bootstrap) = bootstrap {
             self.initialise().await?;
             self.create_cluster(bootstrap).await?;
@@ -108,12 +109,15 @@ impl Manager {
     }
 }
 
-async fn start(config: Config, opened: Opened) -> Result<Manager, OpenError> {
+pub(super) async fn start(
+    config: Config,
+    settings: Arc<openraft::Config>,
+    opened: Opened,
+) -> Result<Manager, OpenError> {
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     let failure = opened.log.failure().clone();
     let machine = Machine::new(opened.snapshots, failure.clone());
     let shared = machine.shared();
-    let settings = raft::config(config.cluster_id.to_string());
     let raft = Raft::new(config.raft_id, settings, Alone, opened.log, machine)
         .await
         .map_err(|fatal| OpenError::Failed(failure.get().unwrap_or_else(|| fatal.to_string().into())))?;

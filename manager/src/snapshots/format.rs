@@ -1,7 +1,9 @@
 //! The bytes of a snapshot file:
 //!
-//!     magic (8) | format (4) | meta length (4) | body length (8) | checksum of meta and body (4) | checksum of all before (4)
-//!     meta | body
+//! ```text
+//! magic (8) | format (4) | meta length (4) | body length (8) | checksum of meta and body (4) | checksum so far (4)
+//! meta | body
+//! ```
 //!
 //! Both MessagePack with names: openraft's account of what the snapshot holds, and the state's tables.
 

@@ -1,7 +1,9 @@
 //! One record of the log's store: its bytes under a checksum that covers its key too, so that a record in another's
 //! place is noticed as well.
 //!
-//!     crc32 (4) | format (2) | parts (2) | payload
+//! ```text
+//! crc32 (4) | format (2) | parts (2) | payload
+//! ```
 //!
 //! `format` is that of the newest command inside; it is read before the payload, so that a muster too old for it can
 //! say so instead of failing to decode.
