@@ -122,7 +122,9 @@ impl Relay {
                     self.next = Next::End;
                     return Some(Err(stopping()));
                 }
-                Some(mut line) = self.sources.next() => {
+                line = self.sources.next(), if !self.sources.is_empty() => {
+                    // None: that was the end of the last of them.
+                    let Some(mut line) = line else { continue };
                     if self.timestamps == Timestamps::Hidden {
                         line.timestamp.clear();
                     }

@@ -1,9 +1,14 @@
 //! What one node shows the others, and how it uses it.
 
+use std::time::Duration;
+
 use muster_proto::id::ClusterId;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 
 use super::{CaError, authority::cluster_of, manager_name};
+
+/// A connection that has not shown a certificate holds a place no longer than this.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// A node's certificate and key with the CA it trusts, in PEM as they are kept on disk.
 #[derive(Clone)]
@@ -33,6 +38,7 @@ impl Credentials {
     #[must_use]
     pub fn server_tls(&self) -> ServerTlsConfig {
         ServerTlsConfig::new()
+            .timeout(HANDSHAKE_MAX)
             .identity(Identity::from_pem(&self.cert_pem, &self.key_pem))
             .client_ca_root(Certificate::from_pem(&self.ca_pem))
     }
@@ -41,6 +47,7 @@ impl Credentials {
     #[must_use]
     pub fn client_tls(&self) -> ClientTlsConfig {
         ClientTlsConfig::new()
+            .timeout(HANDSHAKE_MAX)
             .ca_certificate(Certificate::from_pem(&self.ca_pem))
             .identity(Identity::from_pem(&self.cert_pem, &self.key_pem))
             .domain_name(manager_name(self.cluster))

@@ -29,7 +29,9 @@ pub(super) struct Admitted {
 /// The wire's spec in the domain, where it makes sense.
 pub(super) fn read_spec(wire: Option<v1::ServiceSpec>) -> Result<ServiceSpec, Status> {
     let wire = wire.ok_or_else(|| Status::invalid_argument("the request has no spec; send one"))?;
-    let spec = ServiceSpec::try_from(wire).map_err(|error| status::malformed(&error))?;
+    let mut spec = ServiceSpec::try_from(wire).map_err(|error| status::malformed(&error))?;
+    // Only a manager pins: one that a client sent is not looked at.
+    spec.task.container.pin = None;
     validate::service_spec(&spec).map_err(|error| status::malformed(&error))?;
     Ok(spec)
 }
@@ -67,7 +69,6 @@ async fn check_ports(preflight: &dyn Preflight, spec: &ServiceSpec, current: Opt
     Ok(())
 }
 
-/// Only a manager pins: a pin that a client sent is not looked at.
 async fn pin(preflight: &dyn Preflight, image: &str, warnings: &mut Vec<String>) -> Option<ImagePin> {
     if parse::image(image).is_ok_and(|reference| reference.is_unpinned()) {
         warnings.push(format!(

@@ -26,8 +26,9 @@ pub(super) fn check(hello: &Hello, peer: &PeerIdentity, state: &State) -> Result
     }
     if hello.node_id.parse::<NodeId>().ok() != Some(peer.node_id) {
         return Err(Status::permission_denied(format!(
-            "the certificate is that of node {} and not of {:.40}; give each node its own data folder",
-            peer.node_id, hello.node_id,
+            "the agent says that it is node {:.40?}, and its certificate is that of node {}; give each node its own data \
+             folder",
+            hello.node_id, peer.node_id,
         )));
     }
     if state.node(peer.node_id).is_none() {

@@ -1,8 +1,8 @@
 //! The logs that one session carries: who reads which stream, and whether the agent keeps to its credit.
 //!
-//! An agent sends at most [`CREDIT`] chunks ahead of the reader, and a stream's channel holds as many: a chunk always
-//! finds room, so a slow reader never holds up the session and nothing is dropped. An agent that sends more has its
-//! stream closed, and the reader sees it break off.
+//! An agent sends at most [`CREDIT`] chunks ahead of the reader, and a stream's channel holds as many and the end: a
+//! chunk always finds room, so a slow reader never holds up the session and nothing is dropped. An agent that sends
+//! more has its stream closed, and the reader sees it break off.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Chunks on their way from an agent to a reader. A chunk is at most one message, so this bounds the bytes too.
 pub(crate) const CREDIT: u32 = 16;
+/// The end needs no credit.
+pub(crate) const PARTS_MAX: usize = CREDIT as usize + 1;
 
 /// What a reader of logs asks of a node's session.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ pub(crate) struct Open {
     pub(crate) stream: u64,
     pub(crate) task: TaskId,
     pub(crate) options: Options,
-    /// Has room for [`CREDIT`] parts.
+    /// Has room for [`PARTS_MAX`].
     pub(crate) sink: mpsc::Sender<Part>,
     /// Cancelled when nobody reads any more.
     pub(crate) abandoned: CancellationToken,
@@ -114,7 +116,7 @@ mod tests {
     const STREAM: u64 = 7;
 
     fn open(streams: &mut LogStreams) -> (mpsc::Receiver<Part>, CancellationToken) {
-        let (sink, parts) = mpsc::channel(CREDIT as usize);
+        let (sink, parts) = mpsc::channel(PARTS_MAX);
         let abandoned = CancellationToken::new();
         let options = Options { follow: true, tail: None, since: None };
         let open = Open { stream: STREAM, task: TaskId::from_bits(1), options, sink, abandoned: abandoned.clone() };
@@ -130,12 +132,12 @@ mod tests {
     fn an_agent_that_oversteps_its_credit_is_told_to_stop_and_the_reader_sees_it() {
         let mut streams = LogStreams::default();
         let (mut parts, _abandoned) = open(&mut streams);
-        for _ in 0..CREDIT {
+        for _ in 0..PARTS_MAX {
             assert_eq!(streams.heard(chunk(false)), None);
         }
         assert_eq!(streams.heard(chunk(false)), Some(Message::CloseLog(CloseLog { stream: STREAM })));
         assert_eq!(streams.heard(chunk(false)), None, "told once");
-        for _ in 0..CREDIT {
+        for _ in 0..PARTS_MAX {
             assert_eq!(parts.try_recv().expect("what came before is kept").end, None);
         }
         assert_eq!(parts.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));

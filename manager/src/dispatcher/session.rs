@@ -17,7 +17,10 @@ use muster_proto::{
     v1::{self, agent_message, manager_message::Welcome},
 };
 use prost::Message as _;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, timeout_at},
+};
 use tonic::Status;
 use tracing::{debug, info};
 
@@ -44,6 +47,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Messages of one agent on their way to the log. Beyond it the session stops listening: an agent that reports faster
 /// than the log takes it is slowed down by its own connection.
 const UNSETTLED_MAX: usize = 64;
+/// An agent that says nothing for this long has gone without the connection's end being seen. Its lease ran out long
+/// before; this frees what the session holds.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// A description goes into the log; one that is longer is no description.
 const DESCRIPTION_BYTES_MAX: usize = 64 << 10;
 
@@ -82,6 +88,7 @@ enum Event {
     LogAbandoned(v1::manager_message::Message),
     MaySend,
     ConnectionLost,
+    Silent,
 }
 
 impl Session {
@@ -137,12 +144,15 @@ impl Session {
         out: &mpsc::Sender<Result<v1::ManagerMessage, Status>>,
     ) -> Result<(), Status> {
         let mut leadership = self.replica.leadership();
+        let mut silent_at = Instant::now() + SILENCE_MAX;
         loop {
             let event = tokio::select! {
                 () = self.streams.stop().cancelled() => Event::Stopping,
                 () = self.seated.replaced.cancelled() => Event::Replaced,
                 now = lost(&mut leadership) => Event::LeadershipLost(now),
-                heard = inbound.next(), if self.unsettled.len() < UNSETTLED_MAX => Event::Heard(heard),
+                heard = timeout_at(silent_at, inbound.next()), if self.unsettled.len() < UNSETTLED_MAX => {
+                    heard.map_or(Event::Silent, Event::Heard)
+                }
                 Some(settled) = self.unsettled.next() => Event::Settled(settled),
                 () = self.pace.changed(), if self.outbox.may_take_delta() => Event::Look,
                 Some(request) = self.seated.log_requests.recv(), if self.outbox.may_take_log() => {
@@ -164,7 +174,11 @@ impl Session {
                 Event::Replaced => return Err(Status::aborted("the node has a newer session")),
                 Event::LeadershipLost(now) => return Err(status::not_leading(&now)),
                 Event::Heard(None) | Event::ConnectionLost => return Ok(()),
-                Event::Heard(Some(message)) => self.hear(message?)?,
+                Event::Heard(Some(message)) => {
+                    silent_at = Instant::now() + SILENCE_MAX;
+                    self.hear(message?)?;
+                }
+                Event::Silent => return Err(Status::deadline_exceeded("the agent fell silent")),
                 Event::Settled(settled) => self.settle(settled)?,
                 Event::Look => self.look()?,
                 Event::LogRequest(request) => {

@@ -9,7 +9,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Subject;
 use crate::dispatcher::{
-    log_streams::{CREDIT, Open, Options, Part, Request},
+    log_streams::{CREDIT, Open, Options, PARTS_MAX, Part, Request},
     sessions::Sessions,
 };
 
@@ -76,7 +76,7 @@ async fn request(
     stream: u64,
     options: Options,
 ) -> Option<(mpsc::Sender<Request>, mpsc::Receiver<Part>, DropGuard)> {
-    let (sink, parts) = mpsc::channel(CREDIT as usize);
+    let (sink, parts) = mpsc::channel(PARTS_MAX);
     let abandoned = CancellationToken::new();
     let open = Open { stream, task: subject.task, options, sink, abandoned: abandoned.clone() };
     let session = session?;

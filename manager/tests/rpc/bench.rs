@@ -1,0 +1,224 @@
+//! A manager of one in a temporary folder, served on loopback.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use muster_manager::{Bootstrap, Config, Manager, ca::PeerIdentity, preflight::Preflight};
+use muster_proto::{
+    cluster::ClusterSpec,
+    container::ContainerSpec,
+    endpoint::{EndpointSpec, PortConfig, Protocol, PublishMode},
+    id::{ClusterId, NodeId},
+    node::Role,
+    pin::ImagePin,
+    placement::Placement,
+    resources::ResourceRequirements,
+    restart::RestartPolicy,
+    rollout::UpdateConfig,
+    service::{Mode, ServiceSpec},
+    task::TaskSpec,
+    v1::{self, control_client::ControlClient, dispatcher_client::DispatcherClient},
+};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Request, Status,
+    service::interceptor::InterceptedService,
+    transport::{Channel, Server},
+};
+
+pub(crate) const CLUSTER: ClusterId = ClusterId::from_bits(1);
+pub(crate) const NODE: NodeId = NodeId::from_bits(2);
+/// What `app:1` and `app:2` mean at first.
+pub(crate) const ONE: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
+pub(crate) const TWO: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
+/// Held by "another process".
+pub(crate) const HELD_PORT: u16 = 9_999;
+/// For whatever shall happen; far above what it takes, so that only a hang meets it.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+pub(crate) async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, happens).await.unwrap_or_else(|_| panic!("{what} did not happen in {DEADLINE:?}"))
+}
+
+/// What images mean on this host: a registry that tests can change.
+#[derive(Debug, Default)]
+pub(crate) struct Registry(Mutex<BTreeMap<String, String>>);
+
+impl Registry {
+    pub(crate) fn push(&self, image: &str, digest: &str) {
+        self.0.lock().expect("no test panics with it").insert(image.to_owned(), digest.to_owned());
+    }
+}
+
+#[async_trait]
+impl Preflight for Registry {
+    async fn resolve_image(&self, image: &str) -> Result<ImagePin, String> {
+        let images = self.0.lock().expect("no test panics with it");
+        images.get(image).cloned().map(ImagePin::Digest).ok_or_else(|| "no registry has it".to_owned())
+    }
+
+    async fn check_ingress_port(&self, port: u16) -> Result<(), String> {
+        match port {
+            HELD_PORT => Err(format!("port {port} is in use on this host by another process; stop it or take another")),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(crate) struct Bench {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) control: ControlClient<Channel>,
+    channel: Channel,
+    stop_manager: CancellationToken,
+    stop_server: CancellationToken,
+    tasks: JoinSet<()>,
+    _folder: TempDir,
+}
+
+impl Bench {
+    pub(crate) async fn start() -> Self {
+        Self::start_as(PeerIdentity { cluster_id: CLUSTER, node_id: NODE, role: Role::Manager }).await
+    }
+
+    /// Whoever calls is taken for `peer`.
+    pub(crate) async fn start_as(peer: PeerIdentity) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let registry = Arc::new(Registry::default());
+        registry.push("app:1", ONE);
+        registry.push("app:2", TWO);
+        let config = Config {
+            data_dir: folder.path().to_owned(),
+            cluster_id: CLUSTER,
+            node_id: NODE,
+            raft_id: 1,
+            advertise_addr: "127.0.0.1:7377".to_owned(),
+            preflight: registry.clone(),
+        };
+        let bootstrap = Bootstrap { spec: ClusterSpec::default() };
+        let manager = soon("opening", Manager::open(config, Some(bootstrap))).await.expect("opens");
+        let handle = manager.handle();
+        let (stop_manager, stop_server) = (CancellationToken::new(), CancellationToken::new());
+        let mut tasks = JoinSet::new();
+        let stop = stop_manager.clone();
+        tasks.spawn(async move { manager.run(stop).await.expect("runs") });
+
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback");
+        let address = format!("http://{}", listener.local_addr().expect("bound"));
+        let identified = InterceptedService::new(handle.dispatcher(), move |mut request: Request<()>| {
+            request.extensions_mut().insert(peer);
+            Ok::<_, Status>(request)
+        });
+        let router = Server::builder().add_service(handle.control()).add_service(identified);
+        let stop = stop_server.clone();
+        tasks.spawn(async move {
+            let incoming = TcpListenerStream::new(listener);
+            router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await.expect("serves");
+        });
+        let channel = Channel::from_shared(address).expect("an address").connect().await.expect("connects");
+        let control = ControlClient::new(channel.clone());
+        Self { registry, control, channel, stop_manager, stop_server, tasks, _folder: folder }
+    }
+
+    pub(crate) fn dispatcher(&self) -> DispatcherClient<Channel> {
+        DispatcherClient::new(self.channel.clone())
+    }
+
+    /// As the daemon stops: the manager ends its streams, and only then does the server end.
+    pub(crate) async fn stop(mut self) {
+        self.stop_manager.cancel();
+        self.stop_server.cancel();
+        soon("stopping", async { while self.tasks.join_next().await.transpose().expect("no panic").is_some() {} })
+            .await;
+    }
+
+    pub(crate) async fn create(&mut self, spec: &ServiceSpec) -> Result<v1::CreateServiceResponse, Status> {
+        let request = v1::CreateServiceRequest { spec: Some(spec.into()) };
+        soon("create", self.control.create_service(request)).await.map(tonic::Response::into_inner)
+    }
+
+    pub(crate) async fn service(&mut self, wanted: &str) -> Result<v1::Service, Status> {
+        let request = v1::GetServiceRequest { service: wanted.to_owned() };
+        let answer = soon("get", self.control.get_service(request)).await?;
+        Ok(answer.into_inner().service.expect("a service"))
+    }
+
+    pub(crate) async fn update(
+        &mut self,
+        spec: &ServiceSpec,
+        resolve_image: bool,
+    ) -> Result<v1::UpdateServiceResponse, Status> {
+        let current = self.service(&spec.name).await?;
+        let request = v1::UpdateServiceRequest {
+            id: current.id,
+            version: current.version,
+            spec: Some(spec.into()),
+            resolve_image,
+        };
+        soon("update", self.control.update_service(request)).await.map(tonic::Response::into_inner)
+    }
+
+    pub(crate) async fn remove(&mut self, wanted: &str) -> Result<(), Status> {
+        let request = v1::RemoveServiceRequest { id: wanted.to_owned() };
+        soon("remove", self.control.remove_service(request)).await.map(|_| ())
+    }
+
+    pub(crate) async fn tasks(&mut self, wanted: &str) -> Vec<v1::Task> {
+        let request = v1::ListTasksRequest { service_id: wanted.to_owned(), node_id: String::new() };
+        soon("list", self.control.list_tasks(request)).await.expect("listed").into_inner().tasks
+    }
+
+    /// The first answer of a watch for which `holds`.
+    pub(crate) async fn watch_until(
+        &mut self,
+        wanted: &str,
+        what: &str,
+        holds: impl Fn(&v1::WatchServiceResponse) -> bool,
+    ) -> v1::WatchServiceResponse {
+        soon(what, async {
+            let request = v1::GetServiceRequest { service: wanted.to_owned() };
+            let mut answers = self.control.watch_service(request).await.expect("watched").into_inner();
+            loop {
+                let answer = answers.message().await.expect("no error").expect("the service is there");
+                if holds(&answer) {
+                    return answer;
+                }
+            }
+        })
+        .await
+    }
+}
+
+pub(crate) fn replicated(name: &str, image: &str, replicas: u32) -> ServiceSpec {
+    ServiceSpec {
+        name: name.to_owned(),
+        labels: BTreeMap::new(),
+        task: TaskSpec {
+            container: ContainerSpec::new(image),
+            resources: ResourceRequirements::default(),
+            restart: RestartPolicy::default(),
+            placement: Placement::default(),
+            force_update: 0,
+        },
+        mode: Mode::Replicated { replicas },
+        update: UpdateConfig::default(),
+        rollback: UpdateConfig::default(),
+        endpoint: EndpointSpec::default(),
+    }
+}
+
+pub(crate) fn publish(mut spec: ServiceSpec, published: u16) -> ServiceSpec {
+    let port = PortConfig { protocol: Protocol::Tcp, target: 8_000, published, mode: PublishMode::Ingress };
+    spec.endpoint.ports.push(port);
+    spec
+}
+
+pub(crate) fn is_running(task: &v1::Task) -> bool {
+    task.status.as_ref().is_some_and(|status| status.state() == v1::TaskState::Running)
+}

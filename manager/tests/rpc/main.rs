@@ -1,0 +1,7 @@
+//! A whole manager behind its RPCs, with a user on one side and an agent made by hand on the other.
+
+mod agent;
+mod bench;
+mod logs;
+mod services;
+mod sessions;
