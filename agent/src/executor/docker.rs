@@ -330,3 +330,6 @@ impl Executor for Docker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
