@@ -8,7 +8,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -19,8 +19,13 @@ use crate::{
     workload::Client,
 };
 
-/// Time from the first write of a round to the kill. The lower end strikes the first write of a round.
-const SERVING_MS: std::ops::Range<u64> = 0..1_500;
+/// The kill follows so many answers, so that a slow machine writes as much in a round as a fast one; the lower end
+/// strikes the first writes after a restart.
+const ANSWERS: std::ops::Range<u32> = 0..60;
+/// And then so much time, about as much as a write takes: somewhere between its parts.
+const WRITING_MS: std::ops::Range<u64> = 0..30;
+/// For those answers to come. Longer than one command's patience.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(300);
 /// Time from the start of the process to a kill in its recovery, which takes about this long.
 const STARTING_MS: std::ops::Range<u64> = 0..300;
 /// One restart in so many is struck while it recovers.
@@ -119,11 +124,19 @@ impl Run {
     /// The clients write until the daemon is dead and each has got what answer there is.
     async fn strike(&mut self, round: u32, daemon: Daemon) -> anyhow::Result<()> {
         let (stop, stopped) = watch::channel(false);
+        let (answers, mut answered) = watch::channel(0);
         let mut writing = JoinSet::new();
         for client in self.clients.drain(..) {
-            writing.spawn(write_until(client, self.home.clone(), Arc::clone(&self.history), stopped.clone()));
+            let pen = Pen { home: self.home.clone(), history: Arc::clone(&self.history), answers: answers.clone() };
+            writing.spawn(pen.write_until(client, stopped.clone()));
         }
-        sleep(Duration::from_millis(self.rng.random_range(SERVING_MS))).await;
+        // When every client has given up nobody answers, and the wait ends.
+        drop(answers);
+        let enough = self.rng.random_range(ANSWERS);
+        // Only the outcome is kept: what `wait_for` returns is a lock that the clients need.
+        let in_time = timeout(ANSWERED_WITHIN, answered.wait_for(|count| *count >= enough)).await.is_ok();
+        ensure!(in_time, "the daemon did not answer {enough} writes within {ANSWERED_WITHIN:?}");
+        sleep(Duration::from_millis(self.rng.random_range(WRITING_MS))).await;
         daemon.kill().await?;
         self.history.record(&Event::Killed { round, moment: Moment::Serving })?;
         stop.send_replace(true);
@@ -162,16 +175,21 @@ impl Run {
     }
 }
 
-async fn write_until(
-    mut client: Client,
+/// What a client writes with.
+struct Pen {
     home: Home,
     history: Arc<Recorder>,
-    stopped: watch::Receiver<bool>,
-) -> anyhow::Result<Client> {
-    while !*stopped.borrow() {
-        client.write(&home.muster, &history).await?;
+    answers: watch::Sender<u32>,
+}
+
+impl Pen {
+    async fn write_until(self, mut client: Client, stopped: watch::Receiver<bool>) -> anyhow::Result<Client> {
+        while !*stopped.borrow() {
+            client.write(&self.home.muster, &self.history).await?;
+            self.answers.send_modify(|count| *count += 1);
+        }
+        Ok(client)
     }
-    Ok(client)
 }
 
 async fn told_to_stop() {
