@@ -216,10 +216,16 @@ impl Executor for Docker {
             Ok(client) => client,
             Err(error) => return self.described(EngineHealth::Unavailable(error.to_string())),
         };
-        match timeout(DESCRIBE_MAX, client.info()).await {
-            Ok(Ok(engine)) => self.describe_as(engine),
-            Ok(Err(error)) => self.described(EngineHealth::Unavailable(failure::of_engine(error).to_string())),
-            Err(_) => self.described(EngineHealth::Unavailable(self.silence())),
+        let (described, pinged) =
+            tokio::join!(timeout(DESCRIBE_MAX, client.info()), timeout(DESCRIBE_MAX, client.ping()));
+        match (described, pinged) {
+            (Ok(Ok(engine)), _) => self.describe_as(engine),
+            // An engine that starts many containers takes its time to count them; it is there nevertheless.
+            (Err(_), Ok(Ok(_))) => self.described(EngineHealth::Ok),
+            (Ok(Err(error)), _) | (Err(_), Ok(Err(error))) => {
+                self.described(EngineHealth::Unavailable(failure::of_engine(error).to_string()))
+            }
+            (Err(_), Err(_)) => self.described(EngineHealth::Unavailable(self.silence())),
         }
     }
 

@@ -199,3 +199,93 @@ impl Rotation {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use muster_proto::{
+        endpoint::{PortConfig, Protocol, PublishMode},
+        id::{NodeId, ServiceId},
+    };
+
+    use super::*;
+
+    const PORT: u16 = 80;
+
+    fn task(n: u8) -> TaskId {
+        TaskId::from_bits(u128::from(n))
+    }
+
+    fn list(rotation: &mut Rotation, tasks: &[u8]) {
+        let backends = tasks.iter().map(|&n| Backend {
+            task_id: task(n),
+            node_id: NodeId::from_bits(1),
+            address: [127, 0, 0, n].into(),
+        });
+        let port = PortConfig { protocol: Protocol::Tcp, target: 8080, published: PORT, mode: PublishMode::Ingress };
+        let service_id = ServiceId::from_bits(1);
+        rotation.set(vec![IngressService { service_id, ports: vec![port], backends: backends.collect() }]);
+    }
+
+    fn pick(rotation: &mut Rotation, tried: &[TaskId]) -> Option<(TaskId, Lease)> {
+        match rotation.pick(PORT, tried, Instant::now()) {
+            Pick::Backend(choice) => Some((choice.backend.task_id, choice.lease)),
+            Pick::NoBackend | Pick::NoRoute => None,
+        }
+    }
+
+    #[test]
+    fn the_least_busy_comes_first_and_equals_take_turns() {
+        let mut rotation = Rotation::default();
+        list(&mut rotation, &[1, 2, 3]);
+        let mut leases: Vec<_> = (0..6).map(|_| pick(&mut rotation, &[]).expect("a backend")).collect();
+        let order: Vec<_> = leases.iter().map(|(id, _)| *id).collect();
+        assert_eq!(order, [1, 2, 3, 1, 2, 3].map(task));
+        leases.retain(|(id, _)| *id != task(2));
+        assert_eq!(pick(&mut rotation, &[]).expect("a backend").0, task(2), "though it is the turn of the first");
+    }
+
+    #[test]
+    fn one_that_failed_is_asked_last_for_a_while() {
+        let mut rotation = Rotation::default();
+        list(&mut rotation, &[1, 2]);
+        let now = Instant::now();
+        rotation.failed(task(1), now);
+        let _busy = pick(&mut rotation, &[]).expect("a backend");
+        assert_eq!(pick(&mut rotation, &[]).expect("a backend").0, task(2), "though it has a connection already");
+        assert_eq!(pick(&mut rotation, &[task(2)]).expect("a backend").0, task(1), "better than none");
+        let later = rotation.pick(PORT, &[], now + AVOID_AFTER_FAILURE);
+        assert!(matches!(later, Pick::Backend(choice) if choice.backend.task_id == task(1)));
+    }
+
+    #[test]
+    fn a_drained_task_stays_out_whatever_an_old_list_says() {
+        let mut rotation = Rotation::default();
+        list(&mut rotation, &[1]);
+        let (_, lease) = pick(&mut rotation, &[]).expect("a backend");
+        let connections = rotation.drain(task(1));
+        assert!(lease.leaving.is_cancelled());
+        list(&mut rotation, &[1]);
+        assert!(pick(&mut rotation, &[]).is_none());
+        assert_eq!(connections.len(), 1);
+        drop(lease);
+        assert!(connections.is_empty());
+        rotation.drain(task(2));
+        list(&mut rotation, &[2]);
+        assert!(pick(&mut rotation, &[]).is_none(), "also when it was drained before it was ever listed");
+        list(&mut rotation, &[]);
+        assert!(rotation.members.is_empty(), "and nothing is kept of those that are gone");
+    }
+
+    #[test]
+    fn a_task_that_left_the_list_may_come_back() {
+        let mut rotation = Rotation::default();
+        list(&mut rotation, &[1]);
+        let (_, old) = pick(&mut rotation, &[]).expect("a backend");
+        list(&mut rotation, &[]);
+        assert!(old.leaving.is_cancelled());
+        assert!(pick(&mut rotation, &[]).is_none());
+        list(&mut rotation, &[1]);
+        let (_, new) = pick(&mut rotation, &[]).expect("it is back");
+        assert!(!new.leaving.is_cancelled());
+    }
+}

@@ -295,6 +295,21 @@ async fn a_request_lost_on_a_used_connection_is_sent_again_only_when_that_is_har
 }
 
 #[tokio::test]
+async fn a_connection_that_said_nothing_yet_moves_at_once() {
+    let edge = Edge::start();
+    let _servers = (edge.serve(11, Manners::Proper).await, edge.serve(12, Manners::Proper).await);
+    edge.publish(&[11]);
+    let mut client = edge.connect().await;
+    let mut other = edge.connect().await;
+    assert_eq!(other.get("/").await.as_deref(), Some("11"), "both have been accepted by now");
+    edge.publish(&[11, 12]);
+    edge.drained(11).await;
+    assert_eq!(client.get("/").await.as_deref(), Some("12"));
+    assert_eq!(other.get("/").await.as_deref(), Some("12"));
+    edge.stop().await;
+}
+
+#[tokio::test]
 async fn stopping_ends_idle_connections() {
     let (edge, _servers) = three().await;
     let mut client = edge.connect().await;

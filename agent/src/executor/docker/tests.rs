@@ -76,6 +76,8 @@ async fn exits_are_told_apart() {
     });
     let exit = bench.exit_of(&greedy).await;
     assert_eq!(exit, Exit { code: EXIT_SIGKILL, oom_killed: true, error: None });
+    let container = bench.prepared(&greedy).await;
+    assert!(bench.docker.was_oom_killed(&container).await.expect("asked"), "the engine's events say so too");
 
     let deaf = bench.assignment(3, |container, limits| {
         container.env = strings(&["IGNORE_TERM=1"]);
@@ -195,6 +197,22 @@ async fn what_can_never_run_is_refused() {
     });
     let refusal = bench.docker.prepare(&unmountable, &|_| {}).await.expect_err("nothing to mount");
     assert!(matches!(&refusal, ExecutorError::Refused(text) if text.contains("/no/such/folder")), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn a_host_port_that_is_taken_fails_with_a_sentence() {
+    let Some(bench) = Bench::new(&[]).await else { return };
+    let taken = TcpListener::bind("0.0.0.0:0").expect("a port");
+    let port = taken.local_addr().expect("bound").port();
+    let task = bench.assignment_on_host_port(1, port);
+    let container = bench.prepared(&task).await;
+    let failure = bench.docker.start(&container).await.expect_err("it is taken");
+    assert!(matches!(&failure, ExecutorError::Failed(text) if text.contains("by another process")), "{failure:?}");
+    drop(taken);
+    bench.docker.start(&container).await.expect("now it is free");
+    let second = bench.prepared(&bench.assignment_on_host_port(2, port)).await;
+    let failure = bench.docker.start(&second).await.expect_err("it is taken");
+    assert!(matches!(&failure, ExecutorError::Failed(text) if text.contains("by another container")), "{failure:?}");
 }
 
 /// Answers every question with "manifest unknown". Ends with the test's process.

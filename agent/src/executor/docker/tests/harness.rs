@@ -15,6 +15,7 @@ use futures_util::StreamExt;
 use muster_proto::{
     assignment::Assignment,
     container::ContainerSpec,
+    endpoint::{PortConfig, Protocol, PublishMode},
     id::{ClusterId, NodeId, ServiceId, TaskId},
     pin::ImagePin,
     placement::Placement,
@@ -120,6 +121,14 @@ impl Bench {
             template: Arc::new(Template { spec, host_ports: Vec::new() }),
             limits,
         }
+    }
+
+    pub(super) fn assignment_on_host_port(&self, task: u64, published: u16) -> Assignment {
+        let mut assignment = self.assignment(task, |_, _| {});
+        let port = PortConfig { protocol: Protocol::Tcp, target: 8000, published, mode: PublishMode::Host };
+        let spec = assignment.template.spec.clone();
+        assignment.template = Arc::new(Template { spec, host_ports: vec![port] });
+        assignment
     }
 
     pub(super) async fn prepared(&self, assignment: &Assignment) -> ContainerId {
