@@ -36,20 +36,21 @@ pub(super) struct Offer<'a> {
 type NodeFilter = fn(&Want<'_>, &Node) -> Result<(), Refusal>;
 type RoomFilter = fn(&Want<'_>, &Offer<'_>) -> Result<(), Refusal>;
 
-/// Whether the node is one the task belongs on, as its spec and description have it.
-const FITNESS: [NodeFilter; 2] = [availability::check, constraint::check];
+/// Whether the node is one the task belongs on, as its spec and description have it. What lasts longest comes first.
+const FITNESS: [NodeFilter; 2] = [constraint::check, availability::check];
 
 /// Whether it can take the task now. Cheap ones first.
 const ROOM: [RoomFilter; 3] = [max_replicas::check, resources::check, host_port::check];
 
-/// Everything but the room.
+/// Everything but the room. A node that is not alive is not excused from a drain or a constraint by that.
 pub(super) fn fitness(want: &Want<'_>, node: &Node, state: NodeState) -> Result<(), Refusal> {
-    ready::check(node, state)?;
-    FITNESS.iter().try_for_each(|check| check(want, node))
+    FITNESS.iter().try_for_each(|check| check(want, node))?;
+    ready::check(node, state)
 }
 
 /// Every filter; the first refusal counts.
 pub(super) fn check(want: &Want<'_>, offer: &Offer<'_>) -> Result<(), Refusal> {
-    fitness(want, offer.node, offer.state)?;
+    ready::check(offer.node, offer.state)?;
+    FITNESS.iter().try_for_each(|check| check(want, offer.node))?;
     ROOM.iter().try_for_each(|check| check(want, offer))
 }

@@ -9,7 +9,7 @@
 //!
 //! Fast where it must be: what the nodes hold is counted once for each pass, and only when something is to be placed;
 //! the nodes are ranked once for each service and template, and only nodes that changed since are looked at again.
-//! So services should be asked about one after the other, not in turns.
+//! Only the rankings of a few services are kept, so services should be asked about one after the other, not in turns.
 
 mod explain;
 mod field;
@@ -55,6 +55,10 @@ pub fn eligible(liveness: &Liveness, service: &Service, node: &Node) -> Result<(
     filter::fitness(&Want { template: &service.template }, node, liveness.of(node.id))
 }
 
+/// Rankings of so many services are kept; one takes about a megabyte for each 10,000 nodes. Tests keep two, so that they
+/// see one go and come back.
+const FOCUSES_MAX: usize = if cfg!(test) { 2 } else { 32 };
+
 /// One pass of placements over one state.
 #[derive(Debug)]
 pub struct Placer<'a> {
@@ -67,11 +71,11 @@ pub struct Placer<'a> {
     drafted: BTreeMap<TaskId, Option<Footprint>>,
     /// None until something is to be placed.
     seats: Option<Seats<'a>>,
-    /// The service that was asked about last.
-    focus: Option<Focus>,
+    /// Services asked about of late, the last one at the end; at most [`FOCUSES_MAX`].
+    focuses: Vec<Focus>,
 }
 
-/// What is kept while one service is asked about.
+/// What is kept of one service.
 #[derive(Debug)]
 struct Focus {
     service: ServiceId,
@@ -82,7 +86,7 @@ struct Focus {
 
 impl<'a> Placer<'a> {
     pub fn new(state: &'a State, liveness: &'a Liveness, now: Timestamp) -> Self {
-        Self { state, liveness, now, read: 0, drafted: BTreeMap::new(), seats: None, focus: None }
+        Self { state, liveness, now, read: 0, drafted: BTreeMap::new(), seats: None, focuses: Vec::new() }
     }
 
     /// The best node for the next task in `slot`, which is made of `template`. It counts as placed once the draft says
@@ -114,7 +118,7 @@ impl<'a> Placer<'a> {
         if let Some(seats) = &mut self.seats {
             for (footprint, change) in [(&before, Change::Leaves), (&after, Change::Comes)] {
                 if let Some(footprint) = footprint {
-                    count(seats, self.focus.as_mut(), id, footprint, change);
+                    count(seats, &mut self.focuses, id, footprint, change);
                 }
             }
         }
@@ -145,12 +149,15 @@ impl<'a> Placer<'a> {
             Some(seats) => seats,
             None => self.count_all(),
         };
-        if self.focus.as_ref().is_none_or(|focus| focus.service != service) {
-            let in_use = self.count_service(service, &seats);
-            self.focus = Some(Focus { service, in_use, rankings: Vec::new() });
+        let focus = match self.focuses.iter().position(|focus| focus.service == service) {
+            Some(at) => self.focuses.remove(at),
+            None => Focus { service, in_use: self.count_service(service, &seats), rankings: Vec::new() },
+        };
+        if self.focuses.len() == FOCUSES_MAX {
+            self.focuses.remove(0);
         }
-        let seats = self.seats.insert(seats);
-        (seats, self.focus.as_mut().expect("the focus was set above"))
+        self.focuses.push(focus);
+        (self.seats.insert(seats), self.focuses.last_mut().expect("a focus was pushed"))
     }
 
     fn count_all(&self) -> Seats<'a> {
@@ -202,12 +209,12 @@ enum Change {
     Leaves,
 }
 
-fn count(seats: &mut Seats<'_>, focus: Option<&mut Focus>, id: TaskId, footprint: &Footprint, change: Change) {
+fn count(seats: &mut Seats<'_>, focuses: &mut [Focus], id: TaskId, footprint: &Footprint, change: Change) {
     match change {
         Change::Comes => seats.take(footprint),
         Change::Leaves => seats.give_back(footprint),
     }
-    if let Some(focus) = focus.filter(|focus| focus.service == footprint.service) {
+    if let Some(focus) = focuses.iter_mut().find(|focus| focus.service == footprint.service) {
         match change {
             Change::Comes => focus.in_use.take(id, footprint, seats),
             Change::Leaves => focus.in_use.give_back(id, footprint, seats),

@@ -90,8 +90,7 @@ fn what_other_tasks_reserve_is_not_free() {
     let running = |number: u32| fixture::task(number.into(), &big, number, &fixture::node(number.into()));
     check(&fixture::cluster(nodes(), [running(1)]), &big, expect!["node 2"]);
     let full = fixture::cluster(nodes(), [running(1), running(2)]);
-    expect!["no suitable node among 2 nodes: 2 3072 MiB memory asked, at most 1024 MiB free"]
-        .assert_eq(&place(&full, &big, 3));
+    expect!["no suitable node among 2 nodes: 2 3GiB memory asked, at most 1GiB free"].assert_eq(&place(&full, &big, 3));
 }
 
 #[test]
@@ -235,6 +234,8 @@ fn a_node_without_room_is_eligible_and_one_that_fails_a_constraint_is_not() {
     assert_eq!(eligible(&liveness, &greedy, &node), Ok(()));
     node.spec.availability = Availability::Drain;
     assert_eq!(eligible(&liveness, &greedy, &node), Err(Refusal::NodeDrained));
+    liveness.set(node.id, NodeState::Down);
+    assert_eq!(eligible(&liveness, &greedy, &node), Err(Refusal::NodeDrained), "down, and drained all the same");
     node.spec.availability = Availability::Active;
     let elsewhere = Constraint { field: NodeField::Id, comparison: Comparison::NotEqual, value: node.id.to_string() };
     Arc::make_mut(&mut greedy.template).spec.placement.constraints.push(elsewhere.clone());
