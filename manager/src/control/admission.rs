@@ -1,6 +1,8 @@
 //! What this host is asked before a spec goes to the log: whether its ports could be opened, and what its image's tag
 //! means now.
 
+use std::time::Duration;
+
 use muster_proto::{
     endpoint::PublishMode,
     parse,
@@ -8,9 +10,13 @@ use muster_proto::{
     service::{Service, ServiceSpec},
     v1, validate,
 };
+use tokio::time::timeout;
 use tonic::Status;
 
 use crate::{preflight::Preflight, status};
+
+/// A registry that cannot be reached must not hold up a service whose image every node has.
+const RESOLVE_MAX: Duration = Duration::from_secs(20);
 
 /// Whether an image whose text stays the same is resolved anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +82,9 @@ async fn pin(preflight: &dyn Preflight, image: &str, warnings: &mut Vec<String>)
             image.strip_suffix(":latest").unwrap_or(image)
         ));
     }
-    match preflight.resolve_image(image).await {
+    let answer = timeout(RESOLVE_MAX, preflight.resolve_image(image)).await;
+    let answer = answer.unwrap_or_else(|_elapsed| Err(format!("no answer in {} s", RESOLVE_MAX.as_secs())));
+    match answer {
         Ok(pin) => Some(pin),
         Err(why) => {
             warnings.push(format!(
@@ -85,5 +93,33 @@ async fn pin(preflight: &dyn Preflight, image: &str, warnings: &mut Vec<String>)
             ));
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Unreachable;
+
+    #[async_trait]
+    impl Preflight for Unreachable {
+        async fn resolve_image(&self, _image: &str) -> Result<ImagePin, String> {
+            std::future::pending().await
+        }
+
+        async fn check_ingress_port(&self, _port: u16) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_that_never_answers_is_waited_for_only_so_long() {
+        let mut warnings = Vec::new();
+        assert_eq!(pin(&Unreachable, "app:1", &mut warnings).await, None);
+        assert!(warnings.len() == 1 && warnings[0].contains("no answer in 20 s"), "{warnings:?}");
     }
 }

@@ -84,3 +84,41 @@ fn on_the_wire(delta: &Delta) -> Assignments {
         ingress_gone: delta.ingress_gone.iter().map(ToString::to_string).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use muster_proto::v1::manager_message::CloseLog;
+
+    use super::*;
+
+    fn drain(outbox: &mut Outbox) -> Vec<Message> {
+        std::iter::from_fn(|| outbox.next()).map(|message| message.message.expect("never empty")).collect()
+    }
+
+    #[test]
+    fn the_welcome_is_first_and_log_requests_are_last() {
+        let mut outbox = Outbox::new(Welcome::default());
+        outbox.put_log(Message::CloseLog(CloseLog { stream: 1 }));
+        outbox.put_delta(Delta::default());
+        outbox.ack_heartbeat(1);
+        let sent = drain(&mut outbox);
+        assert!(matches!(sent.first(), Some(Message::Welcome(_))));
+        assert_eq!(sent.last(), Some(&Message::CloseLog(CloseLog { stream: 1 })));
+        assert_eq!(sent.len(), 4);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn a_slow_connection_gets_the_latest_acknowledgement_and_no_backlog() {
+        let mut outbox = Outbox::default();
+        for sequence in 1..=1_000 {
+            outbox.ack_heartbeat(sequence);
+            outbox.ack_reports(sequence);
+        }
+        let expected = [
+            Message::HeartbeatAck(HeartbeatAck { sequence: 1_000 }),
+            Message::ReportsAck(ReportsAck { sequence: 1_000 }),
+        ];
+        assert_eq!(drain(&mut outbox), expected);
+    }
+}

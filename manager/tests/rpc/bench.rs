@@ -1,13 +1,17 @@
 //! A manager of one in a temporary folder, served on loopback.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use muster_manager::{Bootstrap, Config, Manager, ca::PeerIdentity, preflight::Preflight};
+use muster_manager::{
+    Bootstrap, Config, Manager,
+    ca::{Credentials, PeerIdentity},
+    preflight::Preflight,
+};
 use muster_proto::{
     cluster::ClusterSpec,
     container::ContainerSpec,
@@ -38,8 +42,6 @@ pub(crate) const NODE: NodeId = NodeId::from_bits(2);
 /// What `app:1` and `app:2` mean at first.
 pub(crate) const ONE: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
 pub(crate) const TWO: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
-/// Held by "another process".
-pub(crate) const HELD_PORT: u16 = 9_999;
 /// For whatever shall happen; far above what it takes, so that only a hang meets it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -47,33 +49,39 @@ pub(crate) async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, happens).await.unwrap_or_else(|_| panic!("{what} did not happen in {DEADLINE:?}"))
 }
 
-/// What images mean on this host: a registry that tests can change.
+/// What this host answers: which images a registry has, and which ports are held. Tests change it.
 #[derive(Debug, Default)]
-pub(crate) struct Registry(Mutex<BTreeMap<String, String>>);
+pub(crate) struct Host(Mutex<(BTreeMap<String, String>, BTreeSet<u16>)>);
 
-impl Registry {
+impl Host {
     pub(crate) fn push(&self, image: &str, digest: &str) {
-        self.0.lock().expect("no test panics with it").insert(image.to_owned(), digest.to_owned());
+        self.0.lock().expect("no test panics with it").0.insert(image.to_owned(), digest.to_owned());
+    }
+
+    /// By "another process".
+    pub(crate) fn hold(&self, port: u16) {
+        self.0.lock().expect("no test panics with it").1.insert(port);
     }
 }
 
 #[async_trait]
-impl Preflight for Registry {
+impl Preflight for Host {
     async fn resolve_image(&self, image: &str) -> Result<ImagePin, String> {
-        let images = self.0.lock().expect("no test panics with it");
+        let (images, _) = &*self.0.lock().expect("no test panics with it");
         images.get(image).cloned().map(ImagePin::Digest).ok_or_else(|| "no registry has it".to_owned())
     }
 
     async fn check_ingress_port(&self, port: u16) -> Result<(), String> {
-        match port {
-            HELD_PORT => Err(format!("port {port} is in use on this host by another process; stop it or take another")),
-            _ => Ok(()),
+        let (_, held) = &*self.0.lock().expect("no test panics with it");
+        match held.contains(&port) {
+            true => Err(format!("port {port} is in use on this host by another process; stop it or take another")),
+            false => Ok(()),
         }
     }
 }
 
 pub(crate) struct Bench {
-    pub(crate) registry: Arc<Registry>,
+    pub(crate) host: Arc<Host>,
     pub(crate) control: ControlClient<Channel>,
     channel: Channel,
     stop_manager: CancellationToken,
@@ -82,24 +90,32 @@ pub(crate) struct Bench {
     _folder: TempDir,
 }
 
+/// How the dispatcher knows who calls.
+pub(crate) enum Callers {
+    /// Whoever calls is taken for this node.
+    All(PeerIdentity),
+    /// By certificate; the bench calls with the second one.
+    ByCertificate { server: Box<Credentials>, client: Box<Credentials> },
+}
+
 impl Bench {
     pub(crate) async fn start() -> Self {
-        Self::start_as(PeerIdentity { cluster_id: CLUSTER, node_id: NODE, role: Role::Manager }).await
+        let myself = PeerIdentity { cluster_id: CLUSTER, node_id: NODE, role: Role::Manager };
+        Self::start_with(Callers::All(myself)).await
     }
 
-    /// Whoever calls is taken for `peer`.
-    pub(crate) async fn start_as(peer: PeerIdentity) -> Self {
+    pub(crate) async fn start_with(callers: Callers) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let registry = Arc::new(Registry::default());
-        registry.push("app:1", ONE);
-        registry.push("app:2", TWO);
+        let host = Arc::new(Host::default());
+        host.push("app:1", ONE);
+        host.push("app:2", TWO);
         let config = Config {
             data_dir: folder.path().to_owned(),
             cluster_id: CLUSTER,
             node_id: NODE,
             raft_id: 1,
             advertise_addr: "127.0.0.1:7377".to_owned(),
-            preflight: registry.clone(),
+            preflight: host.clone(),
         };
         let bootstrap = Bootstrap { spec: ClusterSpec::default() };
         let manager = soon("opening", Manager::open(config, Some(bootstrap))).await.expect("opens");
@@ -110,20 +126,32 @@ impl Bench {
         tasks.spawn(async move { manager.run(stop).await.expect("runs") });
 
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback");
-        let address = format!("http://{}", listener.local_addr().expect("bound"));
-        let identified = InterceptedService::new(handle.dispatcher(), move |mut request: Request<()>| {
-            request.extensions_mut().insert(peer);
-            Ok::<_, Status>(request)
-        });
-        let router = Server::builder().add_service(handle.control()).add_service(identified);
+        let address = listener.local_addr().expect("bound");
+        let (router, endpoint) = match callers {
+            Callers::All(peer) => {
+                let identified = InterceptedService::new(handle.dispatcher(), move |mut request: Request<()>| {
+                    request.extensions_mut().insert(peer);
+                    Ok::<_, Status>(request)
+                });
+                let router = Server::builder().add_service(handle.control()).add_service(identified);
+                (router, Channel::from_shared(format!("http://{address}")).expect("an address"))
+            }
+            Callers::ByCertificate { server, client } => {
+                let mut builder = Server::builder().tls_config(server.server_tls()).expect("its own credentials");
+                let router = builder.add_service(handle.control()).add_service(handle.dispatcher());
+                let endpoint = Channel::from_shared(format!("https://{address}")).expect("an address");
+                let endpoint = endpoint.tls_config(client.client_tls()).expect("its own credentials");
+                (router, endpoint)
+            }
+        };
         let stop = stop_server.clone();
         tasks.spawn(async move {
             let incoming = TcpListenerStream::new(listener);
             router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await.expect("serves");
         });
-        let channel = Channel::from_shared(address).expect("an address").connect().await.expect("connects");
+        let channel = soon("connecting", endpoint.connect()).await.expect("connects");
         let control = ControlClient::new(channel.clone());
-        Self { registry, control, channel, stop_manager, stop_server, tasks, _folder: folder }
+        Self { host, control, channel, stop_manager, stop_server, tasks, _folder: folder }
     }
 
     pub(crate) fn dispatcher(&self) -> DispatcherClient<Channel> {

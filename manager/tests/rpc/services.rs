@@ -6,7 +6,7 @@ use tonic::Status;
 
 use crate::{
     agent::Agent,
-    bench::{Bench, HELD_PORT, ONE, TWO, is_running, publish, replicated, soon},
+    bench::{Bench, ONE, TWO, is_running, publish, replicated, soon},
 };
 
 const MOVED: &str = "sha256:3333333333333333333333333333333333333333333333333333333333333333";
@@ -75,7 +75,7 @@ async fn an_image_is_pinned_once_by_the_manager_alone() {
     bench.create(&spec).await.expect("created");
     assert_eq!(pin(&bench.service("web").await.expect("there")), Some(digest(ONE)));
 
-    bench.registry.push("app:1", MOVED);
+    bench.host.push("app:1", MOVED);
     spec.mode = Mode::Replicated { replicas: 2 };
     bench.update(&spec, false).await.expect("scaled");
     assert_eq!(pin(&bench.service("web").await.expect("there")), Some(digest(ONE)), "the tag moved, not we");
@@ -102,6 +102,18 @@ async fn what_cannot_be_pinned_is_accepted_with_a_warning() {
 }
 
 #[tokio::test]
+async fn a_port_that_the_service_holds_itself_is_no_obstacle() {
+    let mut bench = Bench::start().await;
+    bench.create(&publish(replicated("web", "app:1", 1), 8_000)).await.expect("created");
+    bench.host.hold(8_000);
+    bench.host.hold(8_001);
+    bench.update(&publish(replicated("web", "app:1", 2), 8_000), false).await.expect("its own port");
+    let refused = bench.update(&publish(replicated("web", "app:1", 2), 8_001), false).await.expect_err("another's");
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn a_rollback_brings_the_previous_spec_back() {
     let mut bench = Bench::start().await;
     bench.create(&replicated("web", "app:1", 1)).await.expect("created");
@@ -119,6 +131,7 @@ async fn refusals_say_what_happened_and_what_to_do() {
     bench.create(&publish(replicated("web", "app:1", 1), 8_000)).await.expect("created");
     let web = bench.service("web").await.expect("there");
 
+    bench.host.hold(9_999);
     let renamed = v1::ServiceSpec { name: "other".to_owned(), ..web.spec.clone().expect("a spec") };
     let stale =
         v1::UpdateServiceRequest { id: web.id.clone(), version: 1, spec: web.spec.clone(), resolve_image: false };
@@ -128,7 +141,7 @@ async fn refusals_say_what_happened_and_what_to_do() {
     let refusals = [
         bench.create(&replicated("web", "app:1", 1)).await.map(|_| ()),
         bench.create(&publish(replicated("two", "app:1", 1), 8_000)).await.map(|_| ()),
-        bench.create(&publish(replicated("two", "app:1", 1), HELD_PORT)).await.map(|_| ()),
+        bench.create(&publish(replicated("two", "app:1", 1), 9_999)).await.map(|_| ()),
         bench.create(&bad).await.map(|_| ()),
         bench.control.create_service(v1::CreateServiceRequest { spec: None }).await.map(|_| ()),
         bench.service("nope").await.map(|_| ()),
