@@ -76,7 +76,9 @@ pub(super) fn of_pull(image: &str, error: Error) -> ExecutorError {
     }
     let text = said(error);
     if contains_any(&text, &PULL_REFUSALS) {
-        ExecutorError::Refused(format!("image {image} cannot be pulled: {text}"))
+        ExecutorError::Refused(format!(
+            "image {image} cannot be pulled: {text}; check its name, and that this node reaches its registry"
+        ))
     } else {
         ExecutorError::Failed(format!("image {image} could not be pulled: {text}"))
     }
@@ -93,14 +95,14 @@ pub(super) fn of_create(error: Error) -> ExecutorError {
 pub(super) fn of_start(error: Error) -> ExecutorError {
     match of_container(error) {
         ExecutorError::Failed(text) if contains_any(&text, &START_REFUSALS) => {
-            ExecutorError::Refused(format!("the container cannot be started: {text}"))
+            ExecutorError::Refused(format!("the container cannot be started: {text}; check the command and the image"))
         }
-        ExecutorError::Failed(text) if text.contains("port is already allocated") => {
-            ExecutorError::Failed(format!("a published host port is taken by another container: {text}"))
-        }
-        ExecutorError::Failed(text) if text.contains("address already in use") => {
-            ExecutorError::Failed(format!("a published host port is taken by another process: {text}"))
-        }
+        ExecutorError::Failed(text) if text.contains("port is already allocated") => ExecutorError::Failed(format!(
+            "a published host port is taken by another container: {text}; stop that one or publish another port"
+        )),
+        ExecutorError::Failed(text) if text.contains("address already in use") => ExecutorError::Failed(format!(
+            "a published host port is taken by another process: {text}; stop that one or publish another port"
+        )),
         other @ (ExecutorError::Failed(_)
         | ExecutorError::Refused(_)
         | ExecutorError::Unavailable(_)
