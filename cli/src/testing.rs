@@ -1,4 +1,9 @@
-//! What this crate's own tests share.
+//! What this crate's own tests share: surroundings that stand still, objects as the daemon tells them, and a daemon that
+//! is none.
+
+pub(crate) mod fake;
+pub(crate) mod objects;
+mod round_trips;
 
 use std::{
     collections::BTreeMap,

@@ -45,7 +45,7 @@ pub struct CreateFlags {
     #[arg(long, value_enum, default_value_t, value_name = "MODE")]
     pub mode: ModeFlag,
     /// Number of tasks of a replicated service (default 1)
-    #[arg(long, value_name = "N", value_parser = parse::replicas)]
+    #[arg(long, value_name = "N", value_parser = parse::replicas, allow_negative_numbers = true)]
     pub replicas: Option<u32>,
     /// Publish a port: 8000:80, 80 (any free port), or published=8000,target=80,mode=host
     ///

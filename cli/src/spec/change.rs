@@ -28,7 +28,7 @@ pub struct ChangeFlags {
     #[arg(long, value_name = "ARGS", value_parser = Words::parse, allow_hyphen_values = true, help_heading = "Container")]
     pub args: Option<Words>,
     /// Number of tasks of a replicated service
-    #[arg(long, value_name = "N", value_parser = parse::replicas)]
+    #[arg(long, value_name = "N", value_parser = parse::replicas, allow_negative_numbers = true)]
     pub replicas: Option<u32>,
     /// Replace every task, even where nothing changed
     #[arg(long)]

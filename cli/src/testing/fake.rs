@@ -1,0 +1,242 @@
+//! A daemon that says what a test told it to say, on a real socket, and notes what it was asked.
+
+use std::{
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use muster_proto::v1::{
+    self,
+    control_server::{Control, ControlServer},
+    local_server::{Local, LocalServer},
+};
+use tokio::net::UnixListener;
+use tokio_stream::{Stream, StreamExt, wrappers::UnixListenerStream};
+use tonic::{Request, Response, Status, transport::Server};
+
+use super::Fixed;
+use crate::out::Out;
+
+/// What the daemon knows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct World {
+    pub(crate) services: Vec<v1::Service>,
+    pub(crate) tasks: Vec<v1::Task>,
+    pub(crate) nodes: Vec<v1::Node>,
+    pub(crate) logs: Vec<v1::LogLine>,
+    pub(crate) membership: Option<v1::Membership>,
+    /// Given out one after another by a watch; the stream stays open after the last.
+    pub(crate) watched: Vec<v1::WatchServiceResponse>,
+    /// This many updates are refused because the service has changed.
+    pub(crate) aborts_left: u32,
+    pub(crate) created: Vec<v1::ServiceSpec>,
+    pub(crate) updated: Vec<v1::UpdateServiceRequest>,
+    pub(crate) removed: Vec<String>,
+    pub(crate) logs_asked: Option<v1::ServiceLogsRequest>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Fake(Arc<Mutex<World>>);
+
+impl Fake {
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a command printed, its exit code, and what the daemon knows after it.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: u8,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) world: World,
+}
+
+/// Runs one command line against a daemon that knows this world.
+pub(crate) fn run(world: World, line: &str) -> Ran {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let socket = folder.path().join("muster.sock");
+    let fake = Fake(Arc::new(Mutex::new(world)));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let server = std::thread::spawn({
+        let (fake, socket) = (fake.clone(), socket.clone());
+        move || serve(fake, socket, &ready, stopped)
+    });
+    is_ready.recv().expect("the fake daemon listens");
+
+    let (mut out, stdout, stderr) = Out::captured();
+    let mut args = vec!["muster".to_owned(), "--host".to_owned(), socket.display().to_string()];
+    args.extend(crate::spec::words::split(line).expect("the line can be split"));
+    let code = crate::run(args.into_iter().map(Into::into), &mut out, &Fixed::default());
+
+    drop(stop);
+    server.join().expect("the fake daemon ends");
+    let world = fake.world().clone();
+    Ran { code, stdout: stdout.text(), stderr: stderr.text(), world }
+}
+
+fn serve(
+    fake: Fake,
+    socket: PathBuf,
+    ready: &std::sync::mpsc::Sender<()>,
+    stopped: tokio::sync::oneshot::Receiver<()>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        ready.send(()).expect("the test waits");
+        let server = Server::builder()
+            .add_service(ControlServer::new(fake.clone()))
+            .add_service(LocalServer::new(fake))
+            .serve_with_incoming(UnixListenerStream::new(listener));
+        tokio::select! {
+            ended = server => ended.expect("the fake daemon serves"),
+            // The sender is dropped when the command has ended.
+            _ = stopped => {}
+        }
+    });
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Control for Fake {
+    type WatchServiceStream = Answers<v1::WatchServiceResponse>;
+    type ServiceLogsStream = Answers<v1::LogLine>;
+
+    async fn create_service(&self, request: Request<v1::CreateServiceRequest>) -> Answer<v1::CreateServiceResponse> {
+        let spec = request.into_inner().spec.expect("the client sends one");
+        let id = super::objects::id(&format!("s{}", spec.name));
+        self.world().created.push(spec);
+        Ok(Response::new(v1::CreateServiceResponse { id, warnings: vec!["the image has no tag".to_owned()] }))
+    }
+
+    async fn update_service(&self, request: Request<v1::UpdateServiceRequest>) -> Answer<v1::UpdateServiceResponse> {
+        let mut world = self.world();
+        if world.aborts_left > 0 {
+            world.aborts_left -= 1;
+            return Err(Status::aborted("the service has changed since it was read; read it again"));
+        }
+        world.updated.push(request.into_inner());
+        Ok(Response::new(v1::UpdateServiceResponse { version: 20, warnings: Vec::new() }))
+    }
+
+    async fn rollback_service(&self, _: Request<v1::RollbackServiceRequest>) -> Answer<v1::UpdateServiceResponse> {
+        Err(Status::failed_precondition("service web has no previous spec to roll back to; it was never updated"))
+    }
+
+    async fn remove_service(&self, request: Request<v1::RemoveServiceRequest>) -> Answer<v1::RemoveServiceResponse> {
+        self.world().removed.push(request.into_inner().id);
+        Ok(Response::new(v1::RemoveServiceResponse {}))
+    }
+
+    async fn get_service(&self, request: Request<v1::GetServiceRequest>) -> Answer<v1::GetServiceResponse> {
+        let name = request.into_inner().service;
+        let world = self.world();
+        let is_named = |service: &&v1::Service| service.id == name || service.spec.as_ref().unwrap().name == name;
+        match world.services.iter().find(is_named) {
+            Some(service) => Ok(Response::new(v1::GetServiceResponse { service: Some(service.clone()) })),
+            None => Err(Status::not_found(format!("no service {name}; `muster service ls` lists them"))),
+        }
+    }
+
+    async fn list_services(&self, _: Request<v1::ListServicesRequest>) -> Answer<v1::ListServicesResponse> {
+        let world = self.world();
+        let services = world.services.iter().map(|service| v1::ServiceSummary {
+            service: Some(service.clone()),
+            running: 2,
+            desired: 3,
+        });
+        Ok(Response::new(v1::ListServicesResponse { services: services.collect() }))
+    }
+
+    async fn watch_service(&self, _: Request<v1::GetServiceRequest>) -> Answer<Self::WatchServiceStream> {
+        let watched = self.world().watched.clone();
+        let stream = tokio_stream::iter(watched.into_iter().map(Ok)).chain(tokio_stream::pending());
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn list_tasks(&self, request: Request<v1::ListTasksRequest>) -> Answer<v1::ListTasksResponse> {
+        let v1::ListTasksRequest { service_id, node_id } = request.into_inner();
+        let world = self.world();
+        let is_asked = |task: &&v1::Task| {
+            (service_id.is_empty() || task.service_id == service_id)
+                && (node_id.is_empty() || task.node_id.as_ref() == Some(&node_id))
+        };
+        Ok(Response::new(v1::ListTasksResponse { tasks: world.tasks.iter().filter(is_asked).cloned().collect() }))
+    }
+
+    async fn service_logs(&self, request: Request<v1::ServiceLogsRequest>) -> Answer<Self::ServiceLogsStream> {
+        let mut world = self.world();
+        world.logs_asked = Some(request.into_inner());
+        let lines = world.logs.clone();
+        Ok(Response::new(Box::pin(tokio_stream::iter(lines.into_iter().map(Ok)))))
+    }
+
+    async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Answer<v1::GetNodeResponse> {
+        let name = request.into_inner().node;
+        let world = self.world();
+        match world.nodes.iter().find(|node| node.id == name) {
+            Some(node) => Ok(Response::new(v1::GetNodeResponse { node: Some(node.clone()) })),
+            None => Err(Status::not_found(format!("no node {name}; `muster node ls` lists them"))),
+        }
+    }
+
+    async fn list_nodes(&self, _: Request<v1::ListNodesRequest>) -> Answer<v1::ListNodesResponse> {
+        Ok(Response::new(v1::ListNodesResponse { nodes: self.world().nodes.clone() }))
+    }
+
+    async fn get_cluster(&self, _: Request<v1::GetClusterRequest>) -> Answer<v1::GetClusterResponse> {
+        Ok(Response::new(v1::GetClusterResponse {
+            id: super::objects::id("c1"),
+            created_at: super::NOW.millis(),
+            task_history_limit: 5,
+            heartbeat_ms: 1_000,
+            lease_ms: 3_000,
+            default_memory_limit_bytes: 1 << 30,
+            default_pids_limit: 4_096,
+            managers: 1,
+            nodes: 1,
+            services: 2,
+            tasks_running: 7,
+            term: 1,
+            applied_index: 42,
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl Local for Fake {
+    async fn init(&self, request: Request<v1::InitRequest>) -> Answer<v1::InitResponse> {
+        Ok(Response::new(v1::InitResponse {
+            cluster_id: super::objects::id("c1"),
+            node_id: super::objects::id("n1"),
+            advertise_addr: format!("{}:7377", request.into_inner().advertise_addr),
+        }))
+    }
+
+    async fn leave(&self, request: Request<v1::LeaveRequest>) -> Answer<v1::LeaveResponse> {
+        match request.into_inner().force {
+            true => Ok(Response::new(v1::LeaveResponse { containers_removed: 3 })),
+            false => Err(Status::failed_precondition("this node is the last manager; leave with --force")),
+        }
+    }
+
+    async fn info(&self, _: Request<v1::InfoRequest>) -> Answer<v1::InfoResponse> {
+        Ok(Response::new(v1::InfoResponse {
+            version: "0.1.0".to_owned(),
+            hostname: "host1".to_owned(),
+            data_dir: "/var/lib/muster".to_owned(),
+            listen_addr: "0.0.0.0:7377".to_owned(),
+            engine: "docker".to_owned(),
+            engine_version: "20.10.24".to_owned(),
+            engine_unavailable: None,
+            membership: self.world().membership.clone(),
+            pid: 4711,
+        }))
+    }
+}
