@@ -14,6 +14,9 @@ use crate::{
     surroundings::Surroundings,
 };
 
+/// In characters; longer lines are hard to follow.
+const HELP_WIDTH_MAX: usize = 100;
+
 #[derive(Debug, Parser)]
 #[command(
     name = "muster",
@@ -34,7 +37,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage."
 struct App {
     /// Socket of the daemon: unix:///path or a path
     #[arg(
-        short = 'H', long, global = true, env = "MUSTER_HOST", value_name = "SOCKET", default_value = DEFAULT_HOST,
+        short = 'H', long, global = true, env = "MUSTER_HOST", hide_env_values = true, value_name = "SOCKET", default_value = DEFAULT_HOST,
         help_heading = "Global options",
     )]
     host: Host,
@@ -50,19 +53,14 @@ enum Command {
     /// Look at the nodes of the cluster
     #[command(subcommand)]
     Node(node::Command),
-    /// Start a cluster with this host as its first manager
     Init(local::init::Args),
-    /// Take this host out of its cluster
     Leave(local::leave::Args),
-    /// Show this host's daemon and its cluster
     Info(local::info::Args),
-    /// Show the versions of this program and of the daemon
     Version(local::version::Args),
     /// Run the daemon of this host
     Daemon(daemon::Args),
     /// Show the main job on this machine, from nothing and back to nothing
     Demo(demo::Args),
-    /// Print a script that completes commands in your shell
     Completion(CompletionArgs),
 }
 
@@ -79,7 +77,7 @@ struct CompletionArgs {
 
 /// Carries the command line out and tells what went wrong. Returns the exit code.
 pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, out: &mut Out, surroundings: &dyn Surroundings) -> u8 {
-    let parsed = App::command().try_get_matches_from(args).and_then(|matches| {
+    let parsed = command(out.screen).try_get_matches_from(args).and_then(|matches| {
         let is_host_given = matches.value_source("host") == Some(ValueSource::CommandLine);
         App::from_arg_matches(&matches).map(|app| (app, is_host_given))
     });
@@ -95,6 +93,14 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, out: &mut Out, su
             }
             error.exit_code()
         }
+    }
+}
+
+/// Help is as wide as the terminal, up to what reads well; where there is none its width must not depend on chance.
+fn command(screen: Screen) -> clap::Command {
+    match screen {
+        Screen::Terminal => App::command().max_term_width(HELP_WIDTH_MAX),
+        Screen::Lines => App::command().term_width(HELP_WIDTH_MAX),
     }
 }
 

@@ -17,14 +17,12 @@ use crate::{
 /// The node whose daemon is asked, in place of its id.
 const SELF: &str = "self";
 
+/// Each command's help stands with its flags.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Show nodes in full
     Inspect(inspect::Args),
-    /// List the nodes of the cluster
     #[command(visible_alias = "list")]
     Ls(ls::Args),
-    /// List the tasks on nodes
     Ps(ps::Args),
 }
 

@@ -17,27 +17,19 @@ use clap::Subcommand;
 
 use crate::{context::Context, error::Error};
 
+/// Each command's help stands with its flags.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Create a service
     Create(Box<create::Args>),
-    /// Show services in full
     Inspect(inspect::Args),
-    /// Show the output of a service's or a task's containers
     Logs(logs::Args),
-    /// List services
     #[command(visible_alias = "list")]
     Ls(ls::Args),
-    /// List the tasks of services
     Ps(ps::Args),
-    /// Remove services and their containers
     #[command(visible_alias = "remove")]
     Rm(rm::Args),
-    /// Go back to a service's previous spec
     Rollback(rollback::Args),
-    /// Change the number of replicas
     Scale(scale::Args),
-    /// Change a service
     Update(Box<update::Args>),
 }
 

@@ -10,4 +10,6 @@ pub mod health;
 pub mod keyed;
 pub mod name;
 pub mod rollout;
+#[cfg(test)]
+mod tests;
 pub mod words;

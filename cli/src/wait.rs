@@ -4,5 +4,7 @@
 pub mod progress;
 pub mod report;
 pub mod slots;
+#[cfg(test)]
+mod tests;
 pub mod verdict;
 pub mod watch;

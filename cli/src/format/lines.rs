@@ -1,4 +1,5 @@
-//! `Name: value` lines for people, indented by depth, without those that have no value.
+//! `Name: value` lines for people, indented by depth. Those that have no value are left out, and headings with
+//! nothing under them.
 
 use std::fmt;
 
@@ -7,7 +8,11 @@ const NAME_WIDTH: usize = 20;
 const INDENT: &str = " ";
 
 #[derive(Debug, Default)]
-pub struct Lines(String);
+pub struct Lines {
+    text: String,
+    /// Printed when something comes under it.
+    heading: Option<String>,
+}
 
 impl Lines {
     #[must_use]
@@ -16,12 +21,13 @@ impl Lines {
     }
 
     pub fn heading(&mut self, name: &str) -> &mut Self {
-        self.0.push_str(&format!("{name}:\n"));
+        self.heading = Some(format!("{name}:\n"));
         self
     }
 
     /// At the margin.
     pub fn top(&mut self, name: &str, value: impl fmt::Display) -> &mut Self {
+        self.heading = None;
         self.line("", name, &value.to_string())
     }
 
@@ -33,13 +39,14 @@ impl Lines {
     fn line(&mut self, indent: &str, name: &str, value: &str) -> &mut Self {
         if !value.is_empty() {
             let width = NAME_WIDTH - indent.len();
-            self.0.push_str(&format!("{indent}{:<width$}{value}\n", format!("{name}:")));
+            self.text.extend(self.heading.take());
+            self.text.push_str(&format!("{indent}{:<width$}{value}\n", format!("{name}:")));
         }
         self
     }
 
     #[must_use]
     pub fn text(self) -> String {
-        self.0
+        self.text
     }
 }

@@ -6,6 +6,7 @@ use muster_proto::{
     task_state::{DesiredState, TaskState},
     time::Timestamp,
     v1,
+    waiting::WaitingOn,
 };
 
 use super::{missing, unreadable};
@@ -57,7 +58,8 @@ impl Task {
     #[must_use]
     pub fn blocked_by(&self) -> Option<&str> {
         let waiting = self.waiting.as_deref()?;
-        (self.is_active() && self.node_id.is_none() && self.start_after.is_none()).then_some(waiting)
+        let is_its_turn = self.start_after.is_none() && waiting != WaitingOn::Predecessor.to_string();
+        (self.is_active() && self.node_id.is_none() && is_its_turn).then_some(waiting)
     }
 
     /// What went wrong with it, in the fullest words there are.

@@ -24,7 +24,8 @@ use crate::{
   muster service create --name web --health-http 8000/healthz --update-parallelism 2 -p 80:8000 myapp:1.0.0
   muster service create --name agent --mode global --limit-memory 64m agent:2 --verbose
 
-Durations are written like 500ms, 10s, 1m30s; memory like 64m, 2g."
+A port published in ingress mode (the default) is open on every node, and connections go to ready tasks anywhere in the
+cluster; in host mode it is bound on the task's own node. Durations are written like 500ms, 10s, 1m30s; memory like 64m, 2g."
 )]
 pub struct Args {
     #[command(flatten)]

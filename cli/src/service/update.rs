@@ -34,6 +34,7 @@ pub const ATTEMPTS_MAX: u32 = 10;
   muster service update --publish-rm 8000 --publish-add 9000:8000 web
   muster service update --force web                     replace every task, with nothing changed
   muster service update --rollback web                  back to the previous spec
+  muster service update web                             go on with an update that is paused
 
 An empty text takes --user, --workdir, --hostname, --stop-signal and --health-cmd back to the image's own."
 )]
@@ -51,22 +52,15 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
-    let is_unchanged = args.flags == ChangeFlags::default();
-    match (args.rollback, is_unchanged) {
+    match (args.rollback, args.flags == ChangeFlags::default()) {
         (true, true) => return rollback::roll_back(&args.service, &args.wait, context).await,
         (true, false) => {
             return Err(Error::Usage(
                 "--rollback goes with no other change; roll back first, then update again".to_owned(),
             ));
         }
-        (false, true) => {
-            return Err(Error::Usage(format!(
-                "nothing to change; name what should change, or replace the tasks as they are with `muster service update \
-                 --force {}`",
-                args.service
-            )));
-        }
-        (false, false) => {}
+        // Without any flag too: a paused rollout is taken up again by it.
+        (false, _) => {}
     }
     let daemon = context.connect().await?;
     let (before, answer) = change(&daemon, &args.service, &args.flags, context.surroundings, context.out).await?;

@@ -48,9 +48,6 @@ pub struct CreateFlags {
     #[arg(long, value_name = "N", value_parser = parse::replicas, allow_negative_numbers = true)]
     pub replicas: Option<u32>,
     /// Publish a port: 8000:80, 80 (any free port), or published=8000,target=80,mode=host
-    ///
-    /// In ingress mode (the default) the port is open on every node and connections go to ready tasks anywhere in the
-    /// cluster; in host mode it is bound on the task's own node.
     #[arg(short, long, value_name = "PORT", value_parser = Published::parse)]
     pub publish: Vec<Published>,
     /// Set a variable: KEY=value, or KEY to pass your own value on

@@ -6,7 +6,7 @@ use muster_proto::{service::ServiceSpec, v1};
 use super::{Fixed, NOW};
 use crate::{
     error::Error,
-    object::{Node, Service, Task},
+    object::{Service, Task},
     spec::{
         build::{self, CreateFlags},
         change::{self, ChangeFlags},
@@ -163,8 +163,4 @@ pub(crate) fn read_service(service: v1::Service) -> Service {
 
 pub(crate) fn read_tasks(tasks: Vec<v1::Task>) -> Vec<Task> {
     crate::object::task::all(tasks).expect("they are whole")
-}
-
-pub(crate) fn read_nodes(nodes: Vec<v1::Node>) -> Vec<Node> {
-    crate::object::node::all(nodes).expect("they are whole")
 }

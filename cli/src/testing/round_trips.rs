@@ -48,89 +48,136 @@ fn check(line: &str, expected: Expect) -> Ran {
 
 #[test]
 fn lists_of_services() {
-    check("service ls", expect![[r#"
+    check(
+        "service ls",
+        expect![[r#"
         ID             NAME      MODE         REPLICAS   IMAGE         PORTS
         sagent000000   agent     global       2/3        agent:2
         sweb00000000   web       replicated   2/3        myapp:1.0.0   *:8000->8000/tcp
         exit code 0
-    "#]]);
-    check("service ls --filter mode=global --quiet", expect![[r#"
+    "#]],
+    );
+    check(
+        "service ls --filter mode=global --quiet",
+        expect![[r#"
         sagent000000
         exit code 0
-    "#]]);
-    check("service ls --filter label=team --no-trunc", expect![[r#"
+    "#]],
+    );
+    check(
+        "service ls --filter label=team --no-trunc",
+        expect![[r#"
         ID                          NAME      MODE         REPLICAS   IMAGE         PORTS
         sweb000000000000000000000   web       replicated   2/3        myapp:1.0.0   *:8000->8000/tcp
         exit code 0
-    "#]]);
-    check(r"service ls --format 'table {{.Name}}\t{{.Replicas}}'", expect![[r#"
+    "#]],
+    );
+    check(
+        r"service ls --format 'table {{.Name}}\t{{.Replicas}}'",
+        expect![[r#"
         NAME      REPLICAS
         agent     2/3
         web       2/3
         exit code 0
-    "#]]);
-    check("service ls --filter name=web --format json", expect![[r#"
+    "#]],
+    );
+    check(
+        "service ls --filter name=web --format json",
+        expect![[r#"
         {"ID":"sweb00000000","Name":"web","Mode":"replicated","Replicas":"2/3","Image":"myapp:1.0.0","Ports":"*:8000->8000/tcp","Labels":"team=shop","UpdateStatus":""}
         exit code 0
-    "#]]);
-    check("service ls --format '{{.Size}}'", expect![[r#"
+    "#]],
+    );
+    check(
+        "service ls --format '{{.Size}}'",
+        expect![[r#"
         stderr: muster: --format: there is no field .Size; the fields are ID, Name, Mode, Replicas, Image, Ports, Labels, UpdateStatus
         exit code 2
-    "#]]);
-    check("service ls --filter size=1", expect![[r#"
+    "#]],
+    );
+    check(
+        "service ls --filter size=1",
+        expect![[r#"
         stderr: muster: there is no filter 'size'; this command has name, id, label, mode
         exit code 2
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn tasks() {
-    check("service ps web", expect![[r#"
+    check(
+        "service ps web",
+        expect![[r#"
         ID             NAME        IMAGE         NODE      DESIRED STATE   CURRENT STATE              ERROR                                                            PORTS
         t10000000000   web.1       myapp:1.0.0   host1     Running         Running 5 seconds ago
         t20000000000   web.2       myapp:1.0.0   host1     Running         Starting 5 seconds ago
         t2old0000000    \_ web.2   myapp:1.0.0   host1     Shutdown        Failed about an hour ago   "the container ended with exit code 3"
         t30000000000   web.3       myapp:1.0.0             Running         Pending 2 minutes ago      "no suitable node among 1 node: 1 4 cpu asked, at most 2 free"
         exit code 0
-    "#]]);
-    check("service ps --filter desired-state=shutdown --format '{{.Name}} {{.Error}}' web", expect![[r#"
+    "#]],
+    );
+    check(
+        "service ps --filter desired-state=shutdown --format '{{.Name}} {{.Error}}' web",
+        expect![[r#"
         web.2 "the container ended with exit code 3"
         exit code 0
-    "#]]);
-    check("service ps --filter desired-state=gone web", expect![[r#"
+    "#]],
+    );
+    check(
+        "service ps --filter desired-state=gone web",
+        expect![[r#"
         stderr: muster: there is no desired-state 'gone'; it is one of ready, running, shutdown, remove
         exit code 2
-    "#]]);
-    check("service ps nothing web --quiet", expect![[r#"
+    "#]],
+    );
+    check(
+        "service ps nothing web --quiet",
+        expect![[r#"
         t10000000000
         t20000000000
         t2old0000000
         t30000000000
         stderr: muster: no service nothing; `muster service ls` lists them
         exit code 1
-    "#]]);
-    check("node ps --filter name=web.1", expect![[r#"
+    "#]],
+    );
+    check(
+        "node ps --filter name=web.1",
+        expect![[r#"
         ID             NAME      IMAGE         NODE      DESIRED STATE   CURRENT STATE           ERROR     PORTS
         t10000000000   web.1     myapp:1.0.0   host1     Running         Running 5 seconds ago
         exit code 0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn nodes() {
-    check("node ls", expect![[r#"
+    check(
+        "node ls",
+        expect![[r#"
         ID                            HOSTNAME   STATUS    AVAILABILITY   MANAGER STATUS   ENGINE VERSION
         n100000000000000000000000 *   host1      Ready     Active         Leader           20.10.24
         exit code 0
-    "#]]);
-    check("node ls --format '{{.Hostname}} {{.Self}} {{.Address}}'", expect![[r#"
+    "#]],
+    );
+    check(
+        "node ls --format '{{.Hostname}} {{.Self}} {{.Address}}'",
+        expect![[r#"
         host1 true 10.0.0.1:7377
         exit code 0
-    "#]]);
-    check("node ls --filter role=worker --quiet", expect![[r#"
+    "#]],
+    );
+    check(
+        "node ls --filter role=worker --quiet",
+        expect![[r#"
         exit code 0
-    "#]]);
-    check("node inspect --pretty", expect![[r#"
+    "#]],
+    );
+    check(
+        "node inspect --pretty",
+        expect![[r#"
         ID:                 n100000000000000000000000
         Hostname:           host1
         Labels:             zone=a
@@ -151,16 +198,22 @@ fn nodes() {
          Version:           20.10.24
         Muster Version:     0.1.0
         exit code 0
-    "#]]);
-    check("node inspect --format '{{.Status.State}} {{.Description.Resources.NanoCPUs}}' self", expect![[r#"
+    "#]],
+    );
+    check(
+        "node inspect --format '{{.Status.State}} {{.Description.Resources.NanoCPUs}}' self",
+        expect![[r#"
         ready 4000000000
         exit code 0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn services_in_full() {
-    check("service inspect web", expect![[r#"
+    check(
+        "service inspect web",
+        expect![[r#"
         [
           {
             "ID": "sweb000000000000000000000",
@@ -247,60 +300,74 @@ fn services_in_full() {
           }
         ]
         exit code 0
-    "#]]);
-    check("service inspect --pretty agent", expect![[r#"
-        ID:                 sagent0000000000000000000
-        Name:               agent
-        Service Mode:       global
-        Created:            about an hour ago
-        Updated:            about an hour ago
-        Placement:
-        Update:
-         Parallelism:       1
-         Delay:             0s
-         On failure:        rollback
-         Monitor:           5s
-         Max failure ratio: 0
-         Order:             auto
-         Progress deadline: 10m
-        Rollback:
-         Parallelism:       1
-         Delay:             0s
-         On failure:        pause
-         Monitor:           5s
-         Max failure ratio: 0
-         Order:             auto
-         Progress deadline: 10m
-        Container:
-         Image:             agent:2
-         Stop grace:        10s
-         Health check:      the image's own
-        Resources:
-         Limit memory:      64MiB
-        Restart:
-         Condition:         any
-         Delay:             auto
-        exit code 0
-    "#]]);
-    check("service inspect --format '{{.Spec.Name}} {{json .Spec.Mode}}' web agent", expect![[r#"
+    "#]],
+    );
+    check(
+        "service inspect --pretty agent",
+        expect![[r#"
+            ID:                 sagent0000000000000000000
+            Name:               agent
+            Service Mode:       global
+            Created:            about an hour ago
+            Updated:            about an hour ago
+            Update:
+             Parallelism:       1
+             Delay:             0s
+             On failure:        rollback
+             Monitor:           5s
+             Max failure ratio: 0
+             Order:             auto
+             Progress deadline: 10m
+            Rollback:
+             Parallelism:       1
+             Delay:             0s
+             On failure:        pause
+             Monitor:           5s
+             Max failure ratio: 0
+             Order:             auto
+             Progress deadline: 10m
+            Container:
+             Image:             agent:2
+             Stop grace:        10s
+             Health check:      the image's own
+            Resources:
+             Limit memory:      64MiB
+            Restart:
+             Condition:         any
+             Delay:             auto
+            exit code 0
+        "#]],
+    );
+    check(
+        "service inspect --format '{{.Spec.Name}} {{json .Spec.Mode}}' web agent",
+        expect![[r#"
         web {"Replicated":{"Replicas":3}}
         agent {"Global":{}}
         exit code 0
-    "#]]);
-    check("service inspect --format '{{.Spec.Nme}}' web", expect![[r#"
+    "#]],
+    );
+    check(
+        "service inspect --format '{{.Spec.Nme}}' web",
+        expect![[r#"
         stderr: muster: --format: there is no field .Nme in .Spec; the fields are Name, Labels, TaskTemplate, Mode, UpdateConfig, RollbackConfig, EndpointSpec
         exit code 2
-    "#]]);
-    check("service inspect nothing", expect![[r#"
+    "#]],
+    );
+    check(
+        "service inspect nothing",
+        expect![[r#"
         []
         stderr: muster: no service nothing; `muster service ls` lists them
         exit code 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn this_host() {
-    check("info", expect![[r#"
+    check(
+        "info",
+        expect![[r#"
         Daemon:
          Version:           0.1.0
          Hostname:          host1
@@ -326,31 +393,47 @@ fn this_host() {
          Default pids:      4096
          Raft:              term 1, applied 42
         exit code 0
-    "#]]);
-    check("info --format '{{.Cluster.TasksRunning}}'", expect![[r#"
+    "#]],
+    );
+    check(
+        "info --format '{{.Cluster.TasksRunning}}'",
+        expect![[r#"
         7
         exit code 0
-    "#]]);
-    check("init --advertise-addr 10.0.0.1", expect![[r#"
+    "#]],
+    );
+    check(
+        "init --advertise-addr 10.0.0.1",
+        expect![[r#"
         cluster c100000000000000000000000 initialized: this node (n100000000000000000000000) is its manager, at 10.0.0.1:7377
 
         start a service with:
 
             muster service create --name web --replicas 3 -p 8000:8000 IMAGE
         exit code 0
-    "#]]);
-    check("leave", expect![[r#"
+    "#]],
+    );
+    check(
+        "leave",
+        expect![[r#"
         stderr: muster: this node is the last manager; leave with --force
         exit code 1
-    "#]]);
-    check("leave --force", expect![[r#"
+    "#]],
+    );
+    check(
+        "leave --force",
+        expect![[r#"
         this node has left the cluster; 3 containers removed
         exit code 0
-    "#]]);
-    check("version --format '{{.Server.Version}} {{.Server.Engine}}'", expect![[r#"
+    "#]],
+    );
+    check(
+        "version --format '{{.Server.Version}} {{.Server.Engine}}'",
+        expect![[r#"
         0.1.0 docker
         exit code 0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -359,22 +442,27 @@ fn a_host_in_no_cluster() {
     expect![[r#"
         host1 |
         exit code 0
-    "#]].assert_eq(&shown(&ran));
+    "#]]
+    .assert_eq(&shown(&ran));
     let ran = run(World::default(), "node inspect self");
     expect![[r#"
         []
         stderr: muster: this host is in no cluster; start one with `muster init`
         exit code 1
-    "#]].assert_eq(&shown(&ran));
+    "#]]
+    .assert_eq(&shown(&ran));
 }
 
 #[test]
 fn create_prints_the_id_alone_on_stdout() {
-    let ran = check("service create --detach --name shop --replicas 2 shop:1 --verbose", expect![[r#"
+    let ran = check(
+        "service create --detach --name shop --replicas 2 shop:1 --verbose",
+        expect![[r#"
         sshop00000000000000000000
         stderr: warning: the image has no tag
         exit code 0
-    "#]]);
+    "#]],
+    );
     let created = &ran.world.created[0];
     assert_eq!(created.task.as_ref().unwrap().container.as_ref().unwrap().args, ["--verbose"]);
 }
@@ -386,7 +474,8 @@ fn a_change_made_meanwhile_is_read_and_made_again() {
         web
         stderr: warning: --env-rm B: the service has none such, nothing is removed
         exit code 0
-    "#]].assert_eq(&shown(&ran));
+    "#]]
+    .assert_eq(&shown(&ran));
     let update = &ran.world.updated[0];
     assert_eq!((update.version, update.resolve_image), (10, false));
     assert_eq!(update.spec.as_ref().unwrap().task.as_ref().unwrap().container.as_ref().unwrap().env, ["A=1"]);
@@ -395,7 +484,8 @@ fn a_change_made_meanwhile_is_read_and_made_again() {
     expect![[r#"
         stderr: muster: the service has changed since it was read; read it again
         exit code 1
-    "#]].assert_eq(&shown(&ran));
+    "#]]
+    .assert_eq(&shown(&ran));
 }
 
 #[test]
@@ -406,27 +496,39 @@ fn an_image_named_again_is_resolved_again() {
 
 #[test]
 fn each_service_has_its_turn() {
-    let ran = check("service scale -d web=5 agent=2 nothing=1", expect![[r#"
+    let ran = check(
+        "service scale -d web=5 agent=2 nothing=1",
+        expect![[r#"
         web scaled to 5
         stderr: muster: service agent is global: it has one task on each node and no number of replicas; leave it out
         stderr: muster: no service nothing; `muster service ls` lists them
         exit code 1
-    "#]]);
+    "#]],
+    );
     assert_eq!(ran.world.updated.len(), 1);
-    let ran = check("service rm nothing web", expect![[r#"
+    let ran = check(
+        "service rm nothing web",
+        expect![[r#"
         web
         stderr: muster: no service nothing; `muster service ls` lists them
         exit code 1
-    "#]]);
+    "#]],
+    );
     assert_eq!(ran.world.removed, [id("sweb")]);
-    check("service scale -d web=1 web=2", expect![[r#"
+    check(
+        "service scale -d web=1 web=2",
+        expect![[r#"
         stderr: muster: web is named twice; give it one number of replicas
         exit code 2
-    "#]]);
-    check("service rollback web", expect![[r#"
+    "#]],
+    );
+    check(
+        "service rollback web",
+        expect![[r#"
         stderr: muster: service web has no previous spec to roll back to; it was never updated
         exit code 1
-    "#]]);
+    "#]],
+    );
 }
 
 /// The states that the service goes through, one snapshot each.
@@ -451,13 +553,15 @@ fn create_waits_until_all_tasks_run() {
         stderr: web: 2 of 2 running
         stderr: service web converged: 2 tasks running
         exit code 0
-    "#]].assert_eq(&shown(&ran));
+    "#]]
+    .assert_eq(&shown(&ran));
     let ran = run(world, "service create --quiet --name web --replicas 2 --health-tcp 80 myapp:1");
     expect![[r#"
         sweb000000000000000000000
         stderr: warning: the image has no tag
         exit code 0
-    "#]].assert_eq(&shown(&ran));
+    "#]]
+    .assert_eq(&shown(&ran));
 }
 
 #[test]
@@ -474,7 +578,6 @@ fn a_slot_that_keeps_failing_ends_the_wait() {
         stderr: web: 0 of 1 running, 1 starting
         stderr: muster: service web does not stay up: web.1 failed 3 times in a row
         stderr:   web.1 (task t30000000000): the container ended with exit code 3
-        stderr:     exit code 3
         stderr:     last output:
         stderr:       | no database
         stderr: it is tried again with growing pauses; look at `muster service logs web`, then mend it with `muster service update web` or remove it with `muster service rm web`
@@ -515,7 +618,8 @@ fn an_update_that_is_rolled_back_fails_with_its_evidence() {
         stderr:       | cannot reach db
         stderr: the service runs its previous spec again; `muster service ps web` shows the tasks that failed
         exit code 1
-    "#]].assert_eq(&shown(&ran));
+    "#]]
+    .assert_eq(&shown(&ran));
 }
 
 #[test]
@@ -535,7 +639,8 @@ fn output_of_containers() {
         web.1.t10000000000@host1    | hello
         stderr: web.1.t10000000000@host1    | no end
         exit code 0
-    "#]].assert_eq(&shown(&ran));
+    "#]]
+    .assert_eq(&shown(&ran));
     let asked = ran.world.logs_asked.unwrap();
     assert_eq!((asked.service_id, asked.tail), (id("sweb"), Some(5)));
     assert_eq!(asked.since, Some(super::NOW.millis() - 10_000));
@@ -545,7 +650,8 @@ fn output_of_containers() {
         hello
         stderr: no end
         exit code 0
-    "#]].assert_eq(&shown(&ran));
+    "#]]
+    .assert_eq(&shown(&ran));
     assert_eq!(ran.world.logs_asked.unwrap().task_id, id("t2"));
 
     let ran = run(world.clone(), "service logs --no-task-ids t1");
@@ -553,11 +659,13 @@ fn output_of_containers() {
         web.1@host1    | hello
         stderr: web.1@host1    | no end
         exit code 0
-    "#]].assert_eq(&shown(&ran));
+    "#]]
+    .assert_eq(&shown(&ran));
     expect![[r#"
         stderr: muster: no service web.9; `muster service ls` lists them
         exit code 1
-    "#]].assert_eq(&shown(&run(world, "service logs web.9")));
+    "#]]
+    .assert_eq(&shown(&run(world, "service logs web.9")));
 }
 
 #[test]
@@ -573,7 +681,9 @@ fn no_daemon() {
 
 #[test]
 fn wrong_usage() {
-    check("service create", expect![[r#"
+    check(
+        "service create",
+        expect![[r#"
         stderr: error: the following required arguments were not provided:
         stderr:   <IMAGE [COMMAND] [ARG...]>...
         stderr: 
@@ -581,14 +691,20 @@ fn wrong_usage() {
         stderr: 
         stderr: For more information, try '--help'.
         exit code 2
-    "#]]);
-    check("service create --replicas -1 a", expect![[r#"
+    "#]],
+    );
+    check(
+        "service create --replicas -1 a",
+        expect![[r#"
         stderr: error: invalid value '-1' for '--replicas <N>': invalid number of replicas "-1": it is negative; write a whole number from 0 to 10000
         stderr: 
         stderr: For more information, try '--help'.
         exit code 2
-    "#]]);
-    check("service create --frobnicate a", expect![[r#"
+    "#]],
+    );
+    check(
+        "service create --frobnicate a",
+        expect![[r#"
         stderr: error: unexpected argument '--frobnicate' found
         stderr: 
         stderr:   tip: to pass '--frobnicate' as a value, use '-- --frobnicate'
@@ -597,15 +713,33 @@ fn wrong_usage() {
         stderr: 
         stderr: For more information, try '--help'.
         exit code 2
-    "#]]);
-    check("service update web", expect![[r#"
-        stderr: muster: nothing to change; name what should change, or replace the tasks as they are with `muster service update --force web`
-        exit code 2
-    "#]]);
-    check("service update --rollback --force web", expect![[r#"
+    "#]],
+    );
+    check(
+        "service update --rollback --force web",
+        expect![[r#"
         stderr: muster: --rollback goes with no other change; roll back first, then update again
         exit code 2
-    "#]]);
+    "#]],
+    );
+}
+
+#[test]
+fn help() {
+    let shown = |line: &str| {
+        let (mut out, stdout, _) = crate::out::Out::captured();
+        let args = format!("muster {line} -h");
+        assert_eq!(crate::run(args.split_whitespace().map(Into::into), &mut out, &super::Fixed::default()), 0);
+        stdout.text()
+    };
+    for command in ["", "service", "service create", "service update", "service ps", "service logs", "node ls"] {
+        let file = format!("help/muster {command}").trim_end().replace(' ', "-");
+        expect_test::expect_file![format!("{file}.txt")].assert_eq(&shown(command));
+    }
+    let (mut out, stdout, _) = crate::out::Out::captured();
+    let args = ["muster", "service", "ls", "--help"].map(Into::into);
+    assert_eq!(crate::run(args, &mut out, &super::Fixed::default()), 0);
+    assert!(stdout.text().contains("In a template {{.Field}} is a field's value"), "{}", stdout.text());
 }
 
 #[test]

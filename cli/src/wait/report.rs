@@ -35,7 +35,7 @@ pub fn rollout(name: &str, rollout: &Rollout) -> String {
         ),
         RolloutState::RollbackStarted | RolloutState::RollbackPaused => (
             "the rollback is paused",
-            format!("look at `muster service ps {name}`, then mend it with `muster service update {name}`"),
+            format!("look at `muster service ps {name}`, then go on with `muster service update {name}`"),
         ),
         RolloutState::RollbackCompleted => (
             "the update failed and was rolled back",
@@ -49,14 +49,15 @@ pub fn rollout(name: &str, rollout: &Rollout) -> String {
 
 fn failed_task(name: &str, failure: &Failure) -> String {
     let id = Truncate::Short.id(&failure.task_id);
-    let left = left_behind(failure.exit_code, failure.evidence.as_ref());
+    let left = left_behind(&failure.error, failure.exit_code, failure.evidence.as_ref());
     format!("\n  {name}.{} (task {id}): {}{left}", failure.slot, failure.error)
 }
 
-/// Exit code, last lines of output and health output, each on lines of their own.
-fn left_behind(exit_code: Option<i32>, evidence: Option<&Evidence>) -> String {
+/// Exit code, where the error does not name it, last lines of output and health output, each on lines of their own.
+fn left_behind(error: &str, exit_code: Option<i32>, evidence: Option<&Evidence>) -> String {
     let mut lines = Vec::new();
-    lines.extend(exit_code.map(|code| format!("exit code {code}")));
+    let exit_code = exit_code.map(|code| format!("exit code {code}"));
+    lines.extend(exit_code.filter(|text| !error.contains(text)));
     if let Some(Evidence { log_tail, health, oom_killed }) = evidence {
         if *oom_killed {
             lines.push("killed for want of memory; raise --limit-memory".to_owned());
@@ -95,7 +96,7 @@ pub fn given_up(name: &str, views: &[SlotView<'_>]) -> String {
 
 fn last_failure(view: &SlotView<'_>) -> String {
     let Some(task) = view.last_failure else { return String::new() };
-    let left = left_behind(task.status.exit_code, task.status.evidence.as_deref());
+    let left = left_behind(task.failure(), task.status.exit_code, task.status.evidence.as_deref());
     format!("\n  {} (task {}): {}{left}", task.name(), Truncate::Short.id(&task.id), task.failure())
 }
 

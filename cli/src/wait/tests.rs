@@ -1,0 +1,311 @@
+//! Scenes of the judge: snapshots at their seconds, and what it says to each.
+
+use std::time::Duration;
+
+use expect_test::{Expect, expect};
+use muster_proto::v1::{self, TaskState};
+
+use super::verdict::{Change, Goal, Judge, Snapshot, Verdict};
+use crate::testing::{
+    NOW,
+    objects::{failed, read_service, read_tasks, rollout, service, task, waiting},
+};
+use muster_proto::time::Timestamp;
+
+struct Scene {
+    judge: Judge,
+    said: String,
+}
+
+impl Scene {
+    fn new(change: Change) -> Self {
+        Self::after(change, None)
+    }
+
+    /// The service had a rollout before, which began then.
+    fn after(change: Change, rollout_before: Option<u64>) -> Self {
+        let rollout_before = rollout_before.map(Timestamp::from_millis);
+        let goal = Goal { change, version: 10, rollout_before };
+        Self { judge: Judge::new(goal, "web"), said: String::new() }
+    }
+
+    fn at(mut self, seconds: u64, service: &v1::Service, tasks: &[&v1::Task]) -> Self {
+        let snapshot = Snapshot {
+            service: Some(read_service(service.clone())),
+            tasks: read_tasks(tasks.iter().copied().cloned().collect()),
+        };
+        let verdict = match self.judge.verdict(&snapshot, Duration::from_secs(seconds)) {
+            Verdict::Going => "going".to_owned(),
+            Verdict::Converged(text) => text,
+            Verdict::Failed(text) => format!("failed: {text}"),
+        };
+        self.said.push_str(&format!("{seconds}s {verdict}\n"));
+        self
+    }
+
+    fn says(self, expected: Expect) {
+        expected.assert_eq(&self.said);
+    }
+}
+
+fn web(line: &str) -> v1::Service {
+    service(&format!("--name web {line} app:1"))
+}
+
+fn failing(mut task: v1::Task, failures: u32) -> v1::Task {
+    task.failures = failures;
+    task
+}
+
+#[test]
+fn a_new_service_must_stay_up_for_a_moment() {
+    let web = web("--replicas 2");
+    let one = task(&web, 1, "t1", TaskState::Running);
+    let two = task(&web, 2, "t2", TaskState::Running);
+    let starting = task(&web, 2, "t2", TaskState::Starting);
+    Scene::new(Change::Spec)
+        .at(0, &web, &[])
+        .at(1, &web, &[&one, &starting])
+        .at(2, &web, &[&one, &two])
+        .at(3, &web, &[&one, &two])
+        .at(4, &web, &[&one, &two])
+        .says(expect![[r#"
+              0s going
+              1s going
+              2s going
+              3s going
+              4s service web converged: 2 tasks running
+        "#]]);
+}
+
+#[test]
+fn a_health_check_is_believed_at_once_and_so_are_tasks_that_ran_before() {
+    let checked = web("--health-tcp 80");
+    let running = task(&checked, 1, "t1", TaskState::Running);
+    Scene::new(Change::Spec).at(0, &checked, &[]).at(1, &checked, &[&running]).says(expect![[r#"
+          0s going
+          1s service web converged: 1 task running
+    "#]]);
+    let web = web("--replicas 1");
+    let running = task(&web, 1, "t1", TaskState::Running);
+    Scene::new(Change::Spec).at(0, &web, &[&running]).says(expect![[r#"
+          0s service web converged: 1 task running
+    "#]]);
+}
+
+#[test]
+fn a_task_that_failed_before_must_show_more() {
+    let web = web("");
+    let again = failing(task(&web, 1, "t2", TaskState::Running), 1);
+    Scene::new(Change::Spec)
+        .at(0, &web, &[])
+        .at(1, &web, &[&again])
+        .at(5, &web, &[&again])
+        .at(11, &web, &[&again])
+        .says(expect![[r#"
+            0s going
+            1s going
+            5s going
+            11s service web converged: 1 task running
+        "#]]);
+}
+
+#[test]
+fn no_replicas_are_as_asked_at_once() {
+    let web = web("--replicas 0");
+    let stopping = task(&service("--name web app:1"), 1, "t1", TaskState::Shutdown);
+    Scene::new(Change::Spec).at(0, &web, &[&stopping]).says(expect![[r#"
+          0s service web converged: 0 tasks running
+    "#]]);
+}
+
+#[test]
+fn a_task_that_no_node_takes_ends_the_wait_when_that_lasts() {
+    let web = web("--replicas 7 --reserve-cpu 99");
+    let one = task(&web, 1, "t1", TaskState::Running);
+    let blocked = |slot: u32| {
+        waiting(task(&web, slot, &format!("t{slot}"), TaskState::Pending), "no suitable node among 1 node: 1 down")
+    };
+    let blocked: Vec<v1::Task> = (2..=7).map(blocked).collect();
+    let tasks: Vec<&v1::Task> = blocked.iter().chain([&one]).collect();
+    let free: Vec<v1::Task> = (1..=7).map(|slot| task(&web, slot, &format!("t{slot}"), TaskState::Starting)).collect();
+    let free: Vec<&v1::Task> = free.iter().collect();
+    Scene::new(Change::Spec)
+        .at(1, &web, &tasks)
+        .at(10, &web, &tasks)
+        .at(11, &web, &free)
+        .at(12, &web, &tasks)
+        .at(21, &web, &tasks)
+        .at(22, &web, &tasks)
+        .says(expect![[r#"
+            1s going
+            10s going
+            11s going
+            12s going
+            21s going
+            22s failed: service web cannot run as asked: 6 of 7 tasks wait for a node
+              web.2: no suitable node among 1 node: 1 down
+              web.3: no suitable node among 1 node: 1 down
+              web.4: no suitable node among 1 node: 1 down
+              web.5: no suitable node among 1 node: 1 down
+              web.6: no suitable node among 1 node: 1 down
+              and 1 more
+            what waits starts as soon as a node takes it; look at `muster service ps web` and `muster node ls`
+        "#]]);
+}
+
+#[test]
+fn a_restart_delay_is_no_blockade() {
+    let web = web("");
+    let mut delayed = waiting(task(&web, 1, "t2", TaskState::Pending), "restart delayed until 2026-11-22");
+    delayed.start_after = Some(NOW.millis() + 60_000);
+    Scene::new(Change::Spec).at(0, &web, &[&delayed]).at(60, &web, &[&delayed]).says(expect![[r#"
+        0s going
+        60s going
+    "#]]);
+}
+
+#[test]
+fn failures_in_a_row_end_the_wait() {
+    let web = web("--replicas 2");
+    let one = task(&web, 1, "t1", TaskState::Running);
+    let old = failed(&web, 2, "t2", "cannot start the container: no such command");
+    let again = task(&web, 2, "t3", TaskState::Starting);
+    Scene::new(Change::Spec)
+        .at(0, &web, &[&one, &old, &failing(again.clone(), 1)])
+        .at(1, &web, &[&one, &old, &failing(again.clone(), 2)])
+        .at(2, &web, &[&one, &old, &failing(again, 3)])
+        .says(expect![[r#"
+            0s going
+            1s going
+            2s failed: service web does not stay up: web.2 failed 3 times in a row
+              web.2 (task t20000000000): cannot start the container: no such command
+                exit code 3
+                last output:
+                  | no database
+            it is tried again with growing pauses; look at `muster service logs web`, then mend it with `muster service update web` or remove it with `muster service rm web`
+        "#]]);
+}
+
+#[test]
+fn a_slot_that_is_given_up_ends_the_wait() {
+    let web = web("--restart-condition none");
+    let old = failed(&web, 1, "t1", "the container ended with exit code 3");
+    let scene = Scene::new(Change::Spec).at(0, &web, &[&old]).at(2, &web, &[&old]).at(3, &web, &[&old]);
+    scene.says(expect![[r#"
+        0s going
+        2s going
+        3s failed: service web is given up in 1 slot: its restart policy allows no further attempt
+          web.1 (task t10000000000): the container ended with exit code 3
+            last output:
+              | no database
+        look at `muster service logs web`, then start it anew with `muster service update --force web`
+    "#]]);
+}
+
+#[test]
+fn a_task_that_completed_and_is_not_restarted_is_done() {
+    let web = web("--restart-condition on-failure");
+    let done = task(&web, 1, "t1", TaskState::Complete);
+    Scene::new(Change::Spec).at(0, &web, &[&done]).says(expect![[r#"
+          0s service web converged: 0 tasks running, 1 complete
+    "#]]);
+}
+
+#[test]
+fn a_rollout_is_waited_for_and_its_monitor_believed() {
+    let mut web = web("");
+    web.template_version = 20;
+    let new = task(&web, 1, "t2", TaskState::Running);
+    web.rollout = Some(rollout("updating", 20));
+    let scene = Scene::new(Change::Spec).at(0, &web, &[]).at(500, &web, &[&new]);
+    web.rollout = Some(rollout("completed", 20));
+    scene.at(501, &web, &[&new]).says(expect![[r#"
+        0s going
+        500s going
+        501s service web converged: 1 task running
+    "#]]);
+}
+
+#[test]
+fn before_the_rollout_begins_the_old_tasks_do_not_count() {
+    let mut web = web("");
+    let old = task(&web, 1, "t1", TaskState::Running);
+    web.rollout = Some(rollout("completed", 10));
+    web.template_version = 20;
+    Scene::new(Change::Spec).at(0, &web, &[&old]).at(9, &web, &[&old]).says(expect![[r#"
+          0s going
+          9s going
+    "#]]);
+}
+
+#[test]
+fn an_update_that_did_not_complete_fails() {
+    for state in ["paused", "rollback_paused", "rollback_completed"] {
+        let mut web = web("");
+        web.rollout = Some(rollout(state, 10));
+        let old = task(&web, 1, "t1", TaskState::Starting);
+        let said = Scene::new(Change::Spec).at(0, &web, &[&old]).said;
+        assert!(said.starts_with("0s failed: service web: the "), "{state}: {said}");
+    }
+}
+
+#[test]
+fn a_rollback_that_was_asked_for_is_a_success() {
+    let mut web = web("");
+    let running = task(&web, 1, "t1", TaskState::Running);
+    web.rollout = Some(rollout("rollback_started", 10));
+    let scene = Scene::new(Change::Rollback).at(0, &web, &[]);
+    web.rollout = Some(rollout("rollback_completed", 10));
+    scene.at(1, &web, &[&running]).says(expect![[r#"
+          0s going
+          1s service web converged: 1 task running
+    "#]]);
+}
+
+#[test]
+fn a_rollback_of_long_ago_says_nothing_about_a_scale() {
+    let mut web = web("--replicas 2");
+    let past = rollout("rollback_completed", 10);
+    let began = past.started_at;
+    web.rollout = Some(past);
+    let one = task(&web, 1, "t1", TaskState::Running);
+    let two = task(&web, 2, "t2", TaskState::Running);
+    Scene::after(Change::Spec, Some(began))
+        .at(0, &web, &[&one])
+        .at(1, &web, &[&one, &two])
+        .at(3, &web, &[&one, &two])
+        .says(expect![[r#"
+              0s going
+              1s going
+              3s service web converged: 2 tasks running
+        "#]]);
+}
+
+#[test]
+fn an_older_version_is_not_the_one_asked_for() {
+    let mut web = web("");
+    let running = task(&web, 1, "t1", TaskState::Running);
+    web.version = 9;
+    Scene::new(Change::Spec).at(0, &web, &[&running]).at(99, &web, &[&running]).says(expect![[r#"
+        0s going
+        99s going
+    "#]]);
+}
+
+#[test]
+fn a_global_service_without_a_node_is_not_as_asked() {
+    let web = web("--mode global --constraint node.labels.zone==b");
+    Scene::new(Change::Spec).at(0, &web, &[]).at(4, &web, &[]).at(5, &web, &[]).says(expect![[r#"
+          0s going
+          4s going
+          5s failed: global service web has no task: no node is active and meets its constraints; look at `muster node ls` and `muster service inspect web`
+    "#]]);
+}
+
+#[test]
+fn a_service_that_is_removed_meanwhile_is_not_as_asked() {
+    let goal = Goal { change: Change::Spec, version: 0, rollout_before: None };
+    let verdict = Judge::new(goal, "web").verdict(&Snapshot { service: None, tasks: Vec::new() }, Duration::ZERO);
+    assert!(matches!(verdict, Verdict::Failed(text) if text.contains("was removed")));
+}
