@@ -54,8 +54,8 @@ impl Store for Failing {
     fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
         self.sled.get(key)
     }
-    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> io::Result<Vec<Pair>> {
-        self.sled.range(from, to, limit)
+    fn range(&self, from: &[u8], to: &[u8], bytes_max: usize) -> io::Result<Vec<Pair>> {
+        self.sled.range(from, to, bytes_max)
     }
     fn keys(&self, from: &[u8], to: &[u8]) -> io::Result<Vec<Vec<u8>>> {
         self.sled.keys(from, to)

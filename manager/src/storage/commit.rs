@@ -92,7 +92,7 @@ mod tests {
         fn get(&self, _key: &[u8]) -> io::Result<Option<Vec<u8>>> {
             Ok(None)
         }
-        fn range(&self, _from: &[u8], _to: &[u8], _limit: usize) -> io::Result<Vec<Pair>> {
+        fn range(&self, _from: &[u8], _to: &[u8], _bytes_max: usize) -> io::Result<Vec<Pair>> {
             Ok(Vec::new())
         }
         fn keys(&self, _from: &[u8], _to: &[u8]) -> io::Result<Vec<Vec<u8>>> {

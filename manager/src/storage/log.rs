@@ -8,7 +8,7 @@ mod codec;
 use std::{
     fmt::Debug,
     io,
-    ops::{Bound, RangeBounds},
+    ops::{Bound, ControlFlow, RangeBounds},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -32,8 +32,8 @@ use crate::{
     },
 };
 
-/// Records read from the store at once.
-const READ_RECORDS_MAX: usize = 256;
+/// Read from the store at once.
+const READ_BYTES_MAX: usize = 256 << 10;
 /// Of the entries handed to a follower in one go: a transport message takes 4 MiB.
 const LIMITED_BYTES_MAX: usize = 2 << 20;
 
@@ -93,28 +93,12 @@ impl Log {
 
     fn read(&self, from: u64, to: u64, bytes_max: usize) -> Result<Vec<Entry>, ReadError> {
         let mut entries = Vec::new();
-        let mut assembler = Assembler::new(None);
-        let (mut start, end) = (codec::key(from, 0), codec::key(to, 0));
         let mut bytes = 0;
-        while start < end {
-            let records = self.0.store.range(&start, &end, READ_RECORDS_MAX)?;
-            for record in &records {
-                bytes += record.1.len();
-                let Some(entry) = assembler.push(record)? else { continue };
-                entries.push(entry);
-                if bytes >= bytes_max {
-                    return Ok(entries);
-                }
-            }
-            match records.into_iter().nth(READ_RECORDS_MAX - 1) {
-                Some((mut last, _)) => {
-                    last.push(0);
-                    start = last;
-                }
-                None => break,
-            }
-        }
-        assembler.finish()?;
+        each_entry(&*self.0.store, (from, to), Assembler::new(None), |entry, size| {
+            entries.push(entry);
+            bytes += size;
+            Ok(if bytes < bytes_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
         Ok(entries)
     }
 
@@ -159,33 +143,48 @@ fn get<T: DeserializeOwned>(store: &dyn Store, what: &str, key: &[u8]) -> Result
     Ok(sealed.map(|sealed| codec::decode_single(what, key, &sealed)).transpose()?)
 }
 
+/// Reads the entries from the first index, included, to the second, excluded, and hands them on with their sizes.
+fn each_entry(
+    store: &dyn Store,
+    (from, to): (u64, u64),
+    mut assembler: Assembler,
+    mut take: impl FnMut(Entry, usize) -> Result<ControlFlow<()>, ReadError>,
+) -> Result<(), ReadError> {
+    let (mut start, end) = (codec::key(from, 0), codec::key(to, 0));
+    let mut size = 0;
+    while start < end {
+        let records = store.range(&start, &end, READ_BYTES_MAX)?;
+        let Some((last, _)) = records.last() else { break };
+        start.clone_from(last);
+        // The key right after it.
+        start.push(0);
+        for record in &records {
+            size += record.1.len();
+            if let Some(entry) = assembler.push(record)?
+                && take(entry, std::mem::take(&mut size))?.is_break()
+            {
+                return Ok(());
+            }
+        }
+    }
+    Ok(assembler.finish()?)
+}
+
 /// Reads all there is: nothing damaged, nothing missing, terms that only grow.
 fn check(store: &dyn Store) -> Result<Ends, ReadError> {
     get::<Vote>(store, "the vote", VOTE)?;
     let committed: Option<Option<LogId>> = get(store, "the commit mark", COMMITTED)?;
     let purged: Option<LogId> = get(store, "the purge mark", PURGED)?;
     let mut ends = Ends { purged, last: purged };
-    let mut assembler = Assembler::new(Some(purged.map_or(0, |purged| purged.index + 1)));
-    let (mut start, end) = (codec::key(0, 0), codec::key(u64::MAX, 0));
-    loop {
-        let records = store.range(&start, &end, READ_RECORDS_MAX)?;
-        for record in &records {
-            let Some(entry) = assembler.push(record)? else { continue };
-            if ends.last.is_some_and(|last| last.leader_id > entry.log_id.leader_id) {
-                let what = format!("entry {} is of an earlier term than the one before", entry.log_id.index);
-                return Err(Unreadable::Damaged(what).into());
-            }
-            ends.last = Some(entry.log_id);
+    let first = purged.map_or(0, |purged| purged.index + 1);
+    each_entry(store, (0, u64::MAX), Assembler::new(Some(first)), |entry, _size| {
+        if ends.last.is_some_and(|last| last.leader_id > entry.log_id.leader_id) {
+            let what = format!("entry {} is of an earlier term than the one before", entry.log_id.index);
+            return Err(Unreadable::Damaged(what).into());
         }
-        match records.into_iter().nth(READ_RECORDS_MAX - 1) {
-            Some((mut last, _)) => {
-                last.push(0);
-                start = last;
-            }
-            None => break,
-        }
-    }
-    assembler.finish()?;
+        ends.last = Some(entry.log_id);
+        Ok(ControlFlow::Continue(()))
+    })?;
     if let Some(committed) = committed.flatten()
         && ends.last.is_none_or(|last| last.index < committed.index)
     {

@@ -104,9 +104,17 @@ impl Store for SledStore {
         Ok(self.db.get(key)?.map(|value| value.to_vec()))
     }
 
-    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> io::Result<Vec<Pair>> {
-        let pairs = self.db.range(from..to).take(limit);
-        pairs.map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(io::Error::from)).collect()
+    fn range(&self, from: &[u8], to: &[u8], bytes_max: usize) -> io::Result<Vec<Pair>> {
+        let (mut pairs, mut bytes) = (Vec::new(), 0);
+        for pair in self.db.range(from..to) {
+            let (key, value) = pair?;
+            bytes += value.len();
+            pairs.push((key.to_vec(), value.to_vec()));
+            if bytes >= bytes_max {
+                break;
+            }
+        }
+        Ok(pairs)
     }
 
     fn keys(&self, from: &[u8], to: &[u8]) -> io::Result<Vec<Vec<u8>>> {

@@ -14,8 +14,9 @@ pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 pub(crate) trait Store: std::fmt::Debug + Send + Sync + 'static {
     fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>>;
 
-    /// Keys from `from`, included, to `to`, excluded, in order; the first `limit` of them.
-    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> io::Result<Vec<Pair>>;
+    /// Keys from `from`, included, to `to`, excluded, in order, until their values take `bytes_max`; at least one where
+    /// there is one.
+    fn range(&self, from: &[u8], to: &[u8], bytes_max: usize) -> io::Result<Vec<Pair>>;
 
     /// As [`Store::range`], all of them and without their values.
     fn keys(&self, from: &[u8], to: &[u8]) -> io::Result<Vec<Vec<u8>>>;
