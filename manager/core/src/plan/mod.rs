@@ -82,10 +82,10 @@ pub fn plan(input: Input<'_>, ids: &mut dyn IdSource) -> Plan {
 fn plan_service(pass: &mut Pass<'_, '_>, id: ServiceId) {
     reap::orphan_of_lost_nodes(pass, id);
     if let Some(service) = pass.draft.service(id).cloned() {
-        let slots = orchestrate::orchestrate(pass, &service);
-        let service = update::advance(pass, service, &slots);
-        let begun = update::next_slots(pass, &service, &slots);
-        for view in slots.values() {
+        let (service, wanted) = update::advance(pass, service);
+        orchestrate::dismiss(pass, &wanted);
+        let begun = update::next_slots(pass, &service, &wanted.slots);
+        for view in wanted.slots.values() {
             if pass.draft.is_full() {
                 pass.more = true;
                 return;

@@ -1,5 +1,5 @@
-//! Which slots a service should have. Slots too many are told to leave here; slots too few come back as empty views,
-//! for the later stages to fill.
+//! Which slots a service should have, and which it has too many. Slots too few come back as empty views, for the later
+//! stages to fill.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +11,34 @@ use muster_proto::{
 };
 
 use super::{
+    ACTIONS_MAX,
     pass::Pass,
     schedule,
-    view::{SlotView, serves, slots_of},
+    view::{SlotView, Slots, serves, slots_of},
 };
 
-/// The slots to be filled.
-pub(super) fn orchestrate<'a>(pass: &mut Pass<'a, '_>, service: &Service) -> BTreeMap<Slot, SlotView<'a>> {
+/// A service's slots, sorted by what its spec makes of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted<'a> {
+    /// To be filled.
+    pub(super) slots: Slots<'a>,
+    /// Not wanted any more.
+    leaving: Vec<SlotView<'a>>,
+    leave: Leave,
+    /// Slots beyond what one plan can fill were left out.
+    is_cut: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Leave {
+    /// The slot goes, and its history with it.
+    #[default]
+    Discard,
+    /// The node may take the service again.
+    Retire,
+}
+
+pub(super) fn orchestrate<'a>(pass: &Pass<'a, '_>, service: &Service) -> Wanted<'a> {
     let slots = slots_of(pass.draft.state(), service.id);
     match service.spec.mode {
         Mode::Replicated { replicas } => replicated(pass, slots, replicas),
@@ -25,41 +46,43 @@ pub(super) fn orchestrate<'a>(pass: &mut Pass<'a, '_>, service: &Service) -> BTr
     }
 }
 
-fn replicated<'a>(
-    pass: &mut Pass<'a, '_>,
-    mut slots: BTreeMap<Slot, SlotView<'a>>,
-    replicas: u32,
-) -> BTreeMap<Slot, SlotView<'a>> {
-    let existing = slots.values().filter(|view| view.exists()).count();
-    let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
-    if existing > wanted {
-        for slot in surplus(pass, &slots, existing - wanted) {
-            if let Some(view) = slots.remove(&slot) {
-                discard(pass, &view);
+/// Tells the tasks of slots that are not wanted to leave.
+pub(super) fn dismiss(pass: &mut Pass<'_, '_>, wanted: &Wanted<'_>) {
+    pass.more |= wanted.is_cut;
+    for view in &wanted.leaving {
+        for task in &view.rows {
+            if pass.draft.is_full() {
+                pass.more = true;
+                return;
+            }
+            match wanted.leave {
+                Leave::Discard => pass.draft.discard(task.id),
+                Leave::Retire => pass.draft.retire(task.id),
             }
         }
     }
-    // Slots that do not exist any more keep their rows until they are reaped; the lowest free numbers are used again.
-    let mut missing = wanted.saturating_sub(existing);
-    let mut number = 0;
-    while missing > 0 && number < u32::MAX {
-        // More than fit into one plan are not worth listing: the next plan begins where this one ends.
-        if pass.more_slots_than_fit(wanted.saturating_sub(existing) - missing) {
-            pass.more = true;
-            break;
-        }
-        number += 1;
-        let view = slots.entry(Slot::Number(number)).or_insert_with(|| SlotView::empty(Slot::Number(number)));
-        if !view.exists() {
-            missing -= 1;
-        }
+}
+
+fn replicated<'a>(pass: &Pass<'a, '_>, mut slots: Slots<'a>, replicas: u32) -> Wanted<'a> {
+    let existing = slots.values().filter(|view| view.exists()).count();
+    let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
+    let too_many = surplus(pass, &slots, existing.saturating_sub(wanted));
+    let leaving = too_many.iter().filter_map(|slot| slots.remove(slot)).collect();
+    // The lowest free numbers are used again; rows that such a slot still has are shown with it.
+    let (mut slots, mut former): (Slots<'a>, Slots<'a>) = slots.into_iter().partition(|(_, view)| view.exists());
+    // More than fit into one plan are not worth listing: the next plan begins where this one ends.
+    let missing = wanted.saturating_sub(existing);
+    let is_cut = missing > ACTIONS_MAX;
+    let free = (1..=u32::MAX).map(Slot::Number).filter(|slot| !slots.contains_key(slot));
+    let fresh: Vec<Slot> = free.take(missing.min(ACTIONS_MAX)).collect();
+    for slot in fresh {
+        slots.insert(slot, former.remove(&slot).unwrap_or_else(|| SlotView::empty(slot)));
     }
-    slots.retain(|slot, view| view.exists() || matches!(slot, Slot::Number(n) if *n <= number));
-    slots
+    Wanted { slots, leaving, leave: Leave::Discard, is_cut }
 }
 
 /// Those that do not serve first, then from the nodes with the most tasks of the service, then the highest.
-fn surplus(pass: &Pass<'_, '_>, slots: &BTreeMap<Slot, SlotView<'_>>, count: usize) -> Vec<Slot> {
+fn surplus(pass: &Pass<'_, '_>, slots: &Slots<'_>, count: usize) -> Vec<Slot> {
     let mut idle: Vec<Slot> = Vec::new();
     let mut by_node: BTreeMap<NodeId, BTreeSet<Slot>> = BTreeMap::new();
     for view in slots.values().filter(|view| view.exists()) {
@@ -81,51 +104,26 @@ fn surplus(pass: &Pass<'_, '_>, slots: &BTreeMap<Slot, SlotView<'_>>, count: usi
     chosen
 }
 
-fn discard(pass: &mut Pass<'_, '_>, view: &SlotView<'_>) {
-    for task in &view.rows {
-        if pass.draft.is_full() {
-            pass.more = true;
-            return;
-        }
-        pass.draft.discard(task.id);
-    }
-}
-
 /// One slot for each node that may run the service. A node that is merely down, paused or without its engine keeps
 /// the slot it has, and gets none.
-fn global<'a>(
-    pass: &mut Pass<'a, '_>,
-    service: &Service,
-    mut slots: BTreeMap<Slot, SlotView<'a>>,
-) -> BTreeMap<Slot, SlotView<'a>> {
-    let mut wanted = BTreeSet::new();
+fn global<'a>(pass: &Pass<'a, '_>, service: &Service, slots: Slots<'a>) -> Wanted<'a> {
+    let mut wanted = Wanted { leave: Leave::Retire, ..Wanted::default() };
+    let mut rest = slots;
     for node in pass.draft.nodes() {
         let slot = Slot::Node(node.id);
-        let exists = slots.get(&slot).is_some_and(SlotView::exists);
+        let view = rest.remove(&slot).unwrap_or_else(|| SlotView::empty(slot));
         let stays = match schedule::eligible(pass.liveness, service, node) {
             Ok(()) => true,
-            Err(refusal) => exists && !is_for_good(&refusal),
+            Err(refusal) => view.exists() && !is_for_good(&refusal),
         };
         if stays {
-            wanted.insert(slot);
+            wanted.slots.insert(slot, view);
+        } else {
+            wanted.leaving.push(view);
         }
     }
-    let (keep, leave): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        slots.into_iter().partition(|(slot, _)| wanted.contains(slot));
-    slots = keep;
-    for view in leave.values() {
-        for task in view.current() {
-            if pass.draft.is_full() {
-                pass.more = true;
-                break;
-            }
-            pass.draft.retire(task.id);
-        }
-    }
-    for slot in wanted {
-        slots.entry(slot).or_insert_with(|| SlotView::empty(slot));
-    }
-    slots
+    wanted.leaving.extend(rest.into_values());
+    wanted
 }
 
 /// The node is not meant to run the service any more.

@@ -13,7 +13,7 @@ use muster_proto::{
     version::TemplateVersion,
 };
 
-use super::{ACTIONS_MAX, IdSource, Input, Plan, draft::Draft};
+use super::{IdSource, Input, Plan, draft::Draft};
 use crate::{effect::NewTask, liveness::Liveness};
 
 pub(super) struct Pass<'a, 'i> {
@@ -52,11 +52,6 @@ impl<'a, 'i> Pass<'a, 'i> {
         if at > self.now {
             self.wake.entry(service).and_modify(|earlier| *earlier = at.min(*earlier)).or_insert(at);
         }
-    }
-
-    /// So many slots are to be filled that listing more of them is of no use to this plan.
-    pub(super) fn more_slots_than_fit(&self, listed: usize) -> bool {
-        listed >= ACTIONS_MAX
     }
 
     pub(super) fn is_down(&self, node: Option<NodeId>) -> bool {

@@ -1,7 +1,7 @@
 //! The books of a rollout: which slots are done, which failed and why, and what that amounts to. Pure reading and
 //! reckoning; what follows from it is done in [`super::update`].
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use muster_proto::{
     restart::RestartCondition,
@@ -15,10 +15,8 @@ use muster_proto::{
 use super::{
     pass::Pass,
     restart::{self, AfterEnd, Why},
-    view::{Footing, SlotView, footing},
+    view::{Footing, SlotView, Slots, footing},
 };
-
-pub(super) type Slots<'a> = BTreeMap<Slot, SlotView<'a>>;
 
 /// How far one slot has come towards the rollout's target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,10 +181,11 @@ pub(super) fn judge(
     Verdict::GoOn
 }
 
-/// The pause between two slots and the watch over the last one are no lack of progress.
+/// The pause after a slot and the watch over it are no lack of progress.
 fn deadline(config: &UpdateConfig, rollout: &Rollout) -> Option<Timestamp> {
-    let deadline = Some(config.progress_deadline).filter(|deadline| !deadline.is_zero())?;
-    Some(rollout.progressed_at + config.delay.max(config.monitor) + deadline)
+    let span = Some(config.progress_deadline).filter(|span| !span.is_zero())?;
+    let allowance = if rollout.done.is_empty() { Duration::ZERO } else { config.delay.max(config.monitor) };
+    Some(rollout.progressed_at + allowance + span)
 }
 
 fn failed_too_many(config: &UpdateConfig, rollout: &Rollout, survey: &[(Slot, Progress)]) -> bool {

@@ -4,6 +4,8 @@
 //! A slot aims at one template version, its goal. The best task of that version on firm footing is the keeper: once
 //! it runs, everyone else is told to stop; until then whoever serves goes on serving.
 
+use std::time::Duration;
+
 use muster_proto::{
     id::TaskId,
     restart::RestartRecord,
@@ -28,7 +30,7 @@ pub(super) fn fill(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'
     if begun {
         return begin_replacement(pass, service, view);
     }
-    let goal = goal(service, view);
+    let goal = goal(pass, service, view);
     let sound = |pass: &Pass<'_, '_>, task: &&Task| {
         task.template_version == goal && footing(pass, service, task) == Footing::Sound
     };
@@ -43,39 +45,68 @@ pub(super) fn fill(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'
         }
         Some(keeper) => {
             release(pass, service, view, keeper);
-            let no_use = |pass: &Pass<'_, '_>, task: &&Task| sound(pass, task) || task.status.state.is_final();
-            let idle: Vec<&Task> = view.current().filter(|task| task.id != keeper.id && no_use(pass, task)).collect();
-            retire(pass, idle.into_iter());
+            retire(pass, view.current().filter(|task| task.id != keeper.id && !may_serve(task)));
         }
         None => start_attempt(pass, service, view, goal),
     }
 }
 
-/// The version the slot is to be filled with now. One that the rollout has not come to stays with what it has; an
-/// empty one takes the new version, except while an update is paused: then the one before it, which is known to work.
-fn goal(service: &Service, view: &SlotView<'_>) -> TemplateVersion {
+/// The version the slot is to be filled with now. One that the rollout has not come to stays with what serves there,
+/// and so does one where a pause finds the old task still serving. An empty one takes the new version, except while an
+/// update is paused: then the one before it, which is known to work.
+fn goal(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> TemplateVersion {
     let target = service.template_version;
+    let pause = Pause::of(service);
+    if view.has(target) && pause == Pause::None {
+        return target;
+    }
+    if let Some(version) = served_by_another(pass, service, view) {
+        return version;
+    }
     if view.has(target) {
         return target;
     }
     let stays = view.current().map(|task| task.template_version).last();
     let known = stays.filter(|version| effect::template_of(service, *version).is_some());
-    known.unwrap_or_else(|| before_pause(service).unwrap_or(target))
+    let before = service.previous.as_ref().map(|previous| previous.template_version);
+    match (known, pause) {
+        (Some(version), _) => version,
+        (None, Pause::Update) => before.unwrap_or(target),
+        (None, Pause::None | Pause::Rollback) => target,
+    }
 }
 
-fn before_pause(service: &Service) -> Option<TemplateVersion> {
-    let previous = service.previous.as_ref().map(|previous| previous.template_version);
-    match service.rollout.as_ref().map(|rollout| rollout.state) {
-        Some(RolloutState::Paused) => previous,
-        None
-        | Some(
-            RolloutState::Updating
-            | RolloutState::Completed
-            | RolloutState::RollbackStarted
-            | RolloutState::RollbackPaused
-            | RolloutState::RollbackCompleted,
-        ) => None,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pause {
+    None,
+    Update,
+    Rollback,
+}
+
+impl Pause {
+    fn of(service: &Service) -> Self {
+        match service.rollout.as_ref().map(|rollout| rollout.state) {
+            Some(RolloutState::Paused) => Pause::Update,
+            Some(RolloutState::RollbackPaused) => Pause::Rollback,
+            None
+            | Some(
+                RolloutState::Updating
+                | RolloutState::Completed
+                | RolloutState::RollbackStarted
+                | RolloutState::RollbackCompleted,
+            ) => Pause::None,
+        }
     }
+}
+
+/// Another version than the target, in a slot where the target does not run.
+fn served_by_another(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> Option<TemplateVersion> {
+    let serving = || {
+        view.current()
+            .filter(|task| task.status.state == TaskState::Running && footing(pass, service, task) == Footing::Sound)
+    };
+    let of_target = serving().any(|task| task.template_version == service.template_version);
+    serving().map(|task| task.template_version).last().filter(|_| !of_target)
 }
 
 /// Nobody on firm footing: what the last attempt came to decides about the next.
@@ -85,14 +116,14 @@ fn start_attempt(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>
         let when =
             if is_exclusive(service, goal) && view.is_blocked(pass) { When::AfterPredecessor } else { When::AtOnce };
         pass.create(service, view.slot, Start { template: goal, when, restarts: RestartRecord::default() });
-        return retire_ended(pass, view);
+        return retire_idle(pass, view);
     };
     match footing(pass, service, last) {
         Footing::Ended => match restart::after_end(last, pass.now) {
             AfterEnd::Restart { pause, record } => {
-                let when = if pause.is_zero() { When::AtOnce } else { When::At(pass.now + pause) };
+                let Some(when) = after_pause(pass, service, last, pause) else { return };
                 pass.create(service, view.slot, Start { template: goal, when, restarts: record });
-                retire_ended(pass, view);
+                retire_idle(pass, view);
             }
             AfterEnd::Stay(Why::AttemptsUsedUp { max_attempts }) => {
                 pass.draft.explain(last.id, Some(WaitingOn::RestartsUsedUp { max_attempts }));
@@ -102,12 +133,31 @@ fn start_attempt(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>
         Footing::Lost => {
             let restarts = last.restarts.clone();
             pass.create(service, view.slot, Start { template: goal, when: When::AtOnce, restarts });
-            retire_ended(pass, view);
+            retire_idle(pass, view);
         }
         Footing::Displaced => move_away(pass, service, view, last),
         // A keeper, and then this is not called.
         Footing::Sound => {}
     }
+}
+
+/// How the next attempt begins, or None while it is too early for one. As a rule it is prepared during the pause; but
+/// one that could not even be prepared would fail again at once, so its successor is not made before the pause is over.
+fn after_pause(pass: &mut Pass<'_, '_>, service: &Service, last: &Task, pause: Duration) -> Option<When> {
+    if pause.is_zero() {
+        return Some(When::AtOnce);
+    }
+    let was_prepared = last.status.state != TaskState::Rejected && last.desired == DesiredState::Running;
+    if was_prepared {
+        return Some(When::At(pass.now + pause));
+    }
+    let until = last.status.at + pause;
+    if until <= pass.now {
+        return Some(When::AtOnce);
+    }
+    pass.draft.explain(last.id, Some(WaitingOn::RestartDelay { until }));
+    pass.wake_at(service.id, until);
+    None
 }
 
 /// The task's node is drained: another takes over, before it stops where the slot may run twice.
@@ -119,11 +169,10 @@ fn move_away(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, ta
         restarts: task.restarts.clone(),
     };
     pass.create(service, view.slot, start);
-    let serves = task.status.state == TaskState::Running;
-    if stop_first || !serves {
+    if stop_first {
         pass.draft.retire(task.id);
     }
-    retire_ended(pass, view);
+    retire_idle(pass, view);
 }
 
 /// The first half of a replacement by the rollout's target. The second, telling the old task to stop, comes with the
@@ -145,7 +194,7 @@ fn begin_replacement(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView
         restarts: RestartRecord::default(),
     };
     pass.create(service, view.slot, start);
-    retire(pass, view.current().filter(|task| stop_first || !task.holds_resources()));
+    retire(pass, view.current().filter(|task| stop_first || !may_serve(task)));
 }
 
 /// A task that was prepared starts when its pause is over and nobody else is in the slot's way.
@@ -218,8 +267,13 @@ fn is_exclusive(service: &Service, version: TemplateVersion) -> bool {
     effect::template_of(service, version).is_some_and(|template| cannot_run_twice(template))
 }
 
-fn retire_ended(pass: &mut Pass<'_, '_>, view: &SlotView<'_>) {
-    retire(pass, view.current().filter(|task| task.status.state.is_final()));
+/// Runs, at least when last heard of: worth keeping until another does. One that has not come so far is not.
+fn may_serve(task: &Task) -> bool {
+    task.status.state == TaskState::Running
+}
+
+fn retire_idle(pass: &mut Pass<'_, '_>, view: &SlotView<'_>) {
+    retire(pass, view.current().filter(|task| !may_serve(task)));
 }
 
 fn retire<'t>(pass: &mut Pass<'_, '_>, tasks: impl Iterator<Item = &'t Task>) {

@@ -13,27 +13,43 @@ use muster_proto::{
 
 use super::{
     allocate,
+    orchestrate::{Wanted, orchestrate},
     pass::Pass,
-    rollout::{self, Progress, Slots, Verdict},
-    view::serves,
+    rollout::{self, Progress, Verdict},
+    view::{Slots, serves},
 };
 use crate::effect;
 
-/// The service as it is after this: a rollback has another spec.
-pub(super) fn advance(pass: &mut Pass<'_, '_>, service: Service, slots: &Slots<'_>) -> Service {
+/// The service as it is after this, with the slots it then wants: a rollback has another spec.
+pub(super) fn advance<'a>(pass: &mut Pass<'a, '_>, service: Service) -> (Service, Wanted<'a>) {
+    let wanted = orchestrate(pass, &service);
+    match step(pass, service, &wanted.slots) {
+        Step::Same(service) => (service, wanted),
+        // The way back has its own books, and slots that never left are done at once. It never fails into another
+        // rollback, so that this ends.
+        Step::Back(restored) => advance(pass, restored),
+    }
+}
+
+enum Step {
+    Same(Service),
+    Back(Service),
+}
+
+fn step(pass: &mut Pass<'_, '_>, service: Service, slots: &Slots<'_>) -> Step {
     let Some(stored) = service.rollout.as_deref().filter(|rollout| rollout.state.is_moving()) else {
-        return service;
+        return Step::Same(service);
     };
     let mut books = rollout::record(pass, &service, stored, slots);
     let survey = rollout::survey(pass, &service, slots);
     match rollout::judge(pass, &service, &books, &survey) {
         Verdict::GoOn => {}
-        Verdict::Complete => complete(pass, &service, &mut books, survey.len()),
+        Verdict::Complete => complete(pass, &service, &mut books, &survey),
         Verdict::Failed => {
             let failed = rollout::failed_count(&books, &survey);
             let reason =
                 format!("{failed} of {} tasks failed; {}", survey.len(), rollout::first_failure(&service, &books));
-            return fail(pass, service, books, slots, &reason);
+            return fail(pass, service, books, &reason);
         }
         Verdict::Stuck => {
             let newly = give_up_on_stuck(&mut books, &survey, slots);
@@ -44,11 +60,11 @@ pub(super) fn advance(pass: &mut Pass<'_, '_>, service: Service, slots: &Slots<'
             } else {
                 let span = rollout::shown(config.progress_deadline);
                 let reason = format!("no task became ready for {span}; {}", rollout::first_failure(&service, &books));
-                return fail(pass, service, books, slots, &reason);
+                return fail(pass, service, books, &reason);
             }
         }
     }
-    store(pass, service, books)
+    Step::Same(store(pass, service, books))
 }
 
 fn store(pass: &mut Pass<'_, '_>, service: Service, books: Rollout) -> Service {
@@ -59,18 +75,20 @@ fn store(pass: &mut Pass<'_, '_>, service: Service, books: Rollout) -> Service {
     Service { rollout: Some(Box::new(books)), ..service }
 }
 
-fn complete(pass: &Pass<'_, '_>, service: &Service, books: &mut Rollout, slots: usize) {
-    let s = if slots == 1 { "" } else { "s" };
+fn complete(pass: &Pass<'_, '_>, service: &Service, books: &mut Rollout, survey: &[(Slot, Progress)]) {
+    let away = survey.iter().filter(|(_, progress)| *progress == Progress::Away).count();
+    let (name, there) = (&service.spec.name, survey.len() - away);
     let version = if rollout::is_back(books) { "previous" } else { "new" };
-    books.message = match books.message.strip_prefix(ROLLING_BACK) {
-        Some(why) => format!("rolled back: {why}"),
-        None if slots == 0 => format!("no task is wanted; the next ones run the {version} version"),
-        None => format!(
-            "{slots} task{s} of {} run{} the {version} version",
-            service.spec.name,
-            if slots == 1 { "s" } else { "" }
-        ),
+    let mut message = match (books.message.strip_prefix(ROLLING_BACK), there) {
+        (Some(why), _) => format!("rolled back: {why}"),
+        (None, 0) => format!("no task of {name} is there to be replaced; the next ones run the {version} version"),
+        (None, 1) => format!("1 task of {name} runs the {version} version"),
+        (None, _) => format!("{there} tasks of {name} run the {version} version"),
     };
+    if away > 0 {
+        message.push_str(&format!("; {away} on nodes that are down will follow"));
+    }
+    books.message = message;
     books.state = rollout::completed(books);
     books.completed_at = Some(pass.now);
 }
@@ -95,7 +113,7 @@ const ROLLING_BACK: &str = "rolling back: ";
 
 /// What the spec asks for when a rollout fails. A rollback that fails has nothing to go back to: it pauses, and so
 /// does a continuing rollout that is stuck for good.
-fn fail(pass: &mut Pass<'_, '_>, service: Service, mut books: Rollout, slots: &Slots<'_>, reason: &str) -> Service {
+fn fail(pass: &mut Pass<'_, '_>, service: Service, mut books: Rollout, reason: &str) -> Step {
     let name = &service.spec.name;
     let wants_rollback = match rollout::config(&service).failure_action {
         FailureAction::Rollback => !rollout::is_back(&books),
@@ -105,10 +123,7 @@ fn fail(pass: &mut Pass<'_, '_>, service: Service, mut books: Rollout, slots: &S
         match way_back(pass, &service) {
             Ok((previous, ports)) => {
                 let restored = effect::restore(&service, &previous, ports);
-                let restored = start_rollback(pass, restored, &books, reason);
-                // The way back has its own books, and slots that never left are done at once. It never fails into
-                // another rollback, so that this ends.
-                return advance(pass, restored, slots);
+                return Step::Back(start_rollback(pass, restored, &books, reason));
             }
             Err(obstacle) => {
                 books.message = format!(
@@ -124,7 +139,7 @@ fn fail(pass: &mut Pass<'_, '_>, service: Service, mut books: Rollout, slots: &S
         );
     }
     books.state = rollout::paused(&books);
-    store(pass, service, books)
+    Step::Same(store(pass, service, books))
 }
 
 /// The previous spec with its ports, or what is in the way.

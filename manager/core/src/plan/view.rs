@@ -21,6 +21,8 @@ pub(super) struct SlotView<'a> {
     pub(super) rows: Vec<&'a Task>,
 }
 
+pub(super) type Slots<'a> = BTreeMap<Slot, SlotView<'a>>;
+
 /// How firmly a task that should run stands in its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Footing {
@@ -61,8 +63,8 @@ impl<'a> SlotView<'a> {
     }
 }
 
-pub(super) fn slots_of(state: &State, service: ServiceId) -> BTreeMap<Slot, SlotView<'_>> {
-    let mut slots: BTreeMap<Slot, SlotView<'_>> = BTreeMap::new();
+pub(super) fn slots_of(state: &State, service: ServiceId) -> Slots<'_> {
+    let mut slots = Slots::new();
     for task in state.tasks_of_service(service) {
         slots.entry(task.slot).or_insert_with(|| SlotView::empty(task.slot)).rows.push(task);
     }

@@ -1,1 +1,367 @@
-//! Properties.
+//! What holds through any history: random services, updates, crashes, lost and drained nodes, new leaders, time.
+//!
+//! `World` itself checks every entry and every plan: states only grow, nothing is forgotten early, what is touched is
+//! told, planning comes to rest at once, a plan of what is dirty equals one of everything, a written state reads back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_core::{command::Command, state::State};
+use muster_proto::{
+    cluster::ClusterSpec,
+    node::{Availability, NodeState},
+    service::{Mode, Service},
+    task::{Slot, Task},
+    task_state::{DesiredState, TaskState},
+};
+use proptest::prelude::*;
+
+use crate::{
+    agents::Image,
+    scenario::update_node,
+    spec,
+    world::{World, node_id},
+};
+
+const NODES: u32 = 4;
+const HISTORY_LIMIT: u32 = 2;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Create(Vec<&'static str>),
+    Update(usize, Vec<&'static str>),
+    Rollback(usize),
+    Remove(usize),
+    Node(u32, NodeOp),
+    /// The so-many-th running container ends.
+    Crash(usize, i32),
+    Run(u64),
+    NewLeader,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum NodeOp {
+    Down,
+    Up,
+    Reboot,
+    Drain,
+    Pause,
+    Active,
+    Label,
+}
+
+/// Without an upper bound through the environment, few enough for every build.
+pub(crate) fn config(cases: u32) -> ProptestConfig {
+    let mut config = ProptestConfig::default();
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = cases;
+    }
+    config
+}
+
+fn word() -> impl Strategy<Value = &'static str> {
+    prop_oneof![
+        Just("replicas=0"),
+        Just("replicas=1"),
+        Just("replicas=3"),
+        Just("replicas=6"),
+        Just("image=v1"),
+        Just("image=crashes"),
+        Just("image=refused"),
+        Just("image=slow"),
+        Just("image=never"),
+        Just("image=once"),
+        Just("image=v2"),
+        Just("force"),
+        Just("parallelism=2"),
+        Just("parallelism=0"),
+        Just("delay=2s"),
+        Just("order=start-first"),
+        Just("order=stop-first"),
+        Just("action=pause"),
+        Just("action=continue"),
+        Just("action=rollback"),
+        Just("rollback-action=continue"),
+        Just("ratio=0.4"),
+        Just("monitor=1s"),
+        Just("deadline=8s"),
+        Just("volume=data"),
+        Just("host-port=443"),
+        Just("port=80:80"),
+        Just("port=0:80"),
+        Just("restart=none"),
+        Just("restart=on-failure"),
+        Just("attempts=2"),
+        Just("window=10s"),
+        Just("restart-delay=0s"),
+        Just("reserve-cpu=2"),
+        Just("constraint=zone:a"),
+        Just("label=x"),
+    ]
+}
+
+fn words(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<&'static str>> {
+    prop::collection::vec(word(), count)
+}
+
+fn service_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        2 => words(0..6).prop_map(Op::Create),
+        1 => words(0..4).prop_map(|mut words| { words.push("global"); Op::Create(words) }),
+        6 => (0..3usize, words(0..3)).prop_map(|(which, words)| Op::Update(which, words)),
+        1 => (0..3usize).prop_map(Op::Rollback),
+        1 => (0..3usize).prop_map(Op::Remove),
+    ]
+}
+
+fn node_op() -> impl Strategy<Value = Op> {
+    let verb = prop_oneof![
+        3 => Just(NodeOp::Down),
+        4 => Just(NodeOp::Up),
+        1 => Just(NodeOp::Reboot),
+        1 => Just(NodeOp::Drain),
+        1 => Just(NodeOp::Pause),
+        2 => Just(NodeOp::Active),
+        1 => Just(NodeOp::Label),
+    ];
+    (1..=NODES, verb).prop_map(|(node, verb)| Op::Node(node, verb))
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => service_op(),
+        3 => node_op(),
+        1 => (0..8usize, 0..2).prop_map(|(which, code)| Op::Crash(which, code)),
+        6 => prop_oneof![Just(0), Just(100), Just(400), Just(1_500), Just(9_000), Just(70_000)].prop_map(Op::Run),
+        1 => Just(Op::NewLeader),
+    ]
+}
+
+fn steady_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => service_op(),
+        1 => (0..8usize, 0..2).prop_map(|(which, code)| Op::Crash(which, code)),
+        5 => prop_oneof![Just(0), Just(100), Just(400), Just(1_500), Just(9_000)].prop_map(Op::Run),
+        1 => Just(Op::NewLeader),
+    ]
+}
+
+pub(crate) fn world() -> World {
+    let spec = ClusterSpec { task_history_limit: HISTORY_LIMIT, ..ClusterSpec::default() };
+    let mut world = World::new(spec, NODES);
+    let seconds = std::time::Duration::from_secs;
+    let image = Image::default;
+    for (name, image) in [
+        ("crashes", Image { exit: Some((seconds(0), 1)), ..image() }),
+        ("refused", Image { refused: true, ..image() }),
+        ("slow", Image { start: Some(seconds(3)), stop: seconds(2), ..image() }),
+        ("never", Image { start: None, ..image() }),
+        ("once", Image { exit: Some((seconds(4), 0)), ..image() }),
+    ] {
+        world.agents.images.insert(name.to_owned(), image);
+    }
+    world.settle();
+    world
+}
+
+fn nth_service(world: &World, which: usize) -> Option<Service> {
+    let services: Vec<&Service> = world.state.services().collect();
+    services.get(which % services.len().max(1)).copied().cloned()
+}
+
+fn perform(world: &mut World, op: &Op) {
+    match op {
+        Op::Create(words) => {
+            let id = world.next_service_id();
+            let mut spec = spec::base(&format!("s{}", id.bits()));
+            words.iter().for_each(|word| spec::set(&mut spec, word));
+            world.commit(Command::CreateService { id, spec: Box::new(spec) });
+        }
+        Op::Update(which, words) => {
+            if let Some(service) = nth_service(world, *which) {
+                let mut spec = service.spec;
+                words.iter().for_each(|word| spec::set(&mut spec, word));
+                let spec = Box::new(spec);
+                world.commit(Command::UpdateService { id: service.id, version: service.version, spec });
+            }
+        }
+        Op::Rollback(which) => {
+            if let Some(service) = nth_service(world, *which) {
+                world.commit(Command::RollbackService { id: service.id, version: service.version });
+            }
+        }
+        Op::Remove(which) => {
+            if let Some(service) = nth_service(world, *which) {
+                world.commit(Command::RemoveService { id: service.id });
+            }
+        }
+        Op::Node(number, verb) => perform_on_node(world, *number, *verb),
+        Op::Crash(which, code) => {
+            let running: Vec<_> = world.agents.running().collect();
+            if let Some((node, task, _)) = running.get(which % running.len().max(1)) {
+                let now = world.now;
+                world.agents.crash(*node, *task, *code, now);
+            }
+        }
+        Op::Run(millis) => {
+            let end = world.now + std::time::Duration::from_millis(*millis);
+            world.run_until(end);
+        }
+        Op::NewLeader => world.new_leader(),
+    }
+    world.settle();
+}
+
+fn perform_on_node(world: &mut World, number: u32, verb: NodeOp) {
+    let id = node_id(number);
+    match verb {
+        NodeOp::Down => world.set_liveness(id, NodeState::Down),
+        NodeOp::Up => world.reconnect(id),
+        NodeOp::Reboot => {
+            let now = world.now;
+            world.agents.reboot(id, now);
+            world.reconnect(id);
+        }
+        NodeOp::Drain => availability(world, number, Availability::Drain),
+        NodeOp::Pause => availability(world, number, Availability::Pause),
+        NodeOp::Active => availability(world, number, Availability::Active),
+        NodeOp::Label => {
+            update_node(world, id, |spec| {
+                spec.labels.insert("zone".to_owned(), "a".to_owned());
+            });
+        }
+    }
+}
+
+fn availability(world: &mut World, number: u32, availability: Availability) {
+    let refused = update_node(world, node_id(number), |spec| spec.availability = availability);
+    assert_eq!(refused, None);
+}
+
+fn with_short_deadline(op: &Op) -> Op {
+    let extended =
+        |words: &[&'static str]| words.iter().copied().chain(["deadline=8s", "rollback-deadline=8s"]).collect();
+    match op {
+        Op::Create(words) => Op::Create(extended(words)),
+        Op::Update(which, words) => Op::Update(*which, extended(words)),
+        other => other.clone(),
+    }
+}
+
+fn serves(world: &World, task: &Task) -> bool {
+    let up = task.node_id.is_some_and(|node| !world.is_silent(node));
+    task.status.state == TaskState::Running && task.desired == DesiredState::Running && up
+}
+
+/// Of every replicated service, at rest: no more than asked for. A slot with two is told at once which one stays.
+fn no_more_serve_than_wanted(world: &World) {
+    for service in world.state.services() {
+        let Mode::Replicated { replicas } = service.spec.mode else { continue };
+        let tasks = || world.state.tasks_of_service(service.id);
+        let count = tasks().filter(|task| serves(world, task)).count();
+        assert!(count <= replicas as usize, "{count} of {} serve, {replicas} are wanted", service.spec.name);
+        let slots: BTreeSet<Slot> =
+            tasks().filter(|task| task.desired <= DesiredState::Running).map(|task| task.slot).collect();
+        assert_eq!(slots.len(), replicas as usize, "slots of {}", service.spec.name);
+    }
+}
+
+fn history_is_bounded(world: &World) {
+    let mut ended: BTreeMap<_, u32> = BTreeMap::new();
+    for task in world.state.tasks() {
+        if task.desired == DesiredState::Shutdown && task.status.state.is_final() {
+            *ended.entry((task.service_id, task.slot)).or_default() += 1;
+        }
+    }
+    assert!(ended.values().all(|count| *count <= HISTORY_LIMIT), "{ended:?}");
+}
+
+/// A task without a node says why.
+fn nothing_waits_silently(state: &State) {
+    for task in state.tasks().filter(|task| task.is_active()) {
+        assert!(task.node_id.is_some() || task.waiting.is_some(), "{} waits silently", task.name());
+        let held = task.desired == DesiredState::Ready && task.waiting.is_none();
+        assert!(!held, "{} is held back silently", task.name());
+    }
+}
+
+/// Hosts at work on a slot that cannot run twice: no two at once, while no node is lost.
+fn exclusive_slots_never_overlap(world: &World) {
+    let mut running = BTreeSet::new();
+    for (_, id, _) in world.agents.running() {
+        if let Some(task) = world.state.task(id)
+            && !task.template.spec.container.mounts.is_empty()
+        {
+            assert!(running.insert((task.service_id, task.slot)), "{} runs twice", task.name());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config(64))]
+
+    #[test]
+    fn any_history_keeps_its_promises(ops in prop::collection::vec(op(), 1..40)) {
+        let mut world = world();
+        for op in &ops {
+            perform(&mut world, op);
+            no_more_serve_than_wanted(&world);
+            history_is_bounded(&world);
+            nothing_waits_silently(&world.state);
+            world.check();
+        }
+    }
+
+    #[test]
+    fn what_cannot_run_twice_does_not(ops in prop::collection::vec(steady_op(), 1..30)) {
+        let mut world = world();
+        let exclusive = |op: &Op| match op {
+            Op::Create(words) => Op::Create(words.iter().copied().chain(["volume=data"]).collect()),
+            // An order that was asked for by name is the user's own risk.
+            Op::Update(which, words) => {
+                Op::Update(*which, words.iter().copied().chain(["order=auto"]).collect())
+            }
+            other => other.clone(),
+        };
+        for op in ops.iter().map(exclusive) {
+            match op {
+                // Step by step, to look in between.
+                Op::Run(millis) => for _ in 0..millis / 100 {
+                    perform(&mut world, &Op::Run(100));
+                    exclusive_slots_never_overlap(&world);
+                },
+                op => perform(&mut world, &op),
+            }
+            exclusive_slots_never_overlap(&world);
+        }
+    }
+
+    /// Once the faults are over, every rollout ends and every service is as asked, as far as its image lets it.
+    #[test]
+    fn a_quiet_cluster_converges(ops in prop::collection::vec(op(), 1..25)) {
+        let mut world = world();
+        // With the default deadline the fake clusters would run for hours.
+        for op in ops.iter().map(with_short_deadline) {
+            perform(&mut world, &op);
+        }
+        for number in 1..=NODES {
+            perform_on_node(&mut world, number, NodeOp::Up);
+            perform_on_node(&mut world, number, NodeOp::Active);
+        }
+        // Six slots, each with a deadline and a pause of its own, and the same again for the way back.
+        perform(&mut world, &Op::Run(600_000));
+        for service in world.state.services() {
+            let rollout = service.rollout.as_ref();
+            prop_assert!(rollout.is_none_or(|r| !r.state.is_moving()), "{:?}", rollout);
+            prop_assert!(!rollout.is_some_and(|r| r.message.is_empty()));
+            for task in world.state.tasks_of_service(service.id).filter(|task| task.is_active()) {
+                let image = task.template.spec.container.image.as_str();
+                let works = ["v1", "v2", "slow"].contains(&image);
+                let unplaced = task.node_id.is_none() && task.waiting.is_some();
+                prop_assert!(!works || unplaced || serves(&world, task), "{} {:?}", task.name(), task);
+            }
+        }
+        for task in world.state.tasks().filter(|task| world.state.service(task.service_id).is_none()) {
+            prop_assert!(false, "{} of a removed service is left", task.name());
+        }
+    }
+}

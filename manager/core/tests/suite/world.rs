@@ -17,7 +17,7 @@ use muster_proto::{
     node::{EngineHealth, NodeDescription, NodeSpec, NodeState},
     resources::{NANO_CPUS_PER_CORE, Resources},
     time::Timestamp,
-    version::{Term, Version},
+    version::Term,
 };
 
 use crate::agents::Agents;
@@ -143,10 +143,6 @@ impl World {
         ServiceId::from_bits(self.services_made)
     }
 
-    pub(crate) fn next_index(&self) -> u64 {
-        self.position.index + 1
-    }
-
     /// One entry is committed and applied.
     pub(crate) fn commit(&mut self, command: Command) -> Outcome {
         self.position.index += 1;
@@ -195,12 +191,14 @@ impl World {
     }
 
     fn execute(&mut self, actions: Vec<Action>) {
+        let served = check::serving_slots(self);
         let outcome = self.commit(Command::Execute { term: self.position.term, actions: actions.clone() });
         let stale: BTreeMap<u32, String> = match outcome {
             Outcome::Done { .. } => BTreeMap::new(),
             Outcome::Partly { stale, .. } => stale.into_iter().map(|(at, why)| (at, why.to_string())).collect(),
             Outcome::Rejected(rejection) => panic!("a fresh plan was rejected: {rejection}"),
         };
+        check::no_more_given_up_than_allowed(self, &served);
         let mut trace = std::mem::take(&mut self.trace);
         for (place, action) in (0..).zip(&actions) {
             match stale.get(&place) {
@@ -274,8 +272,25 @@ impl World {
         self.agents.hear(&self.state, node, self.now);
     }
 
-    pub(crate) fn version_of(&self, service: ServiceId) -> Version {
-        self.state.service(service).map(|service| service.version).unwrap_or_default()
+    /// Another leader takes over: it knows nothing of liveness, wake-ups and what was touched, and looks everywhere. The
+    /// nodes it can reach renew their leases at once.
+    pub(crate) fn new_leader(&mut self) {
+        self.position.term.0 += 1;
+        self.wake.clear();
+        self.touched = Touched::default();
+        self.look_everywhere = true;
+        let nodes: Vec<NodeId> = self.state.nodes().map(|node| node.id).collect();
+        let silent = self.silent.clone();
+        for node in &nodes {
+            self.set_liveness(*node, NodeState::Unknown);
+        }
+        self.settle();
+        for node in nodes {
+            match silent.contains(&node) {
+                true => self.set_liveness(node, NodeState::Down),
+                false => self.reconnect(node),
+            }
+        }
     }
 }
 
@@ -311,6 +326,46 @@ mod check {
         touched_is_enough(before, after, touched);
     }
 
+    type Served = BTreeMap<ServiceId, BTreeSet<muster_proto::task::Slot>>;
+
+    /// Slots with a task that runs, is wanted, and stands on a node that is up and not drained.
+    pub(super) fn serving_slots(world: &World) -> Served {
+        let mut served = Served::new();
+        for task in world.state.tasks() {
+            let node = task.node_id.and_then(|node| world.state.node(node));
+            let stays = node.is_some_and(|node| {
+                node.spec.availability != muster_proto::node::Availability::Drain
+                    && world.liveness.of(node.id) != NodeState::Down
+            });
+            let wanted = task.desired == DesiredState::Running;
+            if stays && wanted && task.status.state == muster_proto::task_state::TaskState::Running {
+                served.entry(task.service_id).or_default().insert(task.slot);
+            }
+        }
+        served
+    }
+
+    /// A plan that stops serving tasks without another in their place: only as many as the update's parallelism.
+    pub(super) fn no_more_given_up_than_allowed(world: &World, before: &Served) {
+        let after = serving_slots(world);
+        for (id, slots) in before {
+            let Some(service) = world.state.service(*id) else { continue };
+            let nobody = BTreeSet::new();
+            let lost = slots.difference(after.get(id).unwrap_or(&nobody)).filter(|slot| {
+                // A slot that is no longer wanted is not given up.
+                world.state.tasks_of_slot(*id, **slot).any(|task| task.desired <= DesiredState::Running)
+            });
+            let back = service.rollout.as_ref().is_some_and(|rollout| rollout.state.is_rollback());
+            let config = if back { &service.spec.rollback } else { &service.spec.update };
+            let lost = lost.count();
+            assert!(
+                config.parallelism == 0 || lost <= config.parallelism as usize,
+                "{lost} serving slots of {} were given up at once",
+                service.spec.name
+            );
+        }
+    }
+
     fn ports_are_owned_once(state: &State) {
         let mut owners = BTreeSet::new();
         for service in state.services() {
@@ -335,8 +390,8 @@ mod check {
         /// What holds of the whole at any time.
         pub(crate) fn check(&self) {
             let snapshot = Snapshot::of(&self.state);
-            let text = serde_json::to_string(&snapshot).expect("a state can be written");
-            let read: Snapshot = serde_json::from_str(&text).expect("what was written can be read");
+            let bytes = rmp_serde::to_vec(&snapshot).expect("a state can be written");
+            let read: Snapshot = rmp_serde::from_slice(&bytes).expect("what was written can be read");
             assert_eq!(read.into_state().expect("a written state is whole"), self.state);
             for (node, task, fence) in self.agents.running() {
                 if let Some(row) = self.state.task(task) {
