@@ -3,7 +3,7 @@
 use muster_core::state::State;
 use muster_proto::{
     assignment::SESSION_PROTOCOL,
-    id::{ClusterId, NodeId},
+    id::{ClusterId, ID_TEXT_LEN, NodeId},
     v1::agent_message::Hello,
 };
 use tonic::Status;
@@ -25,10 +25,11 @@ pub(super) fn check(hello: &Hello, peer: &PeerIdentity, state: &State) -> Result
         ));
     }
     if hello.node_id.parse::<NodeId>().ok() != Some(peer.node_id) {
+        let said: String = hello.node_id.chars().take(ID_TEXT_LEN).collect();
         return Err(Status::permission_denied(format!(
-            "the agent says that it is node {:.40?}, and its certificate is that of node {}; give each node its own data \
+            "the agent says that it is node {said:?}, and its certificate is that of node {}; give each node its own data \
              folder",
-            hello.node_id, peer.node_id,
+            peer.node_id,
         )));
     }
     if state.node(peer.node_id).is_none() {

@@ -1,5 +1,5 @@
-//! What a session has to say and has not said: one place for each kind of message, so that a slow connection makes
-//! messages newer and not more. Pure.
+//! What a session has to say and has not said. Where the latest message says it all there is one place for it, so that
+//! a slow connection makes messages newer and not more. Pure.
 
 use std::collections::VecDeque;
 
@@ -17,7 +17,8 @@ const LOG_MAX: usize = 64;
 pub(super) struct Outbox {
     welcome: Option<Welcome>,
     heartbeat_ack: Option<u64>,
-    reports_ack: Option<u64>,
+    /// Each is heard of by itself; as many as the session takes unsettled messages.
+    reports_acks: VecDeque<u64>,
     delta: Option<Delta>,
     log: VecDeque<Message>,
 }
@@ -32,9 +33,12 @@ impl Outbox {
         self.heartbeat_ack = Some(sequence);
     }
 
-    /// Everything up to `sequence` is committed.
     pub(super) fn ack_reports(&mut self, sequence: u64) {
-        self.reports_ack = Some(sequence);
+        self.reports_acks.push_back(sequence);
+    }
+
+    pub(super) fn reports_acks(&self) -> usize {
+        self.reports_acks.len()
     }
 
     pub(super) fn put_delta(&mut self, delta: Delta) {
@@ -59,7 +63,7 @@ impl Outbox {
     pub(super) fn is_empty(&self) -> bool {
         self.welcome.is_none()
             && self.heartbeat_ack.is_none()
-            && self.reports_ack.is_none()
+            && self.reports_acks.is_empty()
             && self.delta.is_none()
             && self.log.is_empty()
     }
@@ -68,7 +72,7 @@ impl Outbox {
     pub(super) fn next(&mut self) -> Option<v1::ManagerMessage> {
         let message = (self.welcome.take().map(Message::Welcome))
             .or_else(|| self.heartbeat_ack.take().map(|sequence| Message::HeartbeatAck(HeartbeatAck { sequence })))
-            .or_else(|| self.reports_ack.take().map(|sequence| Message::ReportsAck(ReportsAck { sequence })))
+            .or_else(|| self.reports_acks.pop_front().map(|sequence| Message::ReportsAck(ReportsAck { sequence })))
             .or_else(|| self.delta.take().map(|delta| Message::Assignments(on_the_wire(&delta))))
             .or_else(|| self.log.pop_front())?;
         Some(v1::ManagerMessage { message: Some(message) })
@@ -109,16 +113,15 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_connection_gets_the_latest_acknowledgement_and_no_backlog() {
+    fn a_slow_connection_gets_the_latest_heartbeat_and_every_report_acknowledged() {
         let mut outbox = Outbox::default();
-        for sequence in 1..=1_000 {
+        for sequence in 1..=3 {
             outbox.ack_heartbeat(sequence);
             outbox.ack_reports(sequence);
         }
-        let expected = [
-            Message::HeartbeatAck(HeartbeatAck { sequence: 1_000 }),
-            Message::ReportsAck(ReportsAck { sequence: 1_000 }),
-        ];
+        let reports = (1..=3).map(|sequence| Message::ReportsAck(ReportsAck { sequence }));
+        let expected: Vec<_> =
+            std::iter::once(Message::HeartbeatAck(HeartbeatAck { sequence: 3 })).chain(reports).collect();
         assert_eq!(drain(&mut outbox), expected);
     }
 }

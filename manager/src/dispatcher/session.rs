@@ -44,8 +44,8 @@ use crate::{
 
 /// Changes that follow one another faster reach a node together.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-/// Messages of one agent on their way to the log. Beyond it the session stops listening: an agent that reports faster
-/// than the log takes it is slowed down by its own connection.
+/// Messages of one agent on their way to the log, and acknowledgements on their way back. Beyond it the session stops
+/// listening: an agent that reports faster than the log takes it is slowed down by its own connection.
 const UNSETTLED_MAX: usize = 64;
 /// An agent that says nothing for this long has gone without the connection's end being seen. Its lease ran out long
 /// before; this frees what the session holds.
@@ -150,7 +150,7 @@ impl Session {
                 () = self.streams.stop().cancelled() => Event::Stopping,
                 () = self.seated.replaced.cancelled() => Event::Replaced,
                 now = lost(&mut leadership) => Event::LeadershipLost(now),
-                heard = timeout_at(silent_at, inbound.next()), if self.unsettled.len() < UNSETTLED_MAX => {
+                heard = timeout_at(silent_at, inbound.next()), if self.may_listen() => {
                     heard.map_or(Event::Silent, Event::Heard)
                 }
                 Some(settled) = self.unsettled.next() => Event::Settled(settled),
@@ -188,6 +188,10 @@ impl Session {
                 Event::MaySend => {}
             }
         }
+    }
+
+    fn may_listen(&self) -> bool {
+        self.unsettled.len() + self.outbox.reports_acks() < UNSETTLED_MAX
     }
 
     fn hear(&mut self, message: v1::AgentMessage) -> Result<(), Status> {

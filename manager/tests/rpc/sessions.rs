@@ -5,7 +5,11 @@ use muster_manager::ca::{Authority, PeerIdentity};
 use muster_proto::{
     id::{ClusterId, NodeId},
     node::Role,
-    v1::{self, agent_message::Hello},
+    v1::{
+        self,
+        agent_message::{Hello, Message as Said, Reports},
+        manager_message::Message as Heard,
+    },
 };
 use tonic::Code;
 
@@ -30,7 +34,7 @@ async fn who_may_not_have_a_session_is_told_why() {
         Hello { protocol: 99, ..hello() },
         Hello { cluster_id: ClusterId::from_bits(77).to_string(), ..hello() },
         Hello { node_id: NodeId::from_bits(78).to_string(), ..hello() },
-        Hello { node_id: String::new(), ..hello() },
+        Hello { node_id: "x".repeat(100_000), ..hello() },
     ];
     let mut refusals = Vec::new();
     for hello in hellos {
@@ -47,7 +51,7 @@ async fn who_may_not_have_a_session_is_told_why() {
         FailedPrecondition: the agent speaks session protocol 99, this manager 1; run the same version of muster on both
         PermissionDenied: the node belongs to another cluster; run `muster leave` there before it joins this one
         PermissionDenied: the agent says that it is node "0000000000000000000000026", and its certificate is that of node 0000000000000000000000002; give each node its own data folder
-        PermissionDenied: the agent says that it is node "", and its certificate is that of node 0000000000000000000000002; give each node its own data folder
+        PermissionDenied: the agent says that it is node "xxxxxxxxxxxxxxxxxxxxxxxxx", and its certificate is that of node 0000000000000000000000002; give each node its own data folder
         PermissionDenied: node 0000000000000000000000027 is not a member of this cluster (any more); run `muster leave --force` there and join it again"#]].assert_eq(&refusals.join("\n"));
     bench.stop().await;
 }
@@ -102,6 +106,24 @@ async fn a_report_under_a_superseded_fence_is_settled_and_changes_nothing() {
     assert!(!bench.tasks("web").await.iter().any(is_running));
     agent.report(vec![report(&task, v1::TaskState::Running)]).await;
     assert!(bench.tasks("web").await.iter().all(is_running));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn every_message_of_reports_is_acknowledged_in_order() {
+    const MESSAGES: u64 = 200;
+    let bench = Bench::start().await;
+    let mut agent = Agent::connect(&bench).await;
+    let mut acked = Vec::new();
+    for sequence in 1..=MESSAGES {
+        agent.say(Said::Reports(Reports { sequence, reports: Vec::new() })).await;
+        while sequence - (acked.len() as u64) >= 8 || (sequence == MESSAGES && (acked.len() as u64) < MESSAGES) {
+            if let Heard::ReportsAck(ack) = agent.hear().await.expect("the session goes on") {
+                acked.push(ack.sequence);
+            }
+        }
+    }
+    assert!(acked.iter().copied().eq(1..=MESSAGES), "{acked:?}");
     bench.stop().await;
 }
 
