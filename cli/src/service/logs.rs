@@ -15,7 +15,7 @@ use crate::{connect::Daemon, context::Context, error::Error, format::text::Trunc
   muster service logs web
   muster service logs --follow --tail 20 web
   muster service logs --since 10m --timestamps web
-  muster service logs web.2                        one slot's tasks
+  muster service logs web.2                        the present task of a slot
   muster service logs 7mzo4ftgsb3q                 one task")]
 pub struct Args {
     /// Go on with what is written from now on
@@ -110,13 +110,15 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
         timestamps: args.timestamps,
     };
     let mut stream = daemon.control().service_logs(request).await?.into_inner();
+    let interrupted = tokio::signal::ctrl_c();
+    tokio::pin!(interrupted);
     loop {
         tokio::select! {
             line = stream.message() => match line? {
                 Some(line) => prefix.print(line, context.out)?,
                 None => return context.out.flush(),
             },
-            _ = tokio::signal::ctrl_c() => return context.out.flush(),
+            _ = &mut interrupted => return context.out.flush(),
         }
     }
 }

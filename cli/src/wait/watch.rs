@@ -1,6 +1,6 @@
 //! The loop that follows a service until it is as asked, cannot be, or the user has seen enough.
 
-use std::time::Duration;
+use std::{io, pin::Pin, time::Duration};
 
 use muster_proto::v1;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
@@ -76,8 +76,11 @@ async fn follow(wait: &Wait<'_>, progress: &mut Progress, out: &mut Out) -> Resu
     let mut stream = open(wait).await?;
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // One for the whole wait: a signal between two turns of the loop must not be lost.
+    let interrupted = tokio::signal::ctrl_c();
+    tokio::pin!(interrupted);
     loop {
-        match next(&mut stream, &mut ticks).await {
+        match next(&mut stream, &mut ticks, interrupted.as_mut()).await {
             Event::Interrupted => return Ok(Ended::Interrupted),
             Event::Lost(error) => stream = reopen(wait, error, out).await?,
             Event::Tick => {}
@@ -97,7 +100,11 @@ async fn follow(wait: &Wait<'_>, progress: &mut Progress, out: &mut Out) -> Resu
 
 type Stream = Streaming<v1::WatchServiceResponse>;
 
-async fn next(stream: &mut Stream, ticks: &mut Interval) -> Event {
+async fn next(
+    stream: &mut Stream,
+    ticks: &mut Interval,
+    interrupted: Pin<&mut impl Future<Output = io::Result<()>>>,
+) -> Event {
     tokio::select! {
         message = stream.message() => match message {
             Ok(Some(message)) => match read(message) {
@@ -109,7 +116,7 @@ async fn next(stream: &mut Stream, ticks: &mut Interval) -> Event {
             Err(status) => Event::Lost(status.into()),
         },
         _ = ticks.tick() => Event::Tick,
-        _ = tokio::signal::ctrl_c() => Event::Interrupted,
+        _ = interrupted => Event::Interrupted,
     }
 }
 

@@ -1,0 +1,463 @@
+//! Commands that only look.
+
+use expect_test::expect;
+use muster_proto::v1;
+
+use super::super::{
+    fake::{World, run},
+    objects::id,
+};
+use super::{check, shown, world};
+
+#[test]
+fn lists_of_services() {
+    check(
+        "service ls",
+        expect![[r#"
+        ID             NAME      MODE         REPLICAS   IMAGE         PORTS
+        sagent000000   agent     global       2/3        agent:2
+        sweb00000000   web       replicated   2/3        myapp:1.0.0   *:8000->8000/tcp
+        exit code 0
+    "#]],
+    );
+    check(
+        "service ls --filter mode=global --quiet",
+        expect![[r#"
+        sagent000000
+        exit code 0
+    "#]],
+    );
+    check(
+        "service ls --filter label=team --no-trunc",
+        expect![[r#"
+        ID                          NAME      MODE         REPLICAS   IMAGE         PORTS
+        sweb000000000000000000000   web       replicated   2/3        myapp:1.0.0   *:8000->8000/tcp
+        exit code 0
+    "#]],
+    );
+    check(
+        r"service ls --format 'table {{.Name}}\t{{.Replicas}}'",
+        expect![[r#"
+        NAME      REPLICAS
+        agent     2/3
+        web       2/3
+        exit code 0
+    "#]],
+    );
+    check(
+        "service ls --filter name=web --format json",
+        expect![[r#"
+        {"ID":"sweb00000000","Name":"web","Mode":"replicated","Replicas":"2/3","Image":"myapp:1.0.0","Ports":"*:8000->8000/tcp","Labels":"team=shop","UpdateStatus":""}
+        exit code 0
+    "#]],
+    );
+    check(
+        "service ls --format '{{.Size}}'",
+        expect![[r#"
+        stderr: muster: --format: there is no field .Size; the fields are ID, Name, Mode, Replicas, Image, Ports, Labels, UpdateStatus
+        exit code 2
+    "#]],
+    );
+    check(
+        "service ls --filter size=1",
+        expect![[r#"
+        stderr: muster: there is no filter 'size'; this command has name, id, label, mode
+        exit code 2
+    "#]],
+    );
+}
+
+#[test]
+fn tasks() {
+    check(
+        "service ps web",
+        expect![[r#"
+        ID             NAME        IMAGE         NODE      DESIRED STATE   CURRENT STATE              ERROR                                                            PORTS
+        t10000000000   web.1       myapp:1.0.0   host1     Running         Running 5 seconds ago
+        t20000000000   web.2       myapp:1.0.0   host1     Running         Starting 5 seconds ago
+        t2old0000000    \_ web.2   myapp:1.0.0   host1     Shutdown        Failed about an hour ago   "the container ended with exit code 3"
+        t30000000000   web.3       myapp:1.0.0             Running         Pending 2 minutes ago      "no suitable node among 1 node: 1 4 cpu asked, at most 2 free"
+        exit code 0
+    "#]],
+    );
+    check(
+        "service ps --filter desired-state=shutdown --format '{{.Name}} {{.Error}}' web",
+        expect![[r#"
+        web.2 "the container ended with exit code 3"
+        exit code 0
+    "#]],
+    );
+    check(
+        "service ps --filter desired-state=gone web",
+        expect![[r#"
+        stderr: muster: there is no desired-state 'gone'; it is one of ready, running, shutdown, remove
+        exit code 2
+    "#]],
+    );
+    check(
+        "service ps nothing web --quiet",
+        expect![[r#"
+        t10000000000
+        t20000000000
+        t2old0000000
+        t30000000000
+        stderr: muster: no service nothing; `muster service ls` lists them
+        exit code 1
+    "#]],
+    );
+    check(
+        "node ps --filter name=web.1",
+        expect![[r#"
+        ID             NAME      IMAGE         NODE      DESIRED STATE   CURRENT STATE           ERROR     PORTS
+        t10000000000   web.1     myapp:1.0.0   host1     Running         Running 5 seconds ago
+        exit code 0
+    "#]],
+    );
+}
+
+#[test]
+fn nodes() {
+    check(
+        "node ls",
+        expect![[r#"
+        ID                            HOSTNAME   STATUS    AVAILABILITY   MANAGER STATUS   ENGINE VERSION
+        n100000000000000000000000 *   host1      Ready     Active         Leader           20.10.24
+        exit code 0
+    "#]],
+    );
+    check(
+        "node ls --format '{{.Hostname}} {{.Self}} {{.Address}}'",
+        expect![[r#"
+        host1 true 10.0.0.1:7377
+        exit code 0
+    "#]],
+    );
+    check(
+        "node ls --filter role=worker --quiet",
+        expect![[r#"
+        exit code 0
+    "#]],
+    );
+    check(
+        "node inspect --pretty",
+        expect![[r#"
+        ID:                 n100000000000000000000000
+        Hostname:           host1
+        Labels:             zone=a
+        Joined:             24 hours ago
+        Role:               manager
+        Address:            10.0.0.1:7377
+        Status:
+         State:             Ready
+         Availability:      Active
+        Platform:
+         OS:                linux
+         Architecture:      x86_64
+        Resources:
+         CPUs:              4
+         Memory:            8GiB
+        Engine:
+         Name:              docker
+         Version:           20.10.24
+        Muster Version:     0.1.0
+        exit code 0
+    "#]],
+    );
+    check(
+        "node inspect --format '{{.Status.State}} {{.Description.Resources.NanoCPUs}}' self",
+        expect![[r#"
+        ready 4000000000
+        exit code 0
+    "#]],
+    );
+}
+
+#[test]
+fn services_in_full() {
+    check(
+        "service inspect web",
+        expect![[r#"
+        [
+          {
+            "ID": "sweb000000000000000000000",
+            "Version": {
+              "Index": 10
+            },
+            "CreatedAt": "2026-11-21T23:00:00.000Z",
+            "UpdatedAt": "2026-11-21T23:00:00.000Z",
+            "Spec": {
+              "Name": "web",
+              "Labels": {
+                "team": "shop"
+              },
+              "TaskTemplate": {
+                "ContainerSpec": {
+                  "Image": "myapp:1.0.0",
+                  "Labels": {},
+                  "StopGracePeriod": 10000000000
+                },
+                "Resources": {
+                  "Limits": {},
+                  "Reservations": {}
+                },
+                "RestartPolicy": {
+                  "Condition": "any"
+                },
+                "Placement": {},
+                "ForceUpdate": 0
+              },
+              "Mode": {
+                "Replicated": {
+                  "Replicas": 3
+                }
+              },
+              "UpdateConfig": {
+                "Parallelism": 1,
+                "Delay": 0,
+                "FailureAction": "rollback",
+                "Monitor": 5000000000,
+                "MaxFailureRatio": 0.0,
+                "Order": "auto",
+                "ProgressDeadline": 600000000000
+              },
+              "RollbackConfig": {
+                "Parallelism": 1,
+                "Delay": 0,
+                "FailureAction": "pause",
+                "Monitor": 5000000000,
+                "MaxFailureRatio": 0.0,
+                "Order": "auto",
+                "ProgressDeadline": 600000000000
+              },
+              "EndpointSpec": {
+                "Ports": [
+                  {
+                    "Protocol": "tcp",
+                    "TargetPort": 8000,
+                    "PublishedPort": 8000,
+                    "PublishMode": "ingress"
+                  }
+                ]
+              }
+            },
+            "Endpoint": {
+              "Spec": {
+                "Ports": [
+                  {
+                    "Protocol": "tcp",
+                    "TargetPort": 8000,
+                    "PublishedPort": 8000,
+                    "PublishMode": "ingress"
+                  }
+                ]
+              },
+              "Ports": [
+                {
+                  "Protocol": "tcp",
+                  "TargetPort": 8000,
+                  "PublishedPort": 8000,
+                  "PublishMode": "ingress"
+                }
+              ]
+            }
+          }
+        ]
+        exit code 0
+    "#]],
+    );
+    check(
+        "service inspect --pretty agent",
+        expect![[r#"
+            ID:                 sagent0000000000000000000
+            Name:               agent
+            Service Mode:       global
+            Created:            about an hour ago
+            Updated:            about an hour ago
+            Update:
+             Parallelism:       1
+             Delay:             0s
+             On failure:        rollback
+             Monitor:           5s
+             Max failure ratio: 0
+             Order:             auto
+             Progress deadline: 10m
+            Rollback:
+             Parallelism:       1
+             Delay:             0s
+             On failure:        pause
+             Monitor:           5s
+             Max failure ratio: 0
+             Order:             auto
+             Progress deadline: 10m
+            Container:
+             Image:             agent:2
+             Stop grace:        10s
+             Health check:      the image's own
+            Resources:
+             Limit memory:      64MiB
+            Restart:
+             Condition:         any
+             Delay:             auto
+            exit code 0
+        "#]],
+    );
+    check(
+        "service inspect --format '{{.Spec.Name}} {{json .Spec.Mode}}' web agent",
+        expect![[r#"
+        web {"Replicated":{"Replicas":3}}
+        agent {"Global":{}}
+        exit code 0
+    "#]],
+    );
+    check(
+        "service inspect --format '{{.Spec.Nme}}' web",
+        expect![[r#"
+        stderr: muster: --format: there is no field .Nme in .Spec; the fields are Name, Labels, TaskTemplate, Mode, UpdateConfig, RollbackConfig, EndpointSpec
+        exit code 2
+    "#]],
+    );
+    check(
+        "service inspect nothing",
+        expect![[r#"
+        []
+        stderr: muster: no service nothing; `muster service ls` lists them
+        exit code 1
+    "#]],
+    );
+}
+
+#[test]
+fn this_host() {
+    check(
+        "info",
+        expect![[r#"
+        Daemon:
+         Version:           0.1.0
+         Hostname:          host1
+         Data folder:       /var/lib/muster
+         Listens on:        0.0.0.0:7377
+         PID:               4711
+         Engine:            docker 20.10.24
+        Node:
+         ID:                n100000000000000000000000
+         Address:           10.0.0.1:7377
+         Role:              manager
+        Cluster:
+         ID:                c100000000000000000000000
+         Created:           2026-11-22T00:00:00.000Z
+         Managers:          1
+         Nodes:             1
+         Services:          2
+         Tasks running:     7
+         Task history:      5 for each slot
+         Heartbeat:         1s
+         Lease:             3s
+         Default memory:    1GiB
+         Default pids:      4096
+         Raft:              term 1, applied 42
+        exit code 0
+    "#]],
+    );
+    check(
+        "info --format '{{.Cluster.TasksRunning}}'",
+        expect![[r#"
+        7
+        exit code 0
+    "#]],
+    );
+    check(
+        "init --advertise-addr 10.0.0.1",
+        expect![[r#"
+        cluster c100000000000000000000000 initialized: this node (n100000000000000000000000) is its manager, at 10.0.0.1:7377
+
+        start a service with:
+
+            muster service create --name web --replicas 3 -p 8000:8000 IMAGE
+        exit code 0
+    "#]],
+    );
+    check(
+        "leave",
+        expect![[r#"
+        stderr: muster: this node is the last manager; leave with --force
+        exit code 1
+    "#]],
+    );
+    check(
+        "leave --force",
+        expect![[r#"
+        this node has left the cluster; 3 containers removed
+        exit code 0
+    "#]],
+    );
+    check(
+        "version --format '{{.Server.Version}} {{.Server.Engine}}'",
+        expect![[r#"
+        0.1.0 docker
+        exit code 0
+    "#]],
+    );
+}
+
+#[test]
+fn a_host_in_no_cluster() {
+    let ran = run(World::default(), "info --format '{{.Hostname}} {{.Membership.NodeID}}|'");
+    expect![[r#"
+        host1 |
+        exit code 0
+    "#]]
+    .assert_eq(&shown(&ran));
+    let ran = run(World::default(), "node inspect self");
+    expect![[r#"
+        []
+        stderr: muster: this host is in no cluster; start one with `muster init`
+        exit code 1
+    "#]]
+    .assert_eq(&shown(&ran));
+}
+
+#[test]
+fn output_of_containers() {
+    let line = |text: &str, stderr: bool| v1::LogLine {
+        task_id: id("t1"),
+        task_name: "web.1".to_owned(),
+        node_id: id("n1"),
+        stderr,
+        text: text.as_bytes().to_vec(),
+        timestamp: String::new(),
+        notice: false,
+    };
+    let world = World { logs: vec![line("hello\n", false), line("no end", true)], ..world() };
+    let ran = run(world.clone(), "service logs --tail 5 --since 10s web");
+    expect![[r#"
+        web.1.t10000000000@host1    | hello
+        stderr: web.1.t10000000000@host1    | no end
+        exit code 0
+    "#]]
+    .assert_eq(&shown(&ran));
+    let asked = ran.world.logs_asked.unwrap();
+    assert_eq!((asked.service_id, asked.tail), (id("sweb"), Some(5)));
+    assert_eq!(asked.since, Some(crate::testing::NOW.millis() - 10_000));
+
+    let ran = run(world.clone(), "service logs --raw web.2");
+    expect![[r#"
+        hello
+        stderr: no end
+        exit code 0
+    "#]]
+    .assert_eq(&shown(&ran));
+    assert_eq!(ran.world.logs_asked.unwrap().task_id, id("t2"));
+
+    let ran = run(world.clone(), "service logs --no-task-ids t1");
+    expect![[r#"
+        web.1@host1    | hello
+        stderr: web.1@host1    | no end
+        exit code 0
+    "#]]
+    .assert_eq(&shown(&ran));
+    expect![[r#"
+        stderr: muster: no service web.9; `muster service ls` lists them
+        exit code 1
+    "#]]
+    .assert_eq(&shown(&run(world, "service logs web.9")));
+}

@@ -1,0 +1,101 @@
+//! Commands that wait until the service is as asked.
+
+use expect_test::expect;
+use muster_proto::v1::{self, TaskState};
+
+use super::super::{
+    fake::{World, run},
+    objects::{failed, id, rollout, service, task},
+};
+use super::{shown, world};
+
+/// The states that the service goes through, one snapshot each.
+fn watch(snapshots: Vec<(v1::Service, Vec<v1::Task>)>) -> World {
+    let watched =
+        snapshots.into_iter().map(|(service, tasks)| v1::WatchServiceResponse { service: Some(service), tasks });
+    World { watched: watched.collect(), ..world() }
+}
+
+#[test]
+fn create_waits_until_all_tasks_run() {
+    let web = service("--name web --replicas 2 --health-tcp 80 myapp:1");
+    let (one, two) = (task(&web, 1, "t1", TaskState::Running), task(&web, 2, "t2", TaskState::Running));
+    let preparing = task(&web, 2, "t2", TaskState::Preparing);
+    let world = watch(vec![(web.clone(), vec![]), (web.clone(), vec![one.clone(), preparing]), (web, vec![one, two])]);
+    let ran = run(world.clone(), "service create --name web --replicas 2 --health-tcp 80 myapp:1");
+    expect![[r#"
+        sweb000000000000000000000
+        stderr: warning: the image has no tag
+        stderr: web: 0 of 2 running, 2 waiting for its turn
+        stderr: web: 1 of 2 running, 1 preparing
+        stderr: web: 2 of 2 running
+        stderr: service web converged: 2 tasks running
+        exit code 0
+    "#]]
+    .assert_eq(&shown(&ran));
+    let ran = run(world, "service create --quiet --name web --replicas 2 --health-tcp 80 myapp:1");
+    expect![[r#"
+        sweb000000000000000000000
+        stderr: warning: the image has no tag
+        exit code 0
+    "#]]
+    .assert_eq(&shown(&ran));
+}
+
+#[test]
+fn a_slot_that_keeps_failing_ends_the_wait() {
+    let web = service("--name web myapp:1");
+    let mut again = task(&web, 1, "t4", TaskState::Starting);
+    again.failures = 3;
+    let old = failed(&web, 1, "t3", "the container ended with exit code 3");
+    let ran = run(watch(vec![(web, vec![old, again])]), "service create --name web myapp:1");
+    expect![[r#"
+        sweb000000000000000000000
+        stderr: warning: the image has no tag
+        stderr: web.1: task t30000000000 failed: the container ended with exit code 3
+        stderr: web: 0 of 1 running, 1 starting
+        stderr: muster: service web does not stay up: web.1 failed 3 times in a row
+        stderr:   web.1 (task t30000000000): the container ended with exit code 3
+        stderr:     last output:
+        stderr:       | no database
+        stderr: it is tried again with growing pauses; look at `muster service logs web`, then mend it with `muster service update web` or remove it with `muster service rm web`
+        exit code 1
+    "#]].assert_eq(&shown(&ran));
+}
+
+#[test]
+fn an_update_that_is_rolled_back_fails_with_its_evidence() {
+    let mut web = service("--name web myapp:1");
+    web.version = 30;
+    let mut back = rollout("rollback_completed", web.template_version);
+    back.failures.push(v1::RolloutFailure {
+        task_id: id("t9"),
+        slot: Some(v1::Slot { slot: Some(v1::slot::Slot::Number(1)) }),
+        node_id: Some(id("n1")),
+        at: back.started_at,
+        error: "the health check failed 3 times".to_owned(),
+        exit_code: Some(137),
+        evidence: Some(v1::Evidence {
+            log_tail: vec!["listening".to_owned(), "cannot reach db".to_owned()],
+            health: Some("HTTP 503".to_owned()),
+            oom_killed: true,
+        }),
+    });
+    web.rollout = Some(back);
+    let ran = run(watch(vec![(web, vec![])]), "service update --image myapp:2 web");
+    expect![[r#"
+        web
+        stderr: web: 0 of 1 running, 1 waiting for its turn
+        stderr: muster: service web: the update failed and was rolled back: rollback_completed for a reason
+        stderr:   web.1 (task t90000000000): the health check failed 3 times
+        stderr:     exit code 137
+        stderr:     killed for want of memory; raise --limit-memory
+        stderr:     health check: HTTP 503
+        stderr:     last output:
+        stderr:       | listening
+        stderr:       | cannot reach db
+        stderr: the service runs its previous spec again; `muster service ps web` shows the tasks that failed
+        exit code 1
+    "#]]
+    .assert_eq(&shown(&ran));
+}
