@@ -26,13 +26,11 @@ use crate::{
     clock::Clock,
     leader::{agenda::Agenda, backoff::Backoff, ids::RandomIds},
     leadership::Leadership,
-    leases::{Leases, Terms},
+    leases::{self, Leases, Terms},
     proposer,
     replica::{ProposeError, Replica},
 };
 
-/// How often leases are looked at: what a lost node's failover waits for at most, beyond its lease.
-const LEASE_TICK: Duration = Duration::from_millis(200);
 /// The longest sleep before the clock is read again: it may have been set.
 const WAKE_SLEEP_MAX: Duration = Duration::from_secs(30);
 
@@ -93,7 +91,7 @@ impl Service {
         let mut leadership = self.replica.leadership();
         leadership.mark_changed();
         let changes = self.replica.watch();
-        let mut lease_tick = interval(LEASE_TICK);
+        let mut lease_tick = interval(leases::TICK);
         lease_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.begin_work();
@@ -202,7 +200,7 @@ impl Service {
                 self.agenda.add_everything();
             }
             (Ok(()), Phase::Following | Phase::Leading(_)) => {}
-            (Err(why), _) => {
+            (Err(why), Phase::Following | Phase::CatchingUp(_) | Phase::Leading(_)) => {
                 tracing::warn!(error = %why, "this manager leads and cannot catch up; trying again");
                 self.backoff.failed();
             }

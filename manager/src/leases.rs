@@ -18,6 +18,7 @@ use muster_proto::{
 };
 use tokio::{sync::Notify, time::Instant};
 
+pub(crate) use crate::leases::ledger::TICK;
 pub use crate::leases::ledger::Terms;
 use crate::{clock::Clock, leases::ledger::Ledger};
 

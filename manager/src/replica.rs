@@ -87,7 +87,8 @@ impl Replica {
         Self(Arc::new(Inner { raft, shared, proposals, leadership, failure }))
     }
 
-    /// Returns once the command is committed and applied here. Waits for a leader where there is none.
+    /// Returns once the command is committed and applied here. Waits for a leader where there is none. Dropping the
+    /// future does not take the proposal back.
     pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
         let deadline = Instant::now() + DEADLINE;
         let bytes = proposer::size(&command)?;

@@ -15,7 +15,7 @@ use muster_proto::{
     container::ContainerSpec,
     endpoint::EndpointSpec,
     id::{ClusterId, NodeId, ServiceId},
-    node::{EngineHealth, NodeDescription, NodeState},
+    node::{EngineHealth, NodeDescription, NodeSpec, NodeState},
     pin::ImagePin,
     placement::Placement,
     resources::{ResourceRequirements, Resources},
@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 const CLUSTER: ClusterId = ClusterId::from_bits(1);
 const NODE: NodeId = NodeId::from_bits(2);
+const OTHER: NodeId = NodeId::from_bits(4);
 const SERVICE: ServiceId = ServiceId::from_bits(3);
 /// Generous: a machine under load must not fail a test.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -103,19 +104,19 @@ impl Running {
     }
 }
 
-/// An agent's heartbeats, for as long as the work takes.
-async fn with_heartbeats<T>(handle: &Handle, work: impl Future<Output = T>) -> T {
+/// Heartbeats of these nodes, for as long as the work takes.
+async fn with_heartbeats<T>(handle: &Handle, nodes: &[NodeId], work: impl Future<Output = T>) -> T {
     let mut heartbeat = tokio::time::interval(ClusterSpec::default().heartbeat / 4);
     tokio::pin!(work);
     loop {
         tokio::select! {
             done = &mut work => return done,
-            _ = heartbeat.tick() => handle.leases().renew(NODE),
+            _ = heartbeat.tick() => nodes.iter().for_each(|node| handle.leases().renew(*node)),
         }
     }
 }
 
-fn describe() -> Command {
+fn describe(id: NodeId) -> Command {
     let description = NodeDescription {
         hostname: "one".into(),
         os: "linux".into(),
@@ -128,7 +129,7 @@ fn describe() -> Command {
         problems: Vec::new(),
         muster_version: "0.1.0".into(),
     };
-    Command::DescribeNode { id: NODE, description: Box::new(description), address: "127.0.0.1:7377".into() }
+    Command::DescribeNode { id, description: Box::new(description), address: "127.0.0.1:7377".into() }
 }
 
 fn service(id: ServiceId, name: &str, replicas: u32) -> Command {
@@ -159,12 +160,12 @@ fn placed(state: &State) -> usize {
 async fn a_service_is_planned_and_survives_a_restart() {
     let dir = TempDir::new().unwrap();
     let manager = Running::open(dir.path(), bootstrap()).await;
-    manager.propose(describe()).await;
+    manager.propose(describe(NODE)).await;
     let created = async {
         assert!(matches!(manager.propose(service(SERVICE, "web", 3)).await, Outcome::Done { .. }));
         manager.until("three tasks placed", |state| placed(state) == 3).await;
     };
-    with_heartbeats(&manager.handle, created).await;
+    with_heartbeats(&manager.handle, &[NODE], created).await;
 
     let tasks: Vec<_> = manager
         .handle
@@ -193,7 +194,7 @@ async fn a_service_is_planned_and_survives_a_restart() {
 async fn a_task_waits_for_a_node_and_gets_it_with_its_first_heartbeat() {
     let dir = TempDir::new().unwrap();
     let manager = Running::open(dir.path(), bootstrap()).await;
-    manager.propose(describe()).await;
+    manager.propose(describe(NODE)).await;
     manager.propose(service(SERVICE, "web", 1)).await;
     manager
         .until("a task that says what it waits for", |state| {
@@ -201,7 +202,36 @@ async fn a_task_waits_for_a_node_and_gets_it_with_its_first_heartbeat() {
         })
         .await;
     assert_eq!(manager.handle.leases().state(NODE), NodeState::Unknown);
-    with_heartbeats(&manager.handle, manager.until("the task placed", |state| placed(state) == 1)).await;
+    with_heartbeats(&manager.handle, &[NODE], manager.until("the task placed", |state| placed(state) == 1)).await;
+    assert_eq!(manager.handle.leases().state(NODE), NodeState::Ready);
+    manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tasks_of_a_lost_node_are_replaced_on_another() {
+    let dir = TempDir::new().unwrap();
+    let manager = Running::open(dir.path(), bootstrap()).await;
+    manager.propose(Command::JoinNode { id: OTHER, spec: NodeSpec::default(), address: "127.0.0.1:7378".into() }).await;
+    manager.propose(describe(NODE)).await;
+    manager.propose(describe(OTHER)).await;
+    let on = |state: &State, node| {
+        state.tasks_of_service(SERVICE).filter(|task| task.node_id == Some(node) && task.is_active()).count()
+    };
+    let spread = async {
+        let ready = async {
+            while [NODE, OTHER].iter().any(|node| manager.handle.leases().state(*node) != NodeState::Ready) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, ready).await.expect("two ready nodes");
+        manager.propose(service(SERVICE, "web", 4)).await;
+        manager.until("two tasks on each", |state| (on(state, NODE), on(state, OTHER)) == (2, 2)).await;
+    };
+    with_heartbeats(&manager.handle, &[NODE, OTHER], spread).await;
+
+    let replaced = manager.until("four tasks on the node that is left", |state| on(state, NODE) == 4);
+    with_heartbeats(&manager.handle, &[NODE], replaced).await;
+    assert_eq!(manager.handle.leases().state(OTHER), NodeState::Down);
     assert_eq!(manager.handle.leases().state(NODE), NodeState::Ready);
     manager.stop().await;
 }

@@ -15,6 +15,11 @@ use std::{
 use muster_core::liveness::Liveness;
 use muster_proto::{cluster::ClusterSpec, id::NodeId, node::NodeState, time::Timestamp};
 
+/// How often leases are to be looked at: what a lost node's failover waits for at most, beyond its lease.
+pub(crate) const TICK: Duration = Duration::from_millis(200);
+/// A tick that is late by less is scheduling, even where the heartbeat is shorter.
+const GAP_MIN: Duration = TICK.saturating_mul(3);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     pub heartbeat: Duration,
@@ -85,7 +90,7 @@ impl Ledger {
         let Some(leading) = &mut self.leading else { return false };
         let gap = now.saturating_sub(leading.ticked).max(wall.since(leading.ticked_wall));
         (leading.ticked, leading.ticked_wall) = (now, wall);
-        if gap > leading.terms.heartbeat {
+        if gap > leading.terms.heartbeat.max(GAP_MIN) {
             for end in leading.ends.values_mut() {
                 *end = now + leading.terms.lease;
             }
@@ -172,6 +177,15 @@ mod tests {
         run(&mut ledger, 60_000, 62_800);
         assert_eq!(ledger.liveness().of(A), NodeState::Ready);
         run(&mut ledger, 62_800, 63_000);
+        assert_eq!(ledger.liveness().of(A), NodeState::Down);
+    }
+
+    #[test]
+    fn a_heartbeat_shorter_than_a_tick_does_not_keep_lost_nodes_alive() {
+        let mut ledger = Ledger::default();
+        let terms = Terms { heartbeat: ms(50), lease: ms(1_000) };
+        ledger.begin(ms(0), wall(0), terms, [A].into_iter());
+        run(&mut ledger, 0, 1_000);
         assert_eq!(ledger.liveness().of(A), NodeState::Down);
     }
 

@@ -43,6 +43,8 @@ pub enum OpenError {
     OtherCluster { expected: ClusterId, found: ClusterId },
     #[error("the cluster could not be made; run `muster init` again")]
     Bootstrap(#[source] ProposeError),
+    #[error("the making of the cluster was cut short; run `muster init` again")]
+    Unfinished,
     #[error("the manager could not start: {0}")]
     Failed(Arc<str>),
 }
@@ -70,6 +72,8 @@ impl Manager {
         if let Some(bootstrap) = bootstrap {
             self.initialise().await?;
             self.create_cluster(bootstrap).await?;
+        } else if !self.raft.is_initialized().await.map_err(|why| OpenError::Failed(why.to_string().into()))? {
+            return Err(OpenError::Unfinished);
         }
         let expected = self.handle.config.cluster_id;
         match self.handle.replica.read(|state| state.cluster().map(|cluster| cluster.id)) {

@@ -121,6 +121,24 @@ async fn a_failed_sync_stops_the_manager_and_acknowledges_nothing_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_init_cut_short_is_completed_by_the_next_one() {
+    let dir = TempDir::new().unwrap();
+    drop(storage::open(&storage::folder(dir.path()), Missing::Create).unwrap());
+    let refused = Manager::open(config(dir.path()), None).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Unfinished), "{refused}");
+
+    let opened = storage::open(&storage::folder(dir.path()), Missing::Create).unwrap();
+    let manager = start(config(dir.path()), raft::config("c".into()), opened).await.unwrap();
+    let me = raft::Peer { node_id: NodeId::from_bits(2), address: "127.0.0.1:7377".into() };
+    manager.raft.initialize(std::collections::BTreeMap::from([(1, me)])).await.unwrap();
+    manager.close().await;
+
+    let manager = Manager::open(config(dir.path()), bootstrap()).await.unwrap();
+    assert!(manager.handle().replica().read(|state| state.cluster().is_some()));
+    manager.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_entry_of_a_newer_format_stops_the_manager() {
     let dir = TempDir::new().unwrap();
     let manager = Manager::open(config(dir.path()), bootstrap()).await.unwrap();
