@@ -9,6 +9,8 @@ mod execute;
 mod node;
 mod report;
 mod service;
+#[cfg(test)]
+mod tests;
 mod touched;
 
 use muster_proto::version::Version;

@@ -116,3 +116,76 @@ fn clamped_evidence(told: &Evidence) -> Evidence {
         oom_killed: told.oom_killed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::schedule::fixture;
+
+    const NOW: Timestamp = Timestamp::from_millis(10_000);
+
+    fn merged(stored: TaskStatus, told: TaskStatus) -> Result<TaskStatus, Rejection> {
+        let mut task = fixture::task(1, &fixture::service(1), 1, &fixture::node(1));
+        task.status = stored;
+        merge(&task, &told, NOW)
+    }
+
+    fn status(state: TaskState, at: u64) -> TaskStatus {
+        TaskStatus::new(state, Timestamp::from_millis(at), "")
+    }
+
+    #[test]
+    fn states_only_grow_and_only_an_agents_own_count() {
+        for stored in TaskState::ALL {
+            for told in TaskState::ALL {
+                let accepted = merged(status(stored, 0), status(told, 1)).is_ok();
+                let agents = told.owner() == Owner::Agent || (told.is_final() && told != TaskState::Orphaned);
+                let forward = stored == told || stored.may_become(told);
+                assert_eq!(accepted, agents && forward, "{stored} to {told}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_agents_clock_counts_only_where_it_can_be_right() {
+        let entered = |at| merged(status(TaskState::Starting, 5_000), status(TaskState::Running, at)).map(|s| s.at);
+        assert_eq!(entered(7_000), Ok(Timestamp::from_millis(7_000)));
+        assert_eq!(entered(4_999), Ok(NOW), "before the state it left");
+        assert_eq!(entered(10_001), Ok(NOW), "in the future");
+    }
+
+    #[test]
+    fn it_began_to_run_when_the_managers_heard_of_it_and_that_stays() {
+        let running = merged(status(TaskState::Starting, 0), status(TaskState::Running, 7_000)).expect("forward");
+        assert_eq!(running.running_at, Some(NOW));
+        let ended = merged(running, status(TaskState::Failed, 9_000)).expect("forward");
+        assert_eq!(ended.running_at, Some(NOW));
+        let skipped = TaskStatus { running_at: Some(Timestamp::EPOCH), ..status(TaskState::Failed, 0) };
+        assert_eq!(merged(status(TaskState::Starting, 0), skipped).expect("forward").running_at, Some(NOW));
+    }
+
+    #[test]
+    fn that_it_is_gone_counts_whatever_its_end_is_called() {
+        let gone = TaskStatus { removed: true, ..status(TaskState::Shutdown, 0) };
+        let merged_end = merged(status(TaskState::Failed, 0), gone).expect("it is gone");
+        assert_eq!((merged_end.state, merged_end.removed), (TaskState::Failed, true));
+        let alive = TaskStatus { removed: true, ..status(TaskState::Running, 0) };
+        assert!(!merged(status(TaskState::Running, 0), alive).expect("the same state").removed);
+    }
+
+    #[test]
+    fn texts_are_cut_at_a_character() {
+        let told = TaskStatus { message: "é".repeat(1_000), ..status(TaskState::Running, 0) };
+        let kept = merged(status(TaskState::Starting, 0), told).expect("forward").message;
+        assert_eq!(kept.len(), TaskStatus::MESSAGE_BYTES_MAX);
+        assert_eq!(clamped("aé", 2), "a");
+    }
+
+    #[test]
+    fn the_last_log_lines_are_kept() {
+        let lines: Vec<String> = (0..30).map(|line| line.to_string()).collect();
+        let kept = clamped_evidence(&Evidence { log_tail: lines, health: None, oom_killed: true });
+        assert_eq!(kept.log_tail.first().map(String::as_str), Some("20"));
+        assert_eq!(kept.log_tail.len(), Evidence::LOG_LINES_MAX);
+    }
+}

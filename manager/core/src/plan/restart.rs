@@ -75,3 +75,76 @@ fn ran_stably(status: &TaskStatus) -> bool {
 fn count(attempts: &[Timestamp]) -> u32 {
     u32::try_from(attempts.len()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::plan::schedule::fixture;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A task that ran for `ran` and ended at 1,000 s.
+    fn ended(policy: RestartPolicy, state: TaskState, ran: Duration, restarts: RestartRecord) -> Task {
+        let at = Timestamp::from_millis(1_000_000);
+        let running_at = Timestamp::from_millis(at.millis() - u64::try_from(ran.as_millis()).expect("a short run"));
+        let mut task = fixture::task(1, &fixture::service(1), 1, &fixture::node(1));
+        Arc::make_mut(&mut task.template).spec.restart = policy;
+        task.status = TaskStatus { running_at: Some(running_at), ..TaskStatus::new(state, at, "") };
+        task.restarts = restarts;
+        task
+    }
+
+    fn pause(task: &Task) -> Option<(Duration, u32)> {
+        match after_end(task, task.status.at) {
+            AfterEnd::Restart { pause, record } => Some((pause, record.failures)),
+            AfterEnd::Stay(_) => None,
+        }
+    }
+
+    fn failed(times: u32) -> RestartRecord {
+        RestartRecord { failures: times, attempts: times, recent: Vec::new() }
+    }
+
+    #[test]
+    fn a_stable_run_pays_for_the_failures_before_it() {
+        let policy = RestartPolicy::default();
+        let short = ended(policy.clone(), TaskState::Failed, RestartPolicy::STABLE_AFTER - SECOND, failed(4));
+        assert_eq!(pause(&short), Some((SECOND * 8, 5)));
+        let long = ended(policy, TaskState::Failed, RestartPolicy::STABLE_AFTER, failed(4));
+        assert_eq!(pause(&long), Some((SECOND / 2, 1)));
+    }
+
+    #[test]
+    fn a_fixed_delay_does_not_grow() {
+        let policy = RestartPolicy { delay: Some(SECOND * 3), ..RestartPolicy::default() };
+        assert_eq!(pause(&ended(policy, TaskState::Failed, SECOND, failed(9))), Some((SECOND * 3, 10)));
+    }
+
+    #[test]
+    fn the_condition_decides_by_how_it_ended() {
+        let after = |condition, state| {
+            let policy = RestartPolicy { condition, ..RestartPolicy::default() };
+            pause(&ended(policy, state, SECOND, failed(0))).is_some()
+        };
+        assert!(after(RestartCondition::Any, TaskState::Complete));
+        assert!(after(RestartCondition::OnFailure, TaskState::Rejected));
+        assert!(!after(RestartCondition::OnFailure, TaskState::Complete));
+        assert!(!after(RestartCondition::None, TaskState::Failed));
+    }
+
+    #[test]
+    fn attempts_count_for_ever_or_inside_the_window() {
+        let policy = |window| RestartPolicy { max_attempts: Some(2), window, ..RestartPolicy::default() };
+        let at = |seconds: u64| Timestamp::from_millis(seconds * 1000);
+        let record = RestartRecord { failures: 2, attempts: 2, recent: vec![at(900), at(995)] };
+        let task = |window| ended(policy(window), TaskState::Failed, SECOND, record.clone());
+        let used_up = AfterEnd::Stay(Why::AttemptsUsedUp { max_attempts: 2 });
+        assert_eq!(after_end(&task(Duration::ZERO), at(1_000)), used_up);
+        assert_eq!(after_end(&task(SECOND * 200), at(1_000)), used_up);
+        assert_eq!(after_end(&task(SECOND * 200), at(9_000)), used_up, "the answer does not change with time");
+        let AfterEnd::Restart { record, .. } = after_end(&task(SECOND * 50), at(1_000)) else { panic!("one is left") };
+        assert_eq!(record.recent, [at(995), at(1_000)], "what is outside the window is dropped");
+    }
+}

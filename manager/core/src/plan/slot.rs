@@ -20,7 +20,7 @@ use muster_proto::{
 use super::{
     pass::{Pass, Start, When},
     restart::{self, AfterEnd, Why},
-    rollout,
+    rollout, schedule,
     view::{Footing, SlotView, footing},
 };
 use crate::effect;
@@ -213,8 +213,8 @@ fn release(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, keep
     }
 }
 
-/// Start-first by default finds no room where every node is full: then the slot's old tasks make it. Called once it is
-/// known that `id` gets no node in this pass.
+/// Start-first by default finds no room where every node is full: then the slot's old tasks make it, where the new one
+/// could take their place. Called once it is known that `id` gets no node in this pass.
 pub(super) fn make_room(pass: &mut Pass<'_, '_>, id: TaskId, waiting: &WaitingOn) {
     let Some(task) = pass.draft.task(id).filter(|_| lacks_room(waiting)).cloned() else { return };
     let Some(service) = pass.draft.service(task.service_id).cloned() else { return };
@@ -228,7 +228,11 @@ pub(super) fn make_room(pass: &mut Pass<'_, '_>, id: TaskId, waiting: &WaitingOn
     let slot = pass.draft.state().tasks_of_slot(task.service_id, task.slot);
     let in_the_way: Vec<TaskId> = slot
         .filter_map(|row| pass.draft.task(row.id))
-        .filter(|row| row.id != id && row.is_active() && footing(pass, &service, row) != Footing::Lost)
+        .filter(|row| row.id != id && row.is_active() && footing(pass, &service, row) == Footing::Sound)
+        .filter(|row| {
+            let node = row.node_id.and_then(|node| pass.draft.node(node));
+            node.is_some_and(|node| schedule::eligible(pass.liveness, &service, node).is_ok())
+        })
         .map(|row| row.id)
         .collect();
     for id in in_the_way {

@@ -265,3 +265,47 @@ impl TaskRow {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::schedule::fixture;
+
+    fn snapshot() -> Snapshot {
+        let (node, service) = (fixture::node(1), fixture::service(1));
+        let tasks = [fixture::task(1, &service, 1, &node), fixture::task(2, &service, 2, &node)];
+        let (mut state, _) = fixture::cluster([node], tasks);
+        state.put_service(service);
+        Snapshot::of(&state)
+    }
+
+    #[test]
+    fn a_template_is_stored_once_and_shared_again() {
+        let snapshot = snapshot();
+        assert_eq!(snapshot.templates.len(), 1);
+        let state = snapshot.into_state().expect("a whole snapshot");
+        let service = state.services().next().expect("a service");
+        assert!(state.tasks().all(|task| Arc::ptr_eq(&task.template, &service.template)));
+    }
+
+    #[test]
+    fn what_is_not_whole_is_refused() {
+        let refused = |damage: fn(&mut Snapshot)| {
+            let mut snapshot = snapshot();
+            damage(&mut snapshot);
+            snapshot.into_state().expect_err("it is damaged").to_string()
+        };
+        let newer = refused(|s| s.format += 1);
+        assert!(newer.contains("start a newer muster"), "{newer}");
+        assert!(refused(|s| s.templates.clear()).contains("template 1"));
+        assert!(refused(|s| s.nodes.clear()).contains("node 0000000000000000000000001"));
+        assert!(refused(|s| s.tasks.push(s.tasks[0].clone())).contains("two rows"));
+        assert!(refused(|s| s.nodes.push(s.nodes[0].clone())).contains("two rows"));
+        assert!(refused(|s| s.services.push(s.services[0].clone())).contains("two rows"));
+        let twins = |s: &mut Snapshot| {
+            let twin = ServiceRow { id: ServiceId::from_bits(9), ..s.services[0].clone() };
+            s.services.push(twin);
+        };
+        assert!(refused(twins).contains("named service-1"));
+    }
+}
