@@ -4,6 +4,7 @@
 //! touches a container that does not carry this node's labels.
 
 pub mod docker;
+pub mod sim;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, time::Duration};
 

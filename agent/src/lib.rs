@@ -4,5 +4,18 @@
 //! Deliberately absent: anything of the manager. The agent knows its assignments and nothing of services, plans or
 //! Raft.
 
+pub mod agent;
+pub mod clock;
 pub mod executor;
 pub mod ingress;
+
+mod description;
+mod health;
+mod roster;
+mod routes;
+mod session;
+mod store;
+mod task;
+mod words;
+
+pub use agent::{Agent, Config, Handle, OpenError, RemoveError};

@@ -1,0 +1,191 @@
+//! The agent as a whole: what it is made of, in which order it starts and stops. Its parts are told nothing of one
+//! another but through what is wired here.
+//!
+//! Stopping leaves every container as it is; the next agent over the same folder takes them up again.
+
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::{JoinError, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::ClientTlsConfig;
+
+use crate::{
+    clock::{Clock, SystemClock},
+    description::Describer,
+    executor::{Executor, ExecutorError, Found, Identity},
+    ingress::{self, Ingress},
+    roster::{self, Leave, Roster},
+    session::Sessions,
+    store,
+    task::Context,
+};
+
+/// Messages of the managers that wait for the disk. More, and the session is opened anew.
+const DELTAS_MAX: usize = 64;
+
+#[derive(Debug)]
+pub struct Config {
+    pub identity: Identity,
+    pub data_dir: PathBuf,
+    /// `host:port` each; more are learnt from them.
+    pub managers: Vec<String>,
+    /// With the domain name that managers' certificates carry. None for a connection in the clear, which only tests on
+    /// one host use: no manager of a cluster answers to it.
+    pub tls: Option<ClientTlsConfig>,
+    pub executor: Arc<dyn Executor>,
+    /// Where published ports are opened.
+    pub ingress_ip: IpAddr,
+    pub hostname: String,
+    pub muster_version: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the agent's store cannot be opened: {reason}")]
+pub struct OpenError {
+    reason: String,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("a part of the agent broke off; containers run on, and a restart of the daemon takes them up again")]
+pub struct RunError(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    #[error("the agent does not run; start the daemon and try again")]
+    NotRunning,
+    #[error("containers of this node could not be removed; make sure that the engine runs and try again")]
+    Executor(#[source] ExecutorError),
+}
+
+/// Cheap to clone; works while the agent runs.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    ingress: ingress::Handle,
+    leaves: mpsc::Sender<Leave>,
+}
+
+impl Handle {
+    #[must_use]
+    pub fn ingress(&self) -> ingress::Handle {
+        self.ingress.clone()
+    }
+
+    /// Stops and removes every container of this node and forgets every task. From then on the agent takes nothing in;
+    /// it is to be stopped next.
+    pub async fn remove_everything(&self) -> Result<u32, RemoveError> {
+        let (sender, answer) = oneshot::channel();
+        self.leaves.send(sender).await.map_err(|_gone| RemoveError::NotRunning)?;
+        answer.await.map_err(|_gone| RemoveError::NotRunning)?.map_err(RemoveError::Executor)
+    }
+}
+
+#[derive(Debug)]
+pub struct Agent {
+    executor: Arc<dyn Executor>,
+    handle: Handle,
+    ingress: Ingress,
+    writer: store::Writer,
+    describer: Describer,
+    census: watch::Sender<Option<Arc<Vec<Found>>>>,
+    sessions: Sessions,
+    roster: Roster,
+}
+
+impl Agent {
+    pub async fn open(config: Config) -> Result<Self, OpenError> {
+        Self::open_with_clock(config, Arc::new(SystemClock)).await
+    }
+
+    /// For tests: times in statuses come from `clock`.
+    pub async fn open_with_clock(config: Config, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let data_dir = config.data_dir.clone();
+        let opened = tokio::task::spawn_blocking(move || store::open(&data_dir)).await;
+        let (store, writer, records) = match opened {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) => {
+                let source = std::error::Error::source(&error).map(|cause| cause.to_string().into());
+                return Err(OpenError { reason: error.to_string(), source });
+            }
+            Err(error) => {
+                return Err(OpenError { reason: "reading it broke off".to_owned(), source: Some(error.into()) });
+            }
+        };
+        let ingress = Ingress::new(ingress::Config { ip: config.ingress_ip });
+        let (census, census_seen) = watch::channel(None);
+        let (store_problem, store_problem_seen) = watch::channel(None);
+        let (deltas, deltas_in) = mpsc::channel(DELTAS_MAX);
+        let (leaves, leaves_in) = mpsc::channel(1);
+        let describer = Describer::begin(
+            config.executor.clone(),
+            config.hostname,
+            config.muster_version,
+            ingress.handle().watch_problems(),
+            store_problem_seen,
+        )
+        .await;
+        let context = Context::new(config.executor.clone(), ingress.handle(), store, clock, census_seen);
+        let sessions = Sessions {
+            identity: config.identity,
+            managers: config.managers,
+            tls: config.tls,
+            outbox: context.outbox.clone(),
+            directory: context.directory.clone(),
+            executor: config.executor.clone(),
+            description: describer.watch(),
+            deltas,
+        };
+        let handle = Handle { ingress: ingress.handle(), leaves };
+        let roster = Roster::new(Arc::new(context), records, store_problem, deltas_in, leaves_in);
+        Ok(Self { executor: config.executor, handle, ingress, writer, describer, census, sessions, roster })
+    }
+
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Until `shutdown`. Containers are left running.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
+        let stop = shutdown.child_token();
+        let mut parts = JoinSet::new();
+        parts.spawn(self.ingress.run(stop.clone()));
+        parts.spawn(self.describer.run(stop.clone()));
+        parts.spawn(roster::take_census(self.executor, self.census, stop.clone()));
+        parts.spawn(self.sessions.run(stop.clone()));
+        // Ends when the last task that could still have something written down has.
+        parts.spawn(self.writer.run());
+        let mut broken = None;
+        {
+            let mut roster = std::pin::pin!(self.roster.run(stop.clone()));
+            loop {
+                tokio::select! {
+                    ended = &mut roster => {
+                        broken = broken.or(ended.err().map(|error| RunError(error.into())));
+                        break;
+                    }
+                    Some(ended) = parts.join_next() => {
+                        note(&mut broken, ended, &stop);
+                    }
+                }
+            }
+        }
+        stop.cancel();
+        while let Some(ended) = parts.join_next().await {
+            note(&mut broken, ended, &stop);
+        }
+        broken.map_or(Ok(()), Err)
+    }
+}
+
+/// A part that panicked takes the others with it.
+fn note(broken: &mut Option<RunError>, ended: Result<(), JoinError>, stop: &CancellationToken) {
+    if let Err(error) = ended {
+        stop.cancel();
+        broken.get_or_insert_with(|| RunError(error.into()));
+    }
+}

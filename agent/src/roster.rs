@@ -1,0 +1,262 @@
+//! All tasks of this node: takes in what managers say, has it written down, then tells the actors, one for each task.
+//!
+//! It is told by the session (deltas) and by the agent's handle (leave). It owns the actors: none outlives it, and their
+//! containers run on without them. What to keep of a delta is decided in [`accepts`]; what a task does, by its actor.
+
+pub(crate) mod leave;
+mod strays;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use muster_proto::{assignment::Assignment, id::TaskId};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::{JoinError, JoinSet},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::{
+    executor::{self, Executor, Found},
+    routes::{Extent, Routes},
+    session::delta::Delta,
+    store::Record,
+    task::{
+        Context,
+        actor::{Actor, Beginning, Order},
+    },
+};
+use strays::Strays;
+
+/// Between two tries to write assignments to a disk that refuses them.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+/// Between two tries to ask an engine what it has, at the start of the agent.
+const CENSUS_RETRY: Duration = Duration::from_millis(500);
+
+/// Asks for every container of this node to be removed; answered with how many there were.
+pub(crate) type Leave = oneshot::Sender<executor::Result<u32>>;
+
+/// All that can wake the roster.
+enum Event {
+    Shutdown,
+    Delta(Delta),
+    Leave(Leave),
+    CensusTaken,
+    ActorEnded(Result<TaskId, JoinError>),
+    StrayRemoved(Result<(), JoinError>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Roster {
+    context: Arc<Context>,
+    orders: BTreeMap<TaskId, watch::Sender<Order>>,
+    actors: JoinSet<TaskId>,
+    routes: Routes,
+    strays: Strays,
+    store_problem: watch::Sender<Option<String>>,
+    deltas: mpsc::Receiver<Delta>,
+    leaves: mpsc::Receiver<Leave>,
+}
+
+/// A part of the agent broke off: a bug. The daemon ends, and adopts what runs when it is started again.
+#[derive(Debug, thiserror::Error)]
+#[error("a task's actor broke off; its container runs on, and a restart of the daemon takes it up again")]
+pub(crate) struct Broken(#[source] JoinError);
+
+/// Whether `new` says anything beyond `known`. What is wanted only grows within a fence; older fences are history.
+fn accepts(known: &Assignment, new: &Assignment) -> bool {
+    new.fence > known.fence || new.fence == known.fence && new.desired > known.desired
+}
+
+impl Roster {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        records: Vec<Record>,
+        store_problem: watch::Sender<Option<String>>,
+        deltas: mpsc::Receiver<Delta>,
+        leaves: mpsc::Receiver<Leave>,
+    ) -> Self {
+        let mut roster = Self {
+            context,
+            orders: BTreeMap::new(),
+            actors: JoinSet::new(),
+            routes: Routes::default(),
+            strays: Strays::default(),
+            store_problem,
+            deltas,
+            leaves,
+        };
+        for Record { assignment, status, image_health } in records {
+            roster.begin(Order { assignment, forget: false }, Beginning::Resumed { status, image_health });
+        }
+        roster
+    }
+
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Result<(), Broken> {
+        let mut census = self.context.census.clone();
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => Event::Shutdown,
+                Some(leave) = self.leaves.recv() => Event::Leave(leave),
+                Some(ended) = self.actors.join_next() => Event::ActorEnded(ended),
+                Some(removed) = self.strays.removed() => Event::StrayRemoved(removed),
+                Ok(()) = census.changed() => Event::CensusTaken,
+                Some(delta) = self.deltas.recv() => Event::Delta(delta),
+            };
+            match event {
+                Event::Shutdown => break,
+                Event::Delta(delta) => self.take_in(delta, &shutdown).await,
+                Event::Leave(leave) => return self.leave(leave, &shutdown).await,
+                Event::CensusTaken => self.remove_strays(),
+                Event::ActorEnded(Ok(task)) => self.forget(task).await,
+                Event::ActorEnded(Err(broken)) | Event::StrayRemoved(Err(broken)) => return Err(Broken(broken)),
+                Event::StrayRemoved(Ok(())) => {}
+            }
+        }
+        self.actors.shutdown().await;
+        self.strays.shutdown().await;
+        Ok(())
+    }
+
+    fn begin(&mut self, order: Order, beginning: Beginning) {
+        let task = order.assignment.task_id;
+        let (sender, receiver) = watch::channel(order);
+        self.orders.insert(task, sender);
+        self.actors.spawn(Actor::new(self.context.clone(), receiver, beginning).run());
+    }
+
+    async fn take_in(&mut self, delta: Delta, shutdown: &CancellationToken) {
+        let Delta { extent, assign, forget, ingress, ingress_gone } = delta;
+        let named: Vec<TaskId> = assign.iter().map(|assignment| assignment.task_id).collect();
+        let news: Vec<Arc<Assignment>> = assign.into_iter().filter(|new| self.is_news(new)).map(Arc::new).collect();
+        if !news.is_empty() && !self.persist(&news, shutdown).await {
+            return;
+        }
+        for assignment in news {
+            self.order(assignment);
+        }
+        for task in forget {
+            self.order_to_forget(task);
+        }
+        if extent == Extent::Complete {
+            let unnamed: Vec<TaskId> = self.orders.keys().copied().filter(|task| !named.contains(task)).collect();
+            unnamed.into_iter().for_each(|task| self.order_to_forget(task));
+            self.strays.may_be_removed();
+            self.remove_strays();
+        }
+        if let Some(services) = self.routes.apply(extent, ingress, &ingress_gone) {
+            self.context.ingress.set(services);
+        }
+    }
+
+    fn is_news(&self, new: &Assignment) -> bool {
+        self.orders.get(&new.task_id).is_none_or(|known| {
+            let known = known.borrow();
+            known.forget || accepts(&known.assignment, new)
+        })
+    }
+
+    /// Nothing is acted on that a restart would not know of: tries until it is on disk. False when shut down meanwhile.
+    async fn persist(&self, news: &[Arc<Assignment>], shutdown: &CancellationToken) -> bool {
+        loop {
+            let written = tokio::select! {
+                () = shutdown.cancelled() => return false,
+                written = self.context.store.assign(news.to_vec()) => written,
+            };
+            match written {
+                Ok(()) => {
+                    self.store_problem.send_if_modified(|problem| problem.take().is_some());
+                    return true;
+                }
+                Err(error) => {
+                    self.store_problem.send_replace(Some(format!("takes no new tasks: {error}")));
+                    tokio::select! {
+                        () = shutdown.cancelled() => return false,
+                        () = sleep(STORE_RETRY) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn order(&mut self, assignment: Arc<Assignment>) {
+        let order = Order { assignment, forget: false };
+        match self.orders.get(&order.assignment.task_id) {
+            Some(known) => {
+                known.send_replace(order);
+            }
+            None => {
+                let beginning = self.beginning_of(order.assignment.task_id);
+                self.begin(order, beginning);
+            }
+        }
+    }
+
+    /// A task whose record was lost may have a container; it has to be looked for before anything is decided.
+    fn beginning_of(&self, task: TaskId) -> Beginning {
+        let census = self.context.census.borrow();
+        match census.as_deref() {
+            Some(found) if found.iter().all(|found| found.task_id != task) => Beginning::New,
+            Some(_) | None => Beginning::Resumed { status: None, image_health: None },
+        }
+    }
+
+    fn order_to_forget(&mut self, task: TaskId) {
+        if let Some(known) = self.orders.get(&task) {
+            known.send_if_modified(|order| !std::mem::replace(&mut order.forget, true));
+        }
+    }
+
+    async fn forget(&mut self, task: TaskId) {
+        let Some(order) = self.orders.remove(&task).map(|order| order.borrow().clone()) else { return };
+        if !order.forget {
+            // Assigned anew while it came to its end.
+            return self.begin(order, Beginning::New);
+        }
+        info!(%task, "task forgotten");
+        self.context.store.forget(task).await;
+        self.context.outbox.forget(task);
+    }
+
+    fn remove_strays(&mut self) {
+        if let Some(found) = self.context.census.borrow().clone() {
+            let orders = &self.orders;
+            let known = |found: &Found| {
+                orders.get(&found.task_id).is_some_and(|order| order.borrow().assignment.fence == found.fence)
+            };
+            self.strays.remove(&self.context.executor, &found, known);
+        }
+    }
+}
+
+/// Finds out what the executor has, once, however long the engine takes to answer.
+pub(crate) async fn take_census(
+    executor: Arc<dyn Executor>,
+    census: watch::Sender<Option<Arc<Vec<Found>>>>,
+    shutdown: CancellationToken,
+) {
+    let mut told = false;
+    loop {
+        let listed = tokio::select! {
+            () = shutdown.cancelled() => return,
+            listed = executor.list() => listed,
+        };
+        match listed {
+            Ok(found) => {
+                census.send_replace(Some(Arc::new(found)));
+                return;
+            }
+            Err(error) if !told => {
+                error!(%error, "the engine cannot be asked for this node's containers; trying on");
+                told = true;
+            }
+            Err(_same) => {}
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = sleep(CENSUS_RETRY) => {}
+        }
+    }
+}
