@@ -67,7 +67,7 @@ fn sentence(status: &Status) -> String {
         Code::Cancelled | Code::DeadlineExceeded if text.contains("Timeout expired") || text.is_empty() => {
             "the daemon did not answer in time; look at its log, and whether it has a leader, with `muster info`".to_owned()
         }
-        Code::Unavailable | Code::Unknown | Code::Internal if is_transport(status) => {
+        _ if is_transport(status) => {
             "lost the connection to the muster daemon; look whether it still runs, then try again".to_owned()
         }
         _ if text.is_empty() => {
@@ -118,6 +118,7 @@ mod tests {
         let shown = |status: Status| Error::from(status).to_string();
         assert!(shown(Status::cancelled("Timeout expired")).contains("did not answer in time"));
         assert!(shown(Status::unknown("transport error")).contains("lost the connection"));
+        assert!(shown(Status::aborted("h2 protocol error: http2 error")).contains("lost the connection"));
         assert!(shown(Status::unimplemented("")).contains("another version"));
         assert!(shown(Status::internal("")).contains("without a reason"));
     }
