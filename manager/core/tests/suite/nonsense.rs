@@ -294,7 +294,7 @@ fn reads_back(state: &State) {
 }
 
 proptest! {
-    #![proptest_config(properties::config(192))]
+    #![proptest_config(properties::config(96))]
 
     #[test]
     fn nonsense_is_survived(commands in prop::collection::vec((command(), at(), any::<bool>()), 1..40)) {

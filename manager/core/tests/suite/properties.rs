@@ -297,7 +297,7 @@ fn exclusive_slots_never_overlap(world: &World) {
 }
 
 proptest! {
-    #![proptest_config(config(64))]
+    #![proptest_config(config(48))]
 
     #[test]
     fn any_history_keeps_its_promises(ops in prop::collection::vec(op(), 1..40)) {
@@ -364,4 +364,24 @@ proptest! {
             prop_assert!(false, "{} of a removed service is left", task.name());
         }
     }
+}
+
+/// One log entry holds so many actions; what does not fit comes with the next plan, and nothing is made twice.
+#[test]
+fn a_large_service_comes_in_several_plans() {
+    let mut world = world();
+    let mut spec = spec::base("large");
+    spec::set(&mut spec, "replicas=4500");
+    let id = world.next_service_id();
+    let before = world.entries();
+    world.commit(Command::CreateService { id, spec: Box::new(spec.clone()) });
+    world.settle();
+    no_more_serve_than_wanted(&world);
+    assert_eq!(world.state.tasks_of_service(id).count(), 4_500);
+    assert_eq!(world.entries() - before, 1 + 3, "the spec, and three plans");
+    spec::set(&mut spec, "replicas=1");
+    let version = world.state.service(id).expect("the service").version;
+    world.commit(Command::UpdateService { id, version, spec: Box::new(spec) });
+    world.settle();
+    no_more_serve_than_wanted(&world);
 }

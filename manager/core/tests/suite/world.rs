@@ -138,6 +138,10 @@ impl World {
         self.silent.contains(&node)
     }
 
+    pub(crate) fn entries(&self) -> u64 {
+        self.position.index
+    }
+
     pub(crate) fn next_service_id(&mut self) -> ServiceId {
         self.services_made += 1;
         ServiceId::from_bits(self.services_made)
