@@ -10,12 +10,14 @@
 
 pub mod allocate;
 pub mod draft;
+mod goal;
 mod orchestrate;
 mod pass;
 mod placement;
 mod reap;
 mod restart;
 mod rollout;
+mod room;
 pub mod schedule;
 mod slot;
 mod update;
@@ -90,7 +92,11 @@ fn plan_service(pass: &mut Pass<'_, '_>, id: ServiceId) {
                 pass.more = true;
                 return;
             }
-            slot::fill(pass, &service, view, begun.contains(&view.slot));
+            if begun.contains(&view.slot) {
+                slot::begin_replacement(pass, &service, view);
+            } else {
+                slot::fill(pass, &service, view);
+            }
         }
     }
     reap::reap(pass, id);

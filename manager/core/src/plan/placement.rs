@@ -6,7 +6,7 @@ use muster_proto::{
     waiting::WaitingOn,
 };
 
-use super::{pass::Pass, schedule::Placer, slot};
+use super::{pass::Pass, room, schedule::Placer};
 
 /// Longest waiting first. Reasons are told at the end, when it is known what all the others took and gave up: told on
 /// the way, the next plan would correct them.
@@ -30,7 +30,7 @@ pub(super) fn place_waiting(pass: &mut Pass<'_, '_>) {
     left_over.sort_by_key(|id| (pass.draft.task(*id).map(|task| task.service_id), *id));
     for id in &left_over {
         if let Some(Err(waiting)) = ask(pass, &mut placer, *id) {
-            slot::make_room(pass, *id, &waiting);
+            room::make_room(pass, *id, &waiting);
         }
     }
     for id in left_over {

@@ -7,30 +7,27 @@
 use std::time::Duration;
 
 use muster_proto::{
-    id::TaskId,
     restart::RestartRecord,
-    rollout::{RolloutState, UpdateOrder},
+    rollout::UpdateOrder,
     service::Service,
     task::{Task, Template},
     task_state::{DesiredState, TaskState},
     version::TemplateVersion,
-    waiting::{Refusal, WaitingOn},
+    waiting::WaitingOn,
 };
 
 use super::{
+    goal,
     pass::{Pass, Start, When},
     restart::{self, AfterEnd, Why},
-    rollout, schedule,
+    rollout,
     view::{Footing, SlotView, footing},
 };
 use crate::effect;
 
-/// `begun`: the rollout has come to this slot in this very pass.
-pub(super) fn fill(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, begun: bool) {
-    if begun {
-        return begin_replacement(pass, service, view);
-    }
-    let goal = goal(pass, service, view);
+/// A slot that the rollout does not come to in this pass.
+pub(super) fn fill(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>) {
+    let goal = goal::goal(pass, service, view);
     let sound = |pass: &Pass<'_, '_>, task: &&Task| {
         task.template_version == goal && footing(pass, service, task) == Footing::Sound
     };
@@ -49,64 +46,6 @@ pub(super) fn fill(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'
         }
         None => start_attempt(pass, service, view, goal),
     }
-}
-
-/// The version the slot is to be filled with now. One that the rollout has not come to stays with what serves there,
-/// and so does one where a pause finds the old task still serving. An empty one takes the new version, except while an
-/// update is paused: then the one before it, which is known to work.
-fn goal(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> TemplateVersion {
-    let target = service.template_version;
-    let pause = Pause::of(service);
-    if view.has(target) && pause == Pause::None {
-        return target;
-    }
-    if let Some(version) = served_by_another(pass, service, view) {
-        return version;
-    }
-    if view.has(target) {
-        return target;
-    }
-    let stays = view.current().map(|task| task.template_version).last();
-    let known = stays.filter(|version| effect::template_of(service, *version).is_some());
-    let before = service.previous.as_ref().map(|previous| previous.template_version);
-    match (known, pause) {
-        (Some(version), _) => version,
-        (None, Pause::Update) => before.unwrap_or(target),
-        (None, Pause::None | Pause::Rollback) => target,
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pause {
-    None,
-    Update,
-    Rollback,
-}
-
-impl Pause {
-    fn of(service: &Service) -> Self {
-        match service.rollout.as_ref().map(|rollout| rollout.state) {
-            Some(RolloutState::Paused) => Pause::Update,
-            Some(RolloutState::RollbackPaused) => Pause::Rollback,
-            None
-            | Some(
-                RolloutState::Updating
-                | RolloutState::Completed
-                | RolloutState::RollbackStarted
-                | RolloutState::RollbackCompleted,
-            ) => Pause::None,
-        }
-    }
-}
-
-/// Another version than the target, in a slot where the target does not run.
-fn served_by_another(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> Option<TemplateVersion> {
-    let serving = || {
-        view.current()
-            .filter(|task| task.status.state == TaskState::Running && footing(pass, service, task) == Footing::Sound)
-    };
-    let of_target = serving().any(|task| task.template_version == service.template_version);
-    serving().map(|task| task.template_version).last().filter(|_| !of_target)
 }
 
 /// Nobody on firm footing: what the last attempt came to decides about the next.
@@ -177,7 +116,7 @@ fn move_away(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, ta
 
 /// The first half of a replacement by the rollout's target. The second, telling the old task to stop, comes with the
 /// first for stop-first, and once the new one runs for start-first.
-fn begin_replacement(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>) {
+pub(super) fn begin_replacement(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>) {
     let order = rollout::config(service).order;
     let holders = || view.current().filter(|task| task.holds_resources());
     let stop_first = match order {
@@ -210,55 +149,6 @@ fn release(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, keep
             }
         }
         Some(_) | None => pass.draft.desire(keeper.id, DesiredState::Running),
-    }
-}
-
-/// Start-first by default finds no room where every node is full: then the slot's old tasks make it, where the new one
-/// could take their place. Called once it is known that `id` gets no node in this pass.
-pub(super) fn make_room(pass: &mut Pass<'_, '_>, id: TaskId, waiting: &WaitingOn) {
-    let Some(task) = pass.draft.task(id).filter(|_| lacks_room(waiting)).cloned() else { return };
-    let Some(service) = pass.draft.service(task.service_id).cloned() else { return };
-    let may_stop_first = match rollout::config(&service).order {
-        UpdateOrder::Auto | UpdateOrder::StopFirst => true,
-        UpdateOrder::StartFirst => false,
-    };
-    if !may_stop_first || pass.draft.is_full() {
-        return;
-    }
-    let slot = pass.draft.state().tasks_of_slot(task.service_id, task.slot);
-    let in_the_way: Vec<TaskId> = slot
-        .filter_map(|row| pass.draft.task(row.id))
-        .filter(|row| row.id != id && row.is_active() && footing(pass, &service, row) == Footing::Sound)
-        .filter(|row| {
-            let node = row.node_id.and_then(|node| pass.draft.node(node));
-            node.is_some_and(|node| schedule::eligible(pass.liveness, &service, node).is_ok())
-        })
-        .map(|row| row.id)
-        .collect();
-    for id in in_the_way {
-        pass.draft.retire(id);
-    }
-}
-
-fn lacks_room(waiting: &WaitingOn) -> bool {
-    match waiting {
-        WaitingOn::NoSuitableNode { refusals, .. } => refusals.iter().any(|(_, refusal)| is_about_room(refusal)),
-        WaitingOn::NoNodes
-        | WaitingOn::RestartDelay { .. }
-        | WaitingOn::Predecessor
-        | WaitingOn::RestartsUsedUp { .. } => false,
-    }
-}
-
-fn is_about_room(refusal: &Refusal) -> bool {
-    match refusal {
-        Refusal::Cpu { .. } | Refusal::Memory { .. } | Refusal::HostPort(_) | Refusal::MaxReplicas(_) => true,
-        Refusal::NodeDown
-        | Refusal::NodeUnknown
-        | Refusal::NodePaused
-        | Refusal::NodeDrained
-        | Refusal::EngineUnavailable(_)
-        | Refusal::Constraint(_) => false,
     }
 }
 
