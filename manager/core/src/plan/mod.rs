@@ -82,7 +82,10 @@ pub fn plan(input: Input<'_>, ids: &mut dyn IdSource) -> Plan {
 }
 
 fn plan_service(pass: &mut Pass<'_, '_>, id: ServiceId) {
-    reap::orphan_of_lost_nodes(pass, id);
+    if reap::orphan_of_lost_nodes(pass, id) > 0 {
+        pass.more = true;
+        return;
+    }
     if let Some(service) = pass.draft.service(id).cloned() {
         let (service, wanted) = update::advance(pass, service);
         orchestrate::dismiss(pass, &wanted);

@@ -12,15 +12,22 @@ use muster_proto::{
 
 use super::pass::Pass;
 
-/// Whoever could report on these is gone.
-pub(super) fn orphan_of_lost_nodes(pass: &mut Pass<'_, '_>, service: ServiceId) {
+/// Whoever could report on these is gone. How many there were: what becomes of their slots is decided once that is
+/// applied.
+pub(super) fn orphan_of_lost_nodes(pass: &mut Pass<'_, '_>, service: ServiceId) -> usize {
     let state = pass.draft.state();
-    for task in state.tasks_of_service(service) {
-        let nodeless = task.node_id.is_some_and(|node| state.node(node).is_none());
-        if nodeless && !task.status.state.is_final() && !pass.draft.is_full() {
-            pass.draft.orphan(task.id);
+    let nodeless = state
+        .tasks_of_service(service)
+        .filter(|task| task.node_id.is_some_and(|node| state.node(node).is_none()) && !task.status.state.is_final());
+    let mut count = 0;
+    for task in nodeless {
+        if pass.draft.is_full() {
+            break;
         }
+        pass.draft.orphan(task.id);
+        count += 1;
     }
+    count
 }
 
 pub(super) fn reap(pass: &mut Pass<'_, '_>, service: ServiceId) {
@@ -62,4 +69,35 @@ fn history_limit(pass: &Pass<'_, '_>, service: ServiceId) -> usize {
     let limit =
         cluster.map_or_else(|| ClusterSpec::default().task_history_limit, |cluster| cluster.spec.task_history_limit);
     usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_proto::version::Version;
+
+    use crate::{
+        action::Action,
+        plan::{Dirty, IdSource, Input, plan, schedule::fixture},
+    };
+    use muster_proto::id::TaskId;
+
+    struct NoIds;
+
+    impl IdSource for NoIds {
+        fn task_id(&mut self) -> TaskId {
+            panic!("no task is to be made")
+        }
+    }
+
+    #[test]
+    fn tasks_of_a_node_that_is_gone_are_given_up_before_anything_else() {
+        let service = fixture::service(1);
+        let task = fixture::task(1, &service, 1, &fixture::node(1));
+        let (mut state, liveness) = fixture::cluster([], [task]);
+        state.put_service(service);
+        let input = Input { state: &state, liveness: &liveness, now: fixture::NOW, dirty: &Dirty::Everything };
+        let planned = plan(input, &mut NoIds);
+        assert_eq!(planned.actions, [Action::OrphanTask { id: TaskId::from_bits(1), version: Version(1) }]);
+        assert!(planned.more, "the slot is filled by the next plan");
+    }
 }
