@@ -1,9 +1,70 @@
-//! `muster daemon`.
+//! `muster daemon`: what runs on every host. It opens the data folder, serves the local socket, and, once the host is
+//! in a cluster, runs an agent and (by its role) a manager.
+//!
+//! This is wiring: which parts exist, in what order they start and stop, and where their files are. What the parts do
+//! is theirs.
 
-/// The daemon's flags.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Args {}
+mod advertise;
+mod args;
+mod data_dir;
+mod engine;
+mod gate;
+mod host;
+mod local;
+mod logging;
+mod member;
+mod preflight;
+mod record;
+mod socket;
 
-pub fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("this build has no daemon; build a later version")
+use std::sync::Arc;
+
+use anyhow::Context;
+use muster_proto::v1::local_server::LocalServer;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+pub use args::Args;
+use host::Host;
+
+/// Runs until SIGTERM or SIGINT, or until a part fails that the daemon cannot be without. Containers keep running
+/// either way.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    logging::init(&args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let outcome = runtime.block_on(serve(args));
+    // Blocking work that is still under way (a flush, a name look-up) must not hold up the exit.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    outcome
+}
+
+async fn serve(args: Args) -> anyhow::Result<()> {
+    let shutdown = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    let listener = socket::bind(&args.socket)?;
+    let host = Arc::new(Host::open(args).await?);
+    let local = tokio::spawn(
+        Server::builder()
+            .add_service(LocalServer::new(local::Service::new(Arc::clone(&host))))
+            .add_service(host.control())
+            .serve_with_incoming_shutdown(listener.incoming()?, shutdown.clone().cancelled_owned()),
+    );
+    tracing::info!(socket = %listener.path().display(), "ready");
+
+    let outcome = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        failure = host.failed() => Err(failure),
+    };
+    tracing::info!("stopping; containers keep running");
+    host.stop().await;
+    shutdown.cancel();
+    // A client that watches a service would keep the graceful stop waiting for ever.
+    if tokio::time::timeout(socket::CLOSE_GRACE, local).await.is_err() {
+        tracing::debug!("closed the local socket on clients that were still connected");
+    }
+    outcome
 }

@@ -1,9 +1,88 @@
-//! `muster demo`.
+//! `muster demo`: the main job on this machine, from nothing and back to nothing.
+//!
+//! It runs the same binary as a stranger would, as child processes: a daemon in a temporary folder, then the commands.
+//! Whatever happens, Ctrl-C included, what it made is removed again by the ids it noted.
 
-/// The demo's flags.
+mod cluster;
+pub mod image;
+pub mod load;
+mod script;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use bollard::Docker;
+use tokio::signal::unix::{SignalKind, signal};
+
+use cluster::Cluster;
+
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {}
+#[command(after_help = "Examples:
+  muster demo                          everything below, in about half a minute
+  muster demo --keep                   the same, and leave the cluster running to play with
+  muster demo --image myapp:1.0.0 --image myapp:2.0.0
+                                       only make images of the demo app, to follow the README by hand
 
-pub async fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("this build has no demo; build a later version")
+The demo starts a daemon in a temporary folder, makes its own image (no registry, no network), creates a service with
+3 replicas and a published port, sends it requests, scales it to 5 and updates it to a second version under continuous
+requests. It needs Docker Engine. It exits with 1 if one request failed.")]
+pub struct Args {
+    /// Leave the cluster running, and say how to talk to it and how to end it
+    #[arg(long)]
+    keep: bool,
+
+    /// Only make an image of the demo app with this name; its tag is the version it answers with (repeatable)
+    #[arg(long = "image", value_name = "NAME:TAG", conflicts_with = "keep")]
+    images: Vec<String>,
+
+    /// Port to publish the service on [default: 8000, or the next that is free]
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+
+    /// Socket of Docker Engine
+    #[arg(long, value_name = "PATH", default_value = "/var/run/docker.sock")]
+    docker_socket: PathBuf,
+}
+
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let docker = connect(&args.docker_socket).await?;
+    if !args.images.is_empty() {
+        return make_images(&docker, &args.images).await;
+    }
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut cluster = Cluster::prepare(docker, &args).await?;
+    let outcome = tokio::select! {
+        outcome = script::run(&mut cluster) => outcome,
+        _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
+        _ = terminate.recv() => Err(anyhow::anyhow!("told to stop")),
+    };
+    if args.keep && outcome.is_ok() {
+        cluster.keep();
+        return Ok(());
+    }
+    println!("\ncleaning up: containers, images, daemon, {}", cluster.folder().display());
+    let cleaned = cluster.remove().await;
+    outcome.and(cleaned)
+}
+
+async fn connect(socket: &std::path::Path) -> anyhow::Result<Docker> {
+    let wanted = "the demo runs real containers and needs Docker Engine";
+    let docker = image::connect(socket).with_context(|| format!("{wanted}; install it, or name its socket with --docker-socket"))?;
+    match docker.ping().await {
+        Ok(_) => Ok(docker),
+        Err(error) => bail!(
+            "{wanted}, which does not answer at {} ({error}); start it, run as a user who may use it, or name its socket \
+             with --docker-socket",
+            socket.display()
+        ),
+    }
+}
+
+async fn make_images(docker: &Docker, references: &[String]) -> anyhow::Result<()> {
+    for reference in references {
+        let id = image::build(docker, reference).await?;
+        println!("{reference}  {id}");
+    }
+    Ok(())
 }

@@ -1,1 +1,7 @@
+//! What the end-to-end tests and the benchmarks share: daemons as real processes, the command line, the engine.
+//!
+//! Everything made here is removed by the id it was made with, also when a test fails.
 
+pub mod daemon;
+pub mod engine;
+pub mod wait;

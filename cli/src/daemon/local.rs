@@ -1,0 +1,72 @@
+//! The Local service: what the command line asks of this host's daemon itself.
+
+use std::sync::Arc;
+
+use muster_proto::{
+    node::EngineHealth,
+    v1::{self, local_server::Local},
+};
+use tonic::{Request, Response, Status};
+
+use super::{
+    host::{Force, Host},
+    member::hostname,
+};
+
+#[derive(Debug)]
+pub(super) struct Service {
+    host: Arc<Host>,
+}
+
+impl Service {
+    pub(super) fn new(host: Arc<Host>) -> Self {
+        Self { host }
+    }
+}
+
+/// Every error here is a sentence for the user, with its causes behind it.
+fn refused(error: &anyhow::Error) -> Status {
+    Status::failed_precondition(format!("{error:#}"))
+}
+
+#[tonic::async_trait]
+impl Local for Service {
+    async fn init(&self, request: Request<v1::InitRequest>) -> Result<Response<v1::InitResponse>, Status> {
+        let record = self.host.init(&request.into_inner().advertise_addr).await.map_err(|error| refused(&error))?;
+        Ok(Response::new(v1::InitResponse {
+            cluster_id: record.cluster_id.to_string(),
+            node_id: record.node_id.to_string(),
+            advertise_addr: record.advertise_addr,
+        }))
+    }
+
+    async fn leave(&self, request: Request<v1::LeaveRequest>) -> Result<Response<v1::LeaveResponse>, Status> {
+        let force = if request.into_inner().force { Force::Yes } else { Force::No };
+        let containers_removed = self.host.leave(force).await.map_err(|error| refused(&error))?;
+        Ok(Response::new(v1::LeaveResponse { containers_removed }))
+    }
+
+    async fn info(&self, _request: Request<v1::InfoRequest>) -> Result<Response<v1::InfoResponse>, Status> {
+        let (record, engine) = self.host.describe().await.map_err(|error| refused(&error))?;
+        let args = self.host.args();
+        Ok(Response::new(v1::InfoResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            hostname: hostname(),
+            data_dir: args.data_dir.display().to_string(),
+            listen_addr: args.listen_addr.to_string(),
+            engine: engine.name.to_owned(),
+            engine_version: engine.version,
+            engine_unavailable: match engine.health {
+                EngineHealth::Ok => None,
+                EngineHealth::Unavailable(why) => Some(why),
+            },
+            membership: record.map(|record| v1::Membership {
+                cluster_id: record.cluster_id.to_string(),
+                node_id: record.node_id.to_string(),
+                advertise_addr: record.advertise_addr,
+                manager: true,
+            }),
+            pid: std::process::id(),
+        }))
+    }
+}

@@ -1,0 +1,26 @@
+# `verify` only reads, and is what CI runs; `fix` writes.
+
+# Everything that must hold before a change lands
+verify:
+    cargo fmt --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo test --workspace
+
+# Licences, bans and sources of the dependencies; advisories where there is a network
+deny:
+    cargo deny check licenses bans sources
+    cargo deny check advisories || true
+
+# Format, apply what clippy can mend, and rewrite golden files
+fix:
+    cargo fmt
+    cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+    UPDATE_EXPECT=1 cargo test --workspace
+
+# Idle cost of a daemon, and how fast 50 replicas converge beside the engine alone
+bench *ARGS:
+    cargo run --release -p muster-tests --bin bench -- {{ARGS}}
+
+# Kill the daemon at random moments under writes and check the history
+chaos *ARGS:
+    cargo run -p muster-chaos -- kill-daemon {{ARGS}}
