@@ -1,0 +1,13 @@
+//! The product through its own doors: real daemons, the real command line, real containers.
+
+mod bad_input;
+mod containers;
+mod crash;
+mod demo;
+mod engine_restart;
+mod rollout;
+mod services;
+mod store;
+
+/// The binary under test.
+const MUSTER: &str = env!("CARGO_BIN_EXE_muster-under-test");
