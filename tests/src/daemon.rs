@@ -15,9 +15,12 @@ use nix::{
 
 use crate::{engine, wait};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Engine {
+    /// The machine's own.
     Docker,
+    /// One that a test may stop; see [`crate::private_engine`].
+    DockerAt(PathBuf),
     Sim,
 }
 
@@ -51,14 +54,8 @@ impl Daemon {
     #[must_use]
     pub fn start(program: &str, engine: Engine) -> Self {
         let folder = tempfile::Builder::new().prefix("muster-test-").tempdir().expect("a temporary folder");
-        let mut daemon = Self {
-            program: PathBuf::from(program),
-            folder,
-            engine,
-            listen: free_port(),
-            child: None,
-            cluster: None,
-        };
+        let mut daemon =
+            Self { program: PathBuf::from(program), folder, engine, listen: free_port(), child: None, cluster: None };
         daemon.restart();
         daemon
     }
@@ -119,10 +116,14 @@ impl Daemon {
             .args(["--listen-addr", &format!("127.0.0.1:{}", self.listen)])
             .arg("--socket")
             .arg(self.socket())
-            .args(["--engine", if self.engine == Engine::Docker { "docker" } else { "sim" }])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.expect("a log file"));
+        match &self.engine {
+            Engine::Docker => command.args(["--engine", "docker"]),
+            Engine::DockerAt(socket) => command.args(["--engine", "docker", "--docker-socket"]).arg(socket),
+            Engine::Sim => command.args(["--engine", "sim"]),
+        };
         command
     }
 
@@ -219,7 +220,7 @@ impl Drop for Daemon {
             drop(child.kill());
             drop(child.wait());
         }
-        if let (Engine::Docker, Some(cluster)) = (self.engine, &self.cluster) {
+        if let (Engine::Docker, Some(cluster)) = (&self.engine, &self.cluster) {
             engine::remove_containers(cluster);
         }
         if std::thread::panicking() {

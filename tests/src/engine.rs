@@ -42,7 +42,8 @@ pub struct Images {
 impl Images {
     #[must_use]
     pub fn make(versions: &[&'static str]) -> Self {
-        let images = Self { repository: format!("muster-test-{:08x}", rand::random::<u32>()), versions: versions.to_vec() };
+        let images =
+            Self { repository: format!("muster-test-{:08x}", rand::random::<u32>()), versions: versions.to_vec() };
         block_on(async {
             let docker = docker().await;
             for version in versions {
@@ -119,4 +120,9 @@ pub(crate) fn remove_containers(cluster: &str) {
             drop(docker().await.remove_container(&container.id, Some(options)).await);
         });
     }
+}
+
+#[must_use]
+pub fn image_exists(name: &str) -> bool {
+    block_on(async { docker().await.inspect_image(name).await.is_ok() })
 }

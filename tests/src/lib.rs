@@ -4,4 +4,5 @@
 
 pub mod daemon;
 pub mod engine;
+pub mod private_engine;
 pub mod wait;

@@ -40,7 +40,21 @@ const BANNED_WORDS: &[(&str, &str)] = &[
 ];
 
 /// What the core must not know, beyond what clippy checks there.
-const BANNED_IN_CORE: &[&str] = &["async ", ".await", "tokio", "tonic", "openraft", "sled", "SystemTime", "Instant", "HashMap", "std::env", "std::fs", "std::net::Tcp", "rand::"];
+const BANNED_IN_CORE: &[&str] = &[
+    "async ",
+    ".await",
+    "tokio",
+    "tonic",
+    "openraft",
+    "sled",
+    "SystemTime",
+    "Instant",
+    "HashMap",
+    "std::env",
+    "std::fs",
+    "std::net::Tcp",
+    "rand::",
+];
 
 /// Crate, and the crates of ours that it must not depend on.
 const FORBIDDEN_DEPENDENCIES: &[(&str, &[&str])] = &[
@@ -93,7 +107,8 @@ fn files_hold_one_concept() {
     let mut problems = Vec::new();
     for (path, text) in files(".rs") {
         let lines = product(&text).len();
-        let allowed = LONG_FILES.iter().find(|(long, ..)| *long == path).map_or(FILE_LINES_MAX, |(_, allowed, _)| *allowed);
+        let allowed =
+            LONG_FILES.iter().find(|(long, ..)| *long == path).map_or(FILE_LINES_MAX, |(_, allowed, _)| *allowed);
         if lines > allowed {
             problems.push(format!("{path} has {lines} lines before its tests, {allowed} are allowed"));
         } else if allowed > FILE_LINES_MAX && lines <= FILE_LINES_MAX {
@@ -109,8 +124,10 @@ fn functions_fit_a_screen() {
     for (path, text) in files(".rs").into_iter().filter(|(path, _)| !is_test(path)) {
         for (name, lines) in functions(&product(&text)) {
             let key = format!("{path}:{name}");
-            let allowed =
-                LONG_FUNCTIONS.iter().find(|(long, ..)| *long == key).map_or(FUNCTION_LINES_MAX, |(_, allowed, _)| *allowed);
+            let allowed = LONG_FUNCTIONS
+                .iter()
+                .find(|(long, ..)| *long == key)
+                .map_or(FUNCTION_LINES_MAX, |(_, allowed, _)| *allowed);
             if lines > allowed {
                 problems.push(format!("{key} has {lines} lines, {allowed} are allowed"));
             }
@@ -131,7 +148,9 @@ fn functions(lines: &[&str]) -> Vec<(String, usize)> {
         }
         let name: String = after.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         let end = format!("{}}}", " ".repeat(indent));
-        let body = lines[number..].iter().position(|line| *line == end || line.trim_end().ends_with(';') && line.len() - line.trim_start().len() == indent);
+        let body = lines[number..].iter().position(|line| {
+            *line == end || line.trim_end().ends_with(';') && line.len() - line.trim_start().len() == indent
+        });
         if let Some(length) = body {
             found.push((name, length + 1));
         }
@@ -141,9 +160,9 @@ fn functions(lines: &[&str]) -> Vec<(String, usize)> {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    let silent = files(".rs").into_iter().filter(|(_, text)| {
-        !text.lines().next().is_some_and(|line| line.starts_with("//! ") && line.len() > 12)
-    });
+    let silent = files(".rs")
+        .into_iter()
+        .filter(|(_, text)| !text.lines().next().is_some_and(|line| line.starts_with("//! ") && line.len() > 12));
     verdict(silent.map(|(path, _)| format!("{path} does not begin with a `//!` sentence")).collect());
 }
 
@@ -153,7 +172,8 @@ fn banned_text_stays_out() {
     let this = "tests/tests/tidy.rs";
     for (path, text) in files(".rs").into_iter().chain(files(".md")).filter(|(path, _)| path != this) {
         for (number, line) in text.lines().enumerate() {
-            for (banned, instead) in BANNED.iter().filter(|(banned, _)| line.contains(banned) && path.ends_with(".rs")) {
+            for (banned, instead) in BANNED.iter().filter(|(banned, _)| line.contains(banned) && path.ends_with(".rs"))
+            {
                 problems.push(format!("{path}:{}: `{banned}`: {instead}", number + 1));
             }
             let words = line.split(|c: char| !c.is_alphanumeric()).map(str::to_ascii_lowercase);
@@ -173,7 +193,8 @@ fn banned_text_stays_out() {
 fn core_knows_no_runtime_clock_or_chance() {
     let mut problems = Vec::new();
     for (path, text) in files(".rs").into_iter().filter(|(path, _)| path.starts_with("manager/core/src/")) {
-        for (number, line) in product(&text).iter().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+        for (number, line) in product(&text).iter().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
+        {
             for banned in BANNED_IN_CORE.iter().filter(|banned| line.contains(**banned)) {
                 problems.push(format!("{path}:{}: `{banned}` in the core", number + 1));
             }
@@ -188,7 +209,9 @@ fn dependencies_point_one_way() {
     for (folder, forbidden) in FORBIDDEN_DEPENDENCIES {
         let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).expect("a manifest");
         let dependencies = manifest.split("[dev-dependencies]").next().unwrap_or_default();
-        for name in forbidden.iter().filter(|name| dependencies.lines().any(|line| line.starts_with(&format!("{name}.")))) {
+        for name in
+            forbidden.iter().filter(|name| dependencies.lines().any(|line| line.starts_with(&format!("{name}."))))
+        {
             problems.push(format!("{folder}/Cargo.toml depends on {name}"));
         }
     }
@@ -217,7 +240,8 @@ fn tests_wait_on_conditions() {
 fn the_map_names_what_exists() {
     let map = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
     let quoted = map.split('`').skip(1).step_by(2);
-    let paths = quoted.filter(|text| text.contains('/') && text.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c)));
+    let paths =
+        quoted.filter(|text| text.contains('/') && text.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c)));
     let missing = paths.filter(|path| !path.starts_with('/') && !root().join(path).exists());
     verdict(missing.map(|path| format!("ARCHITECTURE.md names `{path}`, which is not there")).collect());
 }

@@ -163,8 +163,10 @@ fn one_request(
     keep_alive &= !STOPPING.load(Ordering::SeqCst);
     let connection = if keep_alive { "keep-alive" } else { "close" };
     let reason = if status == 200 { "OK" } else { "Not OK" };
-    let response =
-        format!("HTTP/1.1 {status} {reason}\r\nContent-Length: {}\r\nConnection: {connection}\r\n\r\n{body}", body.len());
+    let response = format!(
+        "HTTP/1.1 {status} {reason}\r\nContent-Length: {}\r\nConnection: {connection}\r\n\r\n{body}",
+        body.len()
+    );
     writer.write_all(response.as_bytes())?;
     Ok(keep_alive)
 }

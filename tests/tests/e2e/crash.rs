@@ -17,8 +17,10 @@ fn no_orphan_and_no_double(daemon: &Daemon, service: &str, count: usize) {
     wait::until("one container for each task", || {
         let wanted = daemon.ok(&["service", "ps", "-q", "--no-trunc", "--filter", "desired-state=running", service]);
         let wanted: BTreeSet<String> = wanted.lines().map(str::to_owned).collect();
-        let running: Vec<_> =
-            engine::containers(&daemon.cluster_id()).into_iter().filter(|container| container.state == "running").collect();
+        let running: Vec<_> = engine::containers(&daemon.cluster_id())
+            .into_iter()
+            .filter(|container| container.state == "running")
+            .collect();
         let tasks: BTreeSet<String> = running.iter().map(|container| container.task.clone()).collect();
         let as_asked = wanted.len() == count && running.len() == count && tasks == wanted;
         if as_asked { Ok(()) } else { Err((wanted, running)) }
@@ -47,7 +49,18 @@ fn killed_in_the_middle_of_an_update() {
     let images = Images::make(&["1.0.0", "2.0.0"]);
     let mut daemon = Daemon::cluster(MUSTER, Engine::Docker);
     let (first, second) = (images.name("1.0.0"), images.name("2.0.0"));
-    daemon.ok(&["service", "create", "--quiet", "--name", "web", "--replicas", "6", "--update-monitor", "100ms", &first]);
+    daemon.ok(&[
+        "service",
+        "create",
+        "--quiet",
+        "--name",
+        "web",
+        "--replicas",
+        "6",
+        "--update-monitor",
+        "100ms",
+        &first,
+    ]);
     daemon.ok(&["service", "update", "--detach", "--update-parallelism", "2", "--image", &second, "web"]);
     wait::until("the update to be half way", || {
         let new = engine::containers(&daemon.cluster_id()).iter().filter(|container| container.image == second).count();
@@ -93,7 +106,8 @@ fn what_was_acknowledged_is_there_after_a_kill() {
         daemon.kill();
         daemon.restart();
     }
-    let mut names: Vec<String> = daemon.ok(&["service", "ls", "--format", "{{.Name}}"]).lines().map(str::to_owned).collect();
+    let mut names: Vec<String> =
+        daemon.ok(&["service", "ls", "--format", "{{.Name}}"]).lines().map(str::to_owned).collect();
     names.sort();
     assert_eq!(names, ["s0", "s1", "s2", "s3", "s4"]);
 }

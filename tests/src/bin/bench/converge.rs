@@ -1,7 +1,11 @@
 //! How long a service takes to run all its replicas, beside what the engine itself needs to create and start as many
 //! containers of the same image eight at a time. Measured in pairs, so that a machine that drifts drifts for both.
 
-use std::{path::Path, thread, time::{Duration, Instant}};
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use bollard::{
@@ -66,9 +70,12 @@ fn engine_alone(image: &str, count: usize) -> anyhow::Result<f64> {
 }
 
 async fn create_and_start(docker: &Docker, image: &str) -> anyhow::Result<String> {
-    let host_config =
-        HostConfig { memory: Some(MEMORY_BYTES), pids_limit: Some(PIDS), ..HostConfig::default() };
-    let body = ContainerCreateBody { image: Some(image.to_owned()), host_config: Some(host_config), ..ContainerCreateBody::default() };
+    let host_config = HostConfig { memory: Some(MEMORY_BYTES), pids_limit: Some(PIDS), ..HostConfig::default() };
+    let body = ContainerCreateBody {
+        image: Some(image.to_owned()),
+        host_config: Some(host_config),
+        ..ContainerCreateBody::default()
+    };
     let made = docker.create_container(None, body).await.context("cannot create a container")?;
     docker.start_container(&made.id, None).await.context("cannot start a container")?;
     Ok(made.id)
