@@ -10,7 +10,7 @@ pub(super) fn choose(asked: &str, configured: Option<&str>, listen: SocketAddr) 
     let said = if asked.is_empty() { configured } else { Some(asked) };
     if let Some(text) = said {
         return match muster_proto::parse::address(text) {
-            Ok(address) => Ok(address.with_default_port(listen.port()).to_string()),
+            Ok(address) => Ok(address.or_port(listen.port()).to_string()),
             Err(error) => bail!("{error}"),
         };
     }
