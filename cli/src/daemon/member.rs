@@ -122,7 +122,7 @@ impl Member {
 
 fn manager_config(record: &Record, data_dir: &DataDir, preflight: Arc<LocalHost>) -> muster_manager::Config {
     muster_manager::Config {
-        data_dir: data_dir.manager(),
+        data_dir: data_dir.path().to_owned(),
         cluster_id: record.cluster_id,
         node_id: record.node_id,
         raft_id: record.raft_id,

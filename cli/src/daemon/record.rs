@@ -80,7 +80,8 @@ pub(super) fn read_credentials(folder: &Path) -> anyhow::Result<Credentials> {
     let read = |name: &str| {
         fs::read_to_string(folder.join(name)).with_context(|| format!("cannot read {}", folder.join(name).display()))
     };
-    Ok(Credentials { ca_pem: read(CA_FILE)?, cert_pem: read(CERT_FILE)?, key_pem: read(KEY_FILE)? })
+    Credentials::from_pem(read(CA_FILE)?, read(CERT_FILE)?, read(KEY_FILE)?)
+        .with_context(|| format!("the node's certificate in {} cannot be read; restore the folder from a copy", folder.display()))
 }
 
 /// All of it or none, and on disk when it returns.
