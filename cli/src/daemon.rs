@@ -32,7 +32,8 @@ use host::Host;
 /// either way.
 pub fn run(args: Args) -> anyhow::Result<()> {
     logging::init(&args)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let outcome = runtime.block_on(serve(args));
     // Blocking work that is still under way (a flush, a name look-up) must not hold up the exit.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));

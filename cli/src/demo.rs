@@ -68,7 +68,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
 async fn connect(socket: &std::path::Path) -> anyhow::Result<Docker> {
     let wanted = "the demo runs real containers and needs Docker Engine";
-    let docker = image::connect(socket).with_context(|| format!("{wanted}; install it, or name its socket with --docker-socket"))?;
+    let docker = image::connect(socket)
+        .with_context(|| format!("{wanted}; install it, or name its socket with --docker-socket"))?;
     match docker.ping().await {
         Ok(_) => Ok(docker),
         Err(error) => bail!(

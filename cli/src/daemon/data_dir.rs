@@ -26,7 +26,8 @@ pub(super) struct DataDir {
 impl DataDir {
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
-        let unwritable = || format!("cannot write to the data folder {shown}; run as root, or name another with --data-dir");
+        let unwritable =
+            || format!("cannot write to the data folder {shown}; run as root, or name another with --data-dir");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(unwritable)?;
         check_format(path)?;
         let lock = File::create(path.join(LOCK_FILE)).with_context(unwritable)?;

@@ -139,10 +139,13 @@ impl Host {
         record::write_durably(&folder.join(record::CA_KEY_FILE), authority.key_pem().as_bytes(), 0o600)?;
         record::write_credentials(&folder, &authority.issue(record.node_id, Role::Manager)?)?;
         let bootstrap = Bootstrap { spec: ClusterSpec::default() };
-        let member = self.start_member(record.clone(), Some(bootstrap), Some(listener)).await?;
+        let mut member = self.start_member(record.clone(), Some(bootstrap), Some(listener)).await?;
         let record = Record { phase: Phase::Member, ..record.clone() };
         match record.write(&folder) {
-            Ok(()) => Ok(Member { record, ..member }),
+            Ok(()) => {
+                member.record = record;
+                Ok(member)
+            }
             Err(error) => {
                 member.stop(&self.gate).await;
                 Err(error)
@@ -183,7 +186,7 @@ impl Host {
     async fn remove_containers(&self, record: &Record) {
         let identity = Identity { cluster_id: record.cluster_id, node_id: record.node_id };
         let cleared = async {
-            let executor = engine::choose(&self.args, identity)?;
+            let executor = engine::choose(&self.args, identity);
             for found in executor.list().await? {
                 executor.remove(&found.container).await?;
             }
@@ -200,7 +203,7 @@ impl Host {
         let identity = record
             .as_ref()
             .map_or(nobody, |record| Identity { cluster_id: record.cluster_id, node_id: record.node_id });
-        Ok((record, engine::choose(&self.args, identity)?.describe().await))
+        Ok((record, engine::choose(&self.args, identity).describe().await))
     }
 
     pub(super) fn args(&self) -> &Args {

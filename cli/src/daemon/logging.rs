@@ -12,8 +12,11 @@ pub(super) fn init(args: &Args) -> anyhow::Result<()> {
         // openraft tells of every vote and every entry at its info level.
         (None, _) => "info,openraft=warn,sled=warn".to_owned(),
     };
-    let filter = EnvFilter::try_new(&filter)
-        .with_context(|| format!("invalid log level {filter:?}; use error, warn, info, debug, trace or a filter such as muster_agent=debug"))?;
+    let filter = EnvFilter::try_new(&filter).with_context(|| {
+        format!(
+            "invalid log level {filter:?}; use error, warn, info, debug, trace or a filter such as muster_agent=debug"
+        )
+    })?;
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),

@@ -58,7 +58,7 @@ impl Member {
     pub(super) async fn start(start: Start<'_>, record: Record, bootstrap: Option<Bootstrap>) -> anyhow::Result<Self> {
         let credentials = record::read_credentials(&start.data_dir.member())?;
         let identity = Identity { cluster_id: record.cluster_id, node_id: record.node_id };
-        let executor = engine::choose(start.args, identity)?;
+        let executor = engine::choose(start.args, identity);
         let preflight = Arc::new(LocalHost::new(Arc::clone(&executor)));
         let manager = Manager::open(manager_config(&record, start.data_dir, Arc::clone(&preflight)), bootstrap).await?;
         let agent = Agent::open(muster_agent::Config {
@@ -136,7 +136,9 @@ fn serve_port(
     credentials: &Credentials,
     manager: &muster_manager::Handle,
     listener: TcpListener,
-) -> anyhow::Result<impl FnOnce(CancellationToken) -> futures_util::future::BoxFuture<'static, anyhow::Result<()>> + use<>> {
+) -> anyhow::Result<
+    impl FnOnce(CancellationToken) -> futures_util::future::BoxFuture<'static, anyhow::Result<()>> + use<>,
+> {
     let router = Server::builder()
         .tls_config(credentials.server_tls())
         .context("the node's certificate cannot be used; restore the data folder's `member` folder from a copy")?
@@ -153,7 +155,9 @@ fn serve_port(
 }
 
 pub(super) fn hostname() -> String {
-    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_else(|_| "localhost".to_owned())
+    nix::unistd::gethostname()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_else(|_| "localhost".to_owned())
 }
 
 /// Everything of a membership that is on disk.

@@ -43,7 +43,10 @@ impl Record {
         let path = folder.join(RECORD_FILE);
         match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| {
-                format!("{} is damaged; restore it from a copy, or move the data folder away to start anew", path.display())
+                format!(
+                    "{} is damaged; restore it from a copy, or move the data folder away to start anew",
+                    path.display()
+                )
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
@@ -80,8 +83,9 @@ pub(super) fn read_credentials(folder: &Path) -> anyhow::Result<Credentials> {
     let read = |name: &str| {
         fs::read_to_string(folder.join(name)).with_context(|| format!("cannot read {}", folder.join(name).display()))
     };
-    Credentials::from_pem(read(CA_FILE)?, read(CERT_FILE)?, read(KEY_FILE)?)
-        .with_context(|| format!("the node's certificate in {} cannot be read; restore the folder from a copy", folder.display()))
+    Credentials::from_pem(read(CA_FILE)?, read(CERT_FILE)?, read(KEY_FILE)?).with_context(|| {
+        format!("the node's certificate in {} cannot be read; restore the folder from a copy", folder.display())
+    })
 }
 
 /// All of it or none, and on disk when it returns.

@@ -38,9 +38,8 @@ pub(super) fn bind(path: &Path) -> anyhow::Result<Listener> {
         }
         Err(_) => {}
     }
-    let listener = std::os::unix::net::UnixListener::bind(path).with_context(|| {
-        format!("cannot listen on the socket {shown}; run as root, or name another with --socket")
-    })?;
+    let listener = std::os::unix::net::UnixListener::bind(path)
+        .with_context(|| format!("cannot listen on the socket {shown}; run as root, or name another with --socket"))?;
     fs::set_permissions(path, fs::Permissions::from_mode(MODE)).with_context(|| format!("cannot protect {shown}"))?;
     listener.set_nonblocking(true).context("cannot use the socket without blocking")?;
     Ok(Listener { path: path.to_owned(), listener })

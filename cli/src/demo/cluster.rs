@@ -40,7 +40,8 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) async fn prepare(docker: Docker, args: &Args) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("muster-demo-").tempdir().context("cannot make a temporary folder")?;
+        let folder =
+            tempfile::Builder::new().prefix("muster-demo-").tempdir().context("cannot make a temporary folder")?;
         let port = match args.port {
             Some(port) => port,
             None => free_port(image::PORT).context("no free port to publish the demo on; name one with --port")?,
@@ -103,7 +104,10 @@ impl Cluster {
         while tokio::net::UnixStream::connect(self.socket()).await.is_err() {
             let ended = self.daemon.as_mut().and_then(|child| child.try_wait().ok().flatten());
             if ended.is_some() || began.elapsed() > DAEMON_START {
-                bail!("the daemon did not start: {}", std::fs::read_to_string(self.log()).unwrap_or_default().trim_end());
+                bail!(
+                    "the daemon did not start: {}",
+                    std::fs::read_to_string(self.log()).unwrap_or_default().trim_end()
+                );
             }
             tokio::time::sleep(POLL).await;
         }
@@ -163,7 +167,8 @@ impl Cluster {
                 removed = removed.and(Err(error).with_context(|| format!("cannot remove the image {reference}")));
             }
         }
-        let folder = self.folder.take().map_or(Ok(()), |folder| folder.close().context("cannot remove the temporary folder"));
+        let folder =
+            self.folder.take().map_or(Ok(()), |folder| folder.close().context("cannot remove the temporary folder"));
         left.and(stopped).and(removed).and(folder)
     }
 

@@ -19,21 +19,22 @@ pub fn connect(socket: &Path) -> anyhow::Result<Docker> {
 
 /// Makes `NAME:TAG`; the app in it answers with version TAG. Returns the image's id.
 pub async fn build(docker: &Docker, reference: &str) -> anyhow::Result<String> {
-    let Some((name, tag)) = reference.rsplit_once(':').filter(|(name, tag)| !name.is_empty() && !tag.contains('/')) else {
+    let Some((name, tag)) = reference.rsplit_once(':').filter(|(name, tag)| !name.is_empty() && !tag.contains('/'))
+    else {
         bail!("invalid image name {reference:?}: the tag is the app's version; write it like myapp:1.0.0");
     };
     let options = CreateImageOptionsBuilder::new()
         .from_src("-")
         .repo(name)
         .tag(tag)
-        .changes(vec![
-            "ENTRYPOINT [\"/demo-app\"]".to_owned(),
-            format!("ENV VERSION={tag}"),
-            format!("EXPOSE {PORT}"),
-        ])
+        .changes(vec!["ENTRYPOINT [\"/demo-app\"]".to_owned(), format!("ENV VERSION={tag}"), format!("EXPOSE {PORT}")])
         .build();
     let body = bollard::body_full(archive()?.into());
-    let steps: Vec<_> = docker.create_image(Some(options), Some(body), None).try_collect().await.with_context(|| format!("cannot make the image {reference}"))?;
+    let steps: Vec<_> = docker
+        .create_image(Some(options), Some(body), None)
+        .try_collect()
+        .await
+        .with_context(|| format!("cannot make the image {reference}"))?;
     match docker.inspect_image(reference).await {
         Ok(image) => image.id.context("the engine gave the image no id"),
         Err(error) => Err(error).with_context(|| format!("the engine did not keep the image {reference}: {steps:?}")),

@@ -181,7 +181,8 @@ async fn read_answer(stream: &mut BufReader<TcpStream>) -> anyhow::Result<(Strin
         bail!("the answer is said to have {length} bytes");
     }
     let mut body = Vec::new();
-    if stream.take(length).read_to_end(&mut body).await.context("the connection broke in the answer")? as u64 != length {
+    if stream.take(length).read_to_end(&mut body).await.context("the connection broke in the answer")? as u64 != length
+    {
         bail!("the answer was cut short");
     }
     Ok((String::from_utf8_lossy(&body).trim_end().to_owned(), stays_open))

@@ -57,7 +57,19 @@ pub(super) async fn run(cluster: &mut Cluster) -> anyhow::Result<()> {
     steps.next(&format!("muster service create --replicas 3 --name web -p {publish} {first}"));
     let health = format!("{}/healthz", image::PORT);
     cluster
-        .muster(&["service", "create", "--replicas", "3", "--name", "web", "-p", &publish, "--health-http", &health, &first])
+        .muster(&[
+            "service",
+            "create",
+            "--replicas",
+            "3",
+            "--name",
+            "web",
+            "-p",
+            &publish,
+            "--health-http",
+            &health,
+            &first,
+        ])
         .await?;
     first_answer(cluster).await?;
     steps.done("3 of 3 replicas ready");
