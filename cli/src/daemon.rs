@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use muster_proto::v1::local_server::LocalServer;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -32,12 +33,24 @@ use host::Host;
 /// either way.
 pub fn run(args: Args) -> anyhow::Result<()> {
     logging::init(&args)?;
+    raise_open_files();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let outcome = runtime.block_on(serve(args));
     // Blocking work that is still under way (a flush, a name look-up) must not hold up the exit.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     outcome
+}
+
+/// Each connection through the ingress takes two descriptors, and the usual soft limit of 1,024 is for programs that
+/// use `select`.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
+    match raised {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!("cannot raise the limit on open files: {error}"),
+    }
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
