@@ -185,7 +185,7 @@ impl Cluster {
         let Some(mut child) = self.daemon.take() else { return Ok(()) };
         if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
             // It may have ended by itself, and then there is nobody to tell.
-            drop(kill(Pid::from_raw(pid), Signal::SIGTERM));
+            kill(Pid::from_raw(pid), Signal::SIGTERM).ok();
         }
         if tokio::time::timeout(DAEMON_STOP, child.wait()).await.is_err() {
             child.kill().await.context("cannot end the daemon")?;
