@@ -12,6 +12,8 @@ mod grace;
 mod machine;
 mod steps;
 mod story;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub(crate) use context::{Context, Directory};

@@ -72,12 +72,12 @@ impl Outbox {
     }
 
     /// Returns when something was put in since the last time. For one reader.
-    pub(super) async fn filled(&self) {
+    pub(crate) async fn filled(&self) {
         self.filled.notified().await;
     }
 
     /// What has not been sent in this session, up to [`BATCH_MAX`].
-    pub(super) fn take(&self, sequence: u64) -> Vec<TaskReport> {
+    pub(crate) fn take(&self, sequence: u64) -> Vec<TaskReport> {
         self.locked().take(sequence)
     }
 
