@@ -18,4 +18,4 @@ mod store;
 mod task;
 mod words;
 
-pub use agent::{Agent, Config, Handle, OpenError, RemoveError};
+pub use agent::{Agent, Config, Handle, OpenError, RemoveError, RunError};

@@ -44,7 +44,7 @@ type Done = oneshot::Sender<Result<(), Arc<StoreError>>>;
 #[derive(Debug)]
 enum Write {
     Assign(Vec<Arc<Assignment>>, Done),
-    Progress(Progress),
+    Progress(Box<Progress>),
     Forget(TaskId),
 }
 
@@ -81,7 +81,7 @@ impl Store {
 
     /// Returns before it is durable: what it says can be found out again from the container, if less exactly.
     pub(crate) async fn progress(&self, progress: Progress) {
-        self.put(Write::Progress(progress)).await;
+        self.put(Write::Progress(Box::new(progress))).await;
     }
 
     pub(crate) async fn forget(&self, task: TaskId) {
@@ -126,7 +126,8 @@ impl Writer {
                     }
                     waiting.push(done);
                 }
-                Write::Progress(Progress { task_id, status, image_health }) => {
+                Write::Progress(progress) => {
+                    let Progress { task_id, status, image_health } = *progress;
                     // Of a task that was forgotten meanwhile nothing is kept.
                     if let Some(record) = self.records.get_mut(&task_id) {
                         record.status = status;

@@ -42,6 +42,7 @@ impl Order {
 
 /// How an actor begins.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one for each task, moved straight into its actor")]
 pub(crate) enum Beginning {
     /// Just assigned: there can be no container of it, or preparing it finds the one that is there.
     New,

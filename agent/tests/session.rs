@@ -1,0 +1,194 @@
+//! A whole agent over simulated containers, in a session with a manager on loopback. The connection is in the clear:
+//! certificates are the manager's tests' business.
+
+mod fake;
+
+use std::{fs, path::Path, sync::Arc};
+
+use fake::{Manager, PATIENCE, assignment, task};
+use muster_agent::{
+    Agent, Config, Handle, RunError,
+    executor::{
+        ContainerState, Executor, Identity,
+        sim::{Engine, Sim},
+    },
+};
+use muster_proto::{
+    id::{ClusterId, NodeId},
+    task_state::{
+        DesiredState,
+        TaskState::{Running, Shutdown},
+    },
+};
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+const IDENTITY: Identity = Identity { cluster_id: ClusterId::from_bits(1), node_id: NodeId::from_bits(2) };
+
+struct Node {
+    handle: Handle,
+    shutdown: CancellationToken,
+    agent: JoinHandle<Result<(), RunError>>,
+}
+
+impl Node {
+    async fn start(dir: &Path, sim: &Arc<Sim>, manager: &Manager) -> Self {
+        let executor: Arc<dyn Executor> = sim.clone();
+        let config = Config {
+            identity: IDENTITY,
+            data_dir: dir.to_owned(),
+            managers: vec![manager.address.to_string()],
+            tls: None,
+            executor,
+            ingress_ip: [127, 0, 0, 1].into(),
+            hostname: "host".to_owned(),
+            muster_version: "0.0.0".to_owned(),
+        };
+        let agent = Agent::open(config).await.unwrap();
+        let (handle, shutdown) = (agent.handle(), CancellationToken::new());
+        Self { handle, agent: tokio::spawn(agent.run(shutdown.clone())), shutdown }
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        timeout(PATIENCE, self.agent).await.expect("the agent does not stop").unwrap().unwrap();
+    }
+}
+
+fn sim() -> Arc<Sim> {
+    Arc::new(Sim::new(IDENTITY))
+}
+
+async fn running(sim: &Sim) -> usize {
+    let found = sim.list().await.unwrap();
+    found.iter().filter(|found| matches!(found.state, ContainerState::Running { .. })).count()
+}
+
+#[tokio::test]
+async fn a_task_comes_and_goes() {
+    let (dir, sim, manager) = (tempfile::tempdir().unwrap(), sim(), Manager::start().await);
+    let agent = Node::start(dir.path(), &sim, &manager).await;
+    manager.assign(assignment(1, &["MUSTER_SIM_LOG=hello"]));
+    manager.until_state(task(1), Running).await;
+
+    manager.open_log(task(1));
+    let chunks = manager.until_log_end().await;
+    let lines: Vec<_> = chunks.iter().flat_map(|chunk| &chunk.lines).map(|line| line.text.clone()).collect();
+    assert!(lines.contains(&b"hello\n".to_vec()), "{lines:?}");
+
+    manager.want(task(1), DesiredState::Shutdown);
+    manager.until_state(task(1), Shutdown).await;
+    manager.want(task(1), DesiredState::Remove);
+    manager.until_removed(task(1)).await;
+    assert_eq!(sim.list().await.unwrap(), []);
+    manager.forget(task(1));
+    let file = dir.path().join("tasks").join(format!("{}.json", task(1)));
+    timeout(PATIENCE, async {
+        while file.exists() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("a forgotten task is still on disk");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_lost_session_changes_nothing_and_what_it_missed_is_told() {
+    let (dir, sim, manager) = (tempfile::tempdir().unwrap(), sim(), Manager::start().await);
+    let agent = Node::start(dir.path(), &sim, &manager).await;
+    manager.assign(assignment(1, &[]));
+    manager.assign(assignment(2, &["MUSTER_SIM_PREPARE_MS=1"]));
+    manager.until_state(task(1), Running).await;
+    manager.until_state(task(2), Running).await;
+
+    // Silent for longer than the lease: the agent gives the session up and opens another.
+    manager.fall_silent(true);
+    manager.want(task(2), DesiredState::Shutdown);
+    manager.until_sessions(2).await;
+    manager.fall_silent(false);
+    manager.end_sessions();
+    manager.until_state(task(2), Shutdown).await;
+    assert_eq!(sim.starts().len(), 2);
+    assert_eq!(running(&sim).await, 1);
+    assert_eq!(manager.times_told(task(1), Running), 1, "what was confirmed is not told again");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_restart_of_the_agent_takes_up_what_runs() {
+    let (dir, sim, manager) = (tempfile::tempdir().unwrap(), sim(), Manager::start().await);
+    let agent = Node::start(dir.path(), &sim, &manager).await;
+    for number in 1..=3 {
+        manager.assign(assignment(number, &[]));
+    }
+    for number in 1..=3 {
+        manager.until_state(task(number), Running).await;
+    }
+    agent.stop().await;
+    assert_eq!(running(&sim).await, 3);
+
+    // Meanwhile one row goes for good, and one record is damaged.
+    manager.lose(task(2));
+    manager.clear();
+    fs::write(dir.path().join("tasks").join(format!("{}.json", task(3))), "half a rec").unwrap();
+    let agent = Node::start(dir.path(), &sim, &manager).await;
+    manager.until_state(task(1), Running).await;
+    manager.until_state(task(3), Running).await;
+    timeout(PATIENCE, async {
+        while sim.list().await.unwrap().len() > 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("a container that nobody asks for stays");
+    assert_eq!(sim.starts().len(), 3, "nothing was started again");
+    assert_eq!(running(&sim).await, 2);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_container_without_a_record_runs_on_until_managers_say_that_nobody_wants_it() {
+    let (dir, sim, manager) = (tempfile::tempdir().unwrap(), sim(), Manager::start().await);
+    let agent = Node::start(dir.path(), &sim, &manager).await;
+    manager.assign(assignment(1, &[]));
+    manager.until_state(task(1), Running).await;
+    agent.stop().await;
+    fs::remove_file(dir.path().join("tasks").join(format!("{}.json", task(1)))).unwrap();
+    manager.lose(task(1));
+    manager.fall_silent(true);
+    let sessions = manager.sessions();
+    let agent = Node::start(dir.path(), &sim, &manager).await;
+    manager.until_sessions(sessions + 2).await;
+    assert_eq!(running(&sim).await, 1, "no manager has spoken yet");
+    manager.fall_silent(false);
+    manager.end_sessions();
+    timeout(PATIENCE, async {
+        while !sim.list().await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("a container that nobody asks for stays");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn the_engines_health_is_told_at_once_and_leaving_removes_everything() {
+    let (dir, sim, manager) = (tempfile::tempdir().unwrap(), sim(), Manager::start().await);
+    sim.set_engine(Engine::Away);
+    let agent = Node::start(dir.path(), &sim, &manager).await;
+    manager.until_described(|description| description.engine_unavailable.is_some()).await;
+    sim.set_engine(Engine::Up);
+    manager.until_described(|description| description.engine_unavailable.is_none()).await;
+    for number in 1..=3 {
+        manager.assign(assignment(number, &[]));
+    }
+    for number in 1..=3 {
+        manager.until_state(task(number), Running).await;
+    }
+    assert_eq!(agent.handle.remove_everything().await.unwrap(), 3);
+    assert_eq!(sim.list().await.unwrap(), []);
+    agent.stop().await;
+    assert_eq!(fs::read_dir(dir.path().join("tasks")).unwrap().count(), 0);
+}
