@@ -241,6 +241,8 @@ async fn an_order_to_stop_before_the_start_starts_nothing() {
             bench.until_state(TaskState::Ready).await;
         } else {
             bench.until_state(TaskState::Preparing).await;
+            // Past the middle: the engine has made the container and not said so yet.
+            sleep(Duration::from_secs(45)).await;
         }
         bench.want(DesiredState::Shutdown);
         let shut = bench.until_state(Shutdown).await;
