@@ -53,7 +53,11 @@ impl PrivateEngine {
         assert!(self.child.is_none(), "the engine still runs");
         let path = |name: &str| self.folder.path().join(name);
         let log = File::options().create(true).append(true).open(path("engine.log")).expect("a log file");
+        // Not the machine's own settings.
+        fs::write(path("engine.json"), "{}").expect("a settings file");
         let child = Command::new("dockerd")
+            .arg("--config-file")
+            .arg(path("engine.json"))
             .arg("--data-root")
             .arg(path("data"))
             .arg("--exec-root")
@@ -88,8 +92,12 @@ impl PrivateEngine {
 
 impl Drop for PrivateEngine {
     fn drop(&mut self) {
-        if self.child.is_some() {
-            self.stop();
+        if let Some(mut child) = self.child.take() {
+            let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or_default());
+            // It may have ended by itself. Either way it is waited for, so that its mounts can be removed.
+            if kill(pid, Signal::SIGTERM).is_ok() {
+                drop(child.wait());
+            }
         }
         // The engine may leave mounts behind when it is stopped in the middle of something; only those below our own
         // folder are ours.
