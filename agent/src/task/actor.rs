@@ -189,7 +189,7 @@ impl Actor {
     pub(super) fn recovered(&mut self) {
         let state = self.story.status.state;
         if state == TaskState::Running {
-            self.story.recovered("running".to_owned());
+            self.story.recovered();
         }
     }
 }

@@ -67,6 +67,9 @@ impl Story {
         self.status.state = state;
         self.status.at = self.context.clock.now();
         self.status.message = cut(message.into(), TaskStatus::MESSAGE_BYTES_MAX);
+        if !state.is_final() {
+            self.status.error = None;
+        }
         self.report(self.status.clone());
     }
 
@@ -95,17 +98,19 @@ impl Story {
         self.report(TaskStatus { message, ..self.status.clone() });
     }
 
-    /// What hinders the task, until [`Story::recovered`].
-    pub(super) fn hindered(&mut self, message: String) {
-        let message = cut(message, TaskStatus::MESSAGE_BYTES_MAX);
-        if !self.status.state.is_final() && self.status.message != message {
-            self.status.message = message;
+    /// What hinders the task, until it gets further or [`Story::recovered`].
+    pub(super) fn hindered(&mut self, error: String) {
+        let error = Some(cut(error, TaskStatus::MESSAGE_BYTES_MAX));
+        if !self.status.state.is_final() && self.status.error != error {
+            self.status.error = error;
             self.report(self.status.clone());
         }
     }
 
-    pub(super) fn recovered(&mut self, message: String) {
-        self.hindered(message);
+    pub(super) fn recovered(&mut self) {
+        if !self.status.state.is_final() && self.status.error.take().is_some() {
+            self.report(self.status.clone());
+        }
     }
 
     /// The end, with what is left for those who ask why. Says it once.

@@ -270,11 +270,11 @@ async fn an_engine_that_goes_away_fails_no_task() {
     let mut bench = Bench::new(assignment(&["MUSTER_SIM_EXIT=7@120000"], with_check(1)));
     bench.until_state(Running).await;
     bench.sim.set_engine(Engine::Away);
-    bench.until(|status| status.message.contains("engine unavailable")).await;
+    bench.until(|status| status.error.as_ref().is_some_and(|error| error.contains("engine unavailable"))).await;
     sleep(Duration::from_secs(60)).await;
     bench.sim.set_engine(Engine::Up);
-    let back = bench.until(|status| status.message == "running").await;
-    assert_eq!((back.state, back.error), (Running, None));
+    let back = bench.until(|status| status.error.is_none()).await;
+    assert_eq!((back.state, back.message.as_str()), (Running, "running"));
     assert_eq!(bench.until_state(Failed).await.exit_code, Some(7));
     assert_eq!(bench.sim.starts().len(), 1);
     bench.finished().await;
@@ -285,7 +285,8 @@ async fn a_task_waits_for_an_engine_that_is_not_there_yet() {
     let sim = sim();
     sim.set_engine(Engine::Away);
     let mut bench = Bench::with(sim, assignment(&[], |_| {}), Beginning::New, Some(Vec::new()));
-    let waits = bench.until(|status| status.message.contains("engine unavailable")).await;
+    let waits =
+        bench.until(|status| status.error.as_ref().is_some_and(|error| error.contains("engine unavailable"))).await;
     assert_eq!(waits.state, TaskState::Preparing);
     bench.sim.set_engine(Engine::Up);
     bench.until_state(Running).await;

@@ -9,12 +9,38 @@ use muster_proto::{
 
 use crate::error::Error;
 
+/// The value of `--health-cmd`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// For the container's shell.
+    Line(String),
+    /// To be run as it is: for images without a shell.
+    Words(Vec<String>),
+    /// Empty: no command of the service's own.
+    ImagesOwn,
+}
+
+fn command(text: &str) -> Result<Command, String> {
+    match text.trim() {
+        "" => Ok(Command::ImagesOwn),
+        words if words.starts_with('[') => match serde_json::from_str::<Vec<String>>(words) {
+            Ok(argv) if !argv.is_empty() => Ok(Command::Words(argv)),
+            Ok(_) | Err(_) => {
+                Err("it begins like a JSON array and is none; write it like [\"/app\", \"check\"]".to_owned())
+            }
+        },
+        line => Ok(Command::Line(line.to_owned())),
+    }
+}
+
 #[derive(clap::Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(next_help_heading = "Health check")]
 pub struct HealthFlags {
-    /// Command to run in the container's shell; exit code 0 is healthy ("": back to the image's own check)
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["health_http", "health_tcp"])]
-    pub health_cmd: Option<String>,
+    /// Command to run in the container; exit code 0 is healthy ("": back to the image's own check)
+    ///
+    /// A line is run by the container's shell; a JSON array, as ["/app", "check"], without one.
+    #[arg(long, value_name = "COMMAND", value_parser = command, conflicts_with_all = ["health_http", "health_tcp"])]
+    pub health_cmd: Option<Command>,
     /// GET on the container's port, as 8000/healthz; status 200 to 399 is healthy
     #[arg(long, value_name = "PORT[/PATH]", value_parser = parse::health_http, conflicts_with = "health_tcp")]
     pub health_http: Option<Probe>,
@@ -44,8 +70,11 @@ pub struct HealthFlags {
 
 impl HealthFlags {
     fn probe(&self) -> Option<Probe> {
-        let command = self.health_cmd.as_ref().filter(|command| !command.trim().is_empty());
-        let command = command.map(|line| Probe::Command { argv: vec![line.clone()], shell: true });
+        let command = match self.health_cmd.clone() {
+            Some(Command::Line(line)) => Some(Probe::Command { argv: vec![line], shell: true }),
+            Some(Command::Words(argv)) => Some(Probe::Command { argv, shell: false }),
+            Some(Command::ImagesOwn) | None => None,
+        };
         command.or_else(|| self.health_http.clone()).or_else(|| self.health_tcp.clone())
     }
 
@@ -62,7 +91,7 @@ impl HealthFlags {
             Some(false) => *policy = HealthPolicy::FromImage,
             None => {}
         }
-        if self.health_cmd.as_ref().is_some_and(|command| command.trim().is_empty()) {
+        if self.health_cmd == Some(Command::ImagesOwn) {
             *policy = HealthPolicy::FromImage;
         }
         if let Some(probe) = self.probe() {
@@ -117,7 +146,18 @@ mod tests {
         let HealthPolicy::Check(check) = &policy else { panic!("the check is gone: {policy:?}") };
         assert_eq!((check.retries, check.interval), (9, HealthCheck::INTERVAL));
 
-        HealthFlags { health_cmd: Some(String::new()), ..HealthFlags::default() }.apply(&mut policy).unwrap();
+        HealthFlags { health_cmd: Some(Command::ImagesOwn), ..HealthFlags::default() }.apply(&mut policy).unwrap();
         assert_eq!(policy, HealthPolicy::FromImage);
+    }
+
+    #[test]
+    fn a_command_is_a_line_for_a_shell_or_an_array_of_words() {
+        let words = |list: &[&str]| Command::Words(list.iter().map(|word| (*word).to_owned()).collect());
+        assert_eq!(command("curl -f localhost"), Ok(Command::Line("curl -f localhost".to_owned())));
+        assert_eq!(command(r#" ["/app", "check"]"#), Ok(words(&["/app", "check"])));
+        assert_eq!(command("  "), Ok(Command::ImagesOwn));
+        for bad in ["[", "[]", "[1]", r#"["a""#] {
+            assert!(command(bad).unwrap_err().contains("JSON array"), "{bad}");
+        }
     }
 }

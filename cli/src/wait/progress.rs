@@ -194,12 +194,13 @@ fn overall(service: &Service, views: &[SlotView<'_>]) -> String {
         *words.entry(word(view)).or_default() += 1;
     }
     let running = slots::count(views, Phase::Running);
-    let mut text = format!("{running} of {} running", views.len());
-    text.extend(words.iter().map(|(word, count)| format!(", {count} {word}")));
+    let rest: String = words.iter().map(|(word, count)| format!(", {count} {word}")).collect();
     let rollout = service.rollout.as_ref().filter(|rollout| rollout.target == service.template_version);
     match rollout.filter(|rollout| rollout.state.is_moving()) {
-        Some(rollout) if rollout.state.is_rollback() => format!("rolling back: {text}: {}", rollout.message),
-        Some(_) => format!("updating: {text}"),
-        None => text,
+        Some(rollout) if rollout.state.is_rollback() => {
+            format!("{running} of {} rolled back{rest}: {}", views.len(), rollout.message)
+        }
+        Some(_) => format!("{running} of {} updated{rest}", views.len()),
+        None => format!("{running} of {} running{rest}", views.len()),
     }
 }

@@ -24,27 +24,21 @@ pub fn converged(service: &Service, views: &[SlotView<'_>]) -> String {
     format!("service {} converged: {} running{complete}", service.spec.name, counted(running, "task"))
 }
 
+/// The rollout's own sentence, which names the next step where there is one to take, and what the failed tasks left.
 #[must_use]
 pub fn rollout(name: &str, rollout: &Rollout) -> String {
-    let (what, next) = match rollout.state {
-        RolloutState::Paused | RolloutState::Updating | RolloutState::Completed => (
-            "the update is paused",
-            format!(
-                "mend it with another `muster service update {name}`, or go back with `muster service rollback {name}`"
-            ),
-        ),
-        RolloutState::RollbackStarted | RolloutState::RollbackPaused => (
-            "the rollback is paused",
-            format!("look at `muster service ps {name}`, then go on with `muster service update {name}`"),
-        ),
-        RolloutState::RollbackCompleted => (
-            "the update failed and was rolled back",
-            format!("the service runs its previous spec again; `muster service ps {name}` shows the tasks that failed"),
-        ),
-    };
-    let message = if rollout.message.is_empty() { String::new() } else { format!(": {}", rollout.message) };
     let failures: String = rollout.failures.iter().map(|failure| failed_task(name, failure)).collect();
-    format!("service {name}: {what}{message}{failures}\n{next}")
+    let next = match rollout.state {
+        RolloutState::RollbackCompleted => format!(
+            "\nthe service runs its previous spec again; `muster service ps {name}` shows the tasks that failed"
+        ),
+        RolloutState::Updating
+        | RolloutState::Paused
+        | RolloutState::Completed
+        | RolloutState::RollbackStarted
+        | RolloutState::RollbackPaused => String::new(),
+    };
+    format!("service {name}: {}{failures}{next}", rollout.message)
 }
 
 fn failed_task(name: &str, failure: &Failure) -> String {

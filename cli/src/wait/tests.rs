@@ -246,7 +246,7 @@ fn an_update_that_did_not_complete_fails() {
         web.rollout = Some(rollout(state, 10));
         let old = task(&web, 1, "t1", TaskState::Starting);
         let said = Scene::new(Change::Spec).at(0, &web, &[&old]).said;
-        assert!(said.starts_with("0s failed: service web: the "), "{state}: {said}");
+        assert!(said.starts_with(&format!("0s failed: service web: {state} for a reason")), "{state}: {said}");
     }
 }
 

@@ -89,7 +89,7 @@ fn an_update_that_never_becomes_healthy_pauses_as_asked_and_keeps_the_evidence()
         "pause",
         &image,
     ]);
-    let mut update = vec!["service", "update", "--env-add", "UNHEALTHY=1", "--health-cmd", "/demo-app check"];
+    let mut update = vec!["service", "update", "--env-add", "UNHEALTHY=1", "--health-cmd", r#"["/demo-app", "check"]"#];
     update.extend(["--health-interval", "100ms", "--health-retries", "2", "web"]);
     let said = daemon.refused(&update);
     assert!(said.contains("paused"), "{said}");

@@ -54,7 +54,7 @@ fn a_crash_loop_backs_off_and_stays_manageable() {
     });
     let shown = daemon.ok(&["service", "ps", "--no-trunc", "crash"]);
     assert!(shown.contains("exit code 3"), "{shown}");
-    daemon.ok(&["service", "update", "--env-add", "MUSTER_SIM_EXIT=", "--update-monitor", "50ms", "crash"]);
+    daemon.ok(&["service", "update", "--env-rm", "MUSTER_SIM_EXIT", "--update-monitor", "50ms", "crash"]);
     assert_eq!(daemon.states("crash"), ["Running"]);
 }
 

@@ -86,7 +86,7 @@ fn an_update_that_is_rolled_back_fails_with_its_evidence() {
     expect![[r#"
         web
         stderr: web: 0 of 1 running, 1 waiting for its turn
-        stderr: muster: service web: the update failed and was rolled back: rollback_completed for a reason
+        stderr: muster: service web: rollback_completed for a reason
         stderr:   web.1 (task t90000000000): the health check failed 3 times
         stderr:     exit code 137
         stderr:     killed for want of memory; raise --limit-memory

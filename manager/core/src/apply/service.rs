@@ -1,5 +1,5 @@
 //! Commands about services. Here an update becomes a rollout, or does not; what `previous` holds is decided in
-//! `docs/adr/0004-previous-spec.md`.
+//! `docs/adr/0005-previous-spec.md`.
 
 use std::sync::Arc;
 
