@@ -1,6 +1,6 @@
 //! A Docker Engine of a test's own, to stop and start underneath a daemon without harm to anyone else.
 //!
-//! It has no bridge, so its containers have no network.
+//! It has no bridge and a network namespace of its own, so its containers have no network.
 
 use std::{
     fs::{self, File},
@@ -25,11 +25,11 @@ pub struct PrivateEngine {
 /// None, said aloud, where no engine of one's own can be run; with `CI=true` that is a failure.
 #[must_use]
 pub fn present(test: &str) -> Option<()> {
-    let found = Command::new("dockerd").arg("--version").output().is_ok_and(|output| output.status.success());
+    let found = Command::new("unshare").args(["--net", "dockerd", "--version"]).output().is_ok_and(|output| output.status.success());
     if found && geteuid().is_root() {
         return Some(());
     }
-    let why = "it runs an engine of its own, for which it needs dockerd and root";
+    let why = "it runs an engine of its own, for which it needs dockerd, unshare and root";
     assert!(!std::env::var("CI").is_ok_and(|ci| ci == "true"), "{test} cannot run: {why}");
     eprintln!("skipped {test}: {why}");
     None
@@ -55,8 +55,9 @@ impl PrivateEngine {
         let log = File::options().create(true).append(true).open(path("engine.log")).expect("a log file");
         // Not the machine's own settings.
         fs::write(path("engine.json"), "{}").expect("a settings file");
-        let child = Command::new("dockerd")
-            .arg("--config-file")
+        // In a network namespace of its own: an engine without a bridge removes `docker0`, wherever it finds it.
+        let child = Command::new("unshare")
+            .args(["--net", "dockerd", "--config-file"])
             .arg(path("engine.json"))
             .arg("--data-root")
             .arg(path("data"))
