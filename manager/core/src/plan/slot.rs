@@ -50,34 +50,46 @@ pub(super) fn fill(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'
 
 /// Nobody on firm footing: what the last attempt came to decides about the next.
 fn start_attempt(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, goal: TemplateVersion) {
+    let begin = |when, restarts| Start { template: goal, when, restarts };
     let last = view.current().filter(|task| task.template_version == goal).last();
     let Some(last) = last else {
-        let when =
-            if is_exclusive(service, goal) && view.is_blocked(pass) { When::AfterPredecessor } else { When::AtOnce };
-        pass.create(service, view.slot, Start { template: goal, when, restarts: RestartRecord::default() });
-        return retire_idle(pass, view);
+        return attempt(pass, service, view, begin(When::AtOnce, RestartRecord::default()));
     };
     match footing(pass, service, last) {
         Footing::Ended => match restart::after_end(last, pass.now) {
             AfterEnd::Restart { pause, record } => {
                 let Some(when) = after_pause(pass, service, last, pause) else { return };
-                pass.create(service, view.slot, Start { template: goal, when, restarts: record });
-                retire_idle(pass, view);
+                attempt(pass, service, view, begin(when, record));
             }
             AfterEnd::Stay(Why::AttemptsUsedUp { max_attempts }) => {
                 pass.draft.explain(last.id, Some(WaitingOn::RestartsUsedUp { max_attempts }));
             }
             AfterEnd::Stay(Why::Condition) => {}
         },
-        Footing::Lost => {
-            let restarts = last.restarts.clone();
-            pass.create(service, view.slot, Start { template: goal, when: When::AtOnce, restarts });
-            retire_idle(pass, view);
+        Footing::Lost | Footing::Displaced => {
+            attempt(pass, service, view, begin(When::AtOnce, last.restarts.clone()));
         }
-        Footing::Displaced => move_away(pass, service, view, last),
         // A keeper, and then this is not called.
         Footing::Sound => {}
     }
+}
+
+/// The next task of a slot, and the end of those that it makes needless. Whoever serves goes on until it runs, except
+/// on a drained node where the slot cannot run twice. What has to be alone waits for all who are still on their way
+/// out, whichever attempt told them to stop.
+fn attempt(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, mut start: Start) {
+    let exclusive = is_exclusive(service, start.template);
+    let goes = |pass: &Pass<'_, '_>, task: &Task| {
+        !may_serve(task) || (exclusive && footing(pass, service, task) == Footing::Displaced)
+    };
+    let leaving: Vec<&Task> = view.current().filter(|task| goes(pass, task)).collect();
+    let alone = exclusive || rollout::config(service).order == UpdateOrder::StopFirst;
+    let held = view.is_blocked(pass) || leaving.iter().any(|task| may_be_at_work(pass, task));
+    if start.when == When::AtOnce && alone && held {
+        start.when = When::AfterPredecessor;
+    }
+    pass.create(service, view.slot, start);
+    retire(pass, leaving.into_iter());
 }
 
 /// How the next attempt begins, or None while it is too early for one. As a rule it is prepared during the pause; but
@@ -99,21 +111,6 @@ fn after_pause(pass: &mut Pass<'_, '_>, service: &Service, last: &Task, pause: D
     None
 }
 
-/// The task's node is drained: another takes over, before it stops where the slot may run twice.
-fn move_away(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, task: &Task) {
-    let stop_first = is_exclusive(service, task.template_version);
-    let start = Start {
-        template: task.template_version,
-        when: if stop_first { When::AfterPredecessor } else { When::AtOnce },
-        restarts: task.restarts.clone(),
-    };
-    pass.create(service, view.slot, start);
-    if stop_first {
-        pass.draft.retire(task.id);
-    }
-    retire_idle(pass, view);
-}
-
 /// The first half of a replacement by the rollout's target. The second, telling the old task to stop, comes with the
 /// first for stop-first, and once the new one runs for start-first.
 pub(super) fn begin_replacement(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>) {
@@ -126,7 +123,7 @@ pub(super) fn begin_replacement(pass: &mut Pass<'_, '_>, service: &Service, view
             cannot_run_twice(&service.template) || holders().any(|task| cannot_run_twice(&task.template))
         }
     };
-    let must_wait = stop_first && (view.is_blocked(pass) || holders().any(|task| !pass.is_down(task.node_id)));
+    let must_wait = stop_first && (view.is_blocked(pass) || holders().any(|task| may_be_at_work(pass, task)));
     let start = Start {
         template: service.template_version,
         when: if must_wait { When::AfterPredecessor } else { When::AtOnce },
@@ -166,8 +163,9 @@ fn may_serve(task: &Task) -> bool {
     task.status.state == TaskState::Running
 }
 
-fn retire_idle(pass: &mut Pass<'_, '_>, view: &SlotView<'_>) {
-    retire(pass, view.current().filter(|task| !may_serve(task)));
+/// Not known to have ended. A node that is down is not waited for.
+fn may_be_at_work(pass: &Pass<'_, '_>, task: &Task) -> bool {
+    task.holds_resources() && !pass.is_down(task.node_id)
 }
 
 fn retire<'t>(pass: &mut Pass<'_, '_>, tasks: impl Iterator<Item = &'t Task>) {

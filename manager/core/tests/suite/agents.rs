@@ -122,7 +122,15 @@ impl Agents {
         }
     }
 
-    /// Tasks whose container runs, as the hosts know it.
+    /// Tasks whose container is there, ready or not, as the hosts know it.
+    pub(crate) fn at_work(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.containers.values().flatten().filter_map(|(task, container)| {
+            let at_work = (TaskState::Starting..=TaskState::Running).contains(&container.status.state);
+            at_work.then_some(*task)
+        })
+    }
+
+    /// Tasks whose container is ready, as the hosts know it.
     pub(crate) fn running(&self) -> impl Iterator<Item = (NodeId, TaskId, Fence)> + '_ {
         self.containers.iter().flat_map(|(node, held)| {
             let running = held.iter().filter(|(_, container)| container.status.state == TaskState::Running);

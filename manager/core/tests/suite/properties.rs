@@ -72,6 +72,7 @@ fn word() -> impl Strategy<Value = &'static str> {
         Just("image=once"),
         Just("image=v2"),
         Just("force"),
+        Just("parallelism=1"),
         Just("parallelism=2"),
         Just("parallelism=0"),
         Just("delay=2s"),
@@ -140,6 +141,8 @@ fn steady_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => service_op(),
         1 => (0..8usize, 0..2).prop_map(|(which, code)| Op::Crash(which, code)),
+        1 => (1..=NODES, prop_oneof![Just(NodeOp::Drain), Just(NodeOp::Pause), Just(NodeOp::Active)])
+            .prop_map(|(node, verb)| Op::Node(node, verb)),
         5 => prop_oneof![Just(0), Just(100), Just(400), Just(1_500), Just(9_000)].prop_map(Op::Run),
         1 => Just(Op::NewLeader),
     ]
@@ -154,7 +157,7 @@ pub(crate) fn world() -> World {
         ("crashes", Image { exit: Some((seconds(0), 1)), ..image() }),
         ("refused", Image { refused: true, ..image() }),
         ("slow", Image { start: Some(seconds(3)), stop: seconds(2), ..image() }),
-        ("never", Image { start: None, ..image() }),
+        ("never", Image { start: None, stop: seconds(3), ..image() }),
         ("once", Image { exit: Some((seconds(4), 0)), ..image() }),
     ] {
         world.agents.images.insert(name.to_owned(), image);
@@ -287,7 +290,7 @@ fn nothing_waits_silently(state: &State) {
 /// Hosts at work on a slot that cannot run twice: no two at once, while no node is lost.
 fn exclusive_slots_never_overlap(world: &World) {
     let mut running = BTreeSet::new();
-    for (_, id, _) in world.agents.running() {
+    for id in world.agents.at_work() {
         if let Some(task) = world.state.task(id)
             && !task.template.spec.container.mounts.is_empty()
         {
