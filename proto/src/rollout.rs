@@ -131,7 +131,7 @@ pub struct Rollout {
     pub completed_at: Option<Timestamp>,
     /// When a slot last became done; the progress deadline counts from here.
     pub progressed_at: Timestamp,
-    /// Slots whose new task became ready at least once.
+    /// Slots whose new task became ready at least once, or ended as it should.
     pub done: BTreeSet<Slot>,
     /// Slots whose new task failed before or inside the monitor window.
     pub failed: BTreeSet<Slot>,

@@ -10,11 +10,13 @@ use muster_proto::{
     task::{Slot, Task},
     task_state::TaskState,
     time::Timestamp,
+    waiting::Refusal,
 };
 
 use super::{
     pass::Pass,
     restart::{self, AfterEnd, Why},
+    schedule,
     view::{Footing, SlotView, Slots, footing},
 };
 
@@ -30,7 +32,7 @@ pub(super) enum Progress {
     },
     /// Ended as it should, and stays so.
     Finished,
-    /// Global, and its node is down: nothing can be done there, and nothing waits for it.
+    /// Global, and its node is down or takes no new task: nothing can be done there, and nothing waits for it.
     Away,
 }
 
@@ -62,11 +64,38 @@ pub(super) fn progress(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'
     if let Some(since) = running.map(|task| task.status.running_at.unwrap_or(task.status.at)).min() {
         return Progress::Running { since };
     }
+    if takes_nothing_new(pass, service, view) {
+        return Progress::Away;
+    }
     match of_target().last() {
         Some(last) if has_finished(last) => Progress::Finished,
         Some(_) => Progress::Moving,
         None if view.exists() => Progress::Outdated,
         None => Progress::Moving,
+    }
+}
+
+/// A global slot whose node is paused or without its engine: it keeps what it has. A paused one also finishes what it
+/// has begun.
+fn takes_nothing_new(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> bool {
+    let Slot::Node(node) = view.slot else { return false };
+    let Some(node) = pass.draft.node(node) else { return false };
+    let begun =
+        || view.current().any(|task| task.template_version == service.template_version && task.holds_resources());
+    match schedule::eligible(pass.liveness, service, node) {
+        Err(Refusal::EngineUnavailable(_)) => true,
+        Err(Refusal::NodePaused) => !begun(),
+        Ok(())
+        | Err(
+            Refusal::NodeDown
+            | Refusal::NodeUnknown
+            | Refusal::NodeDrained
+            | Refusal::Constraint(_)
+            | Refusal::Cpu { .. }
+            | Refusal::Memory { .. }
+            | Refusal::HostPort(_)
+            | Refusal::MaxReplicas(_),
+        ) => false,
     }
 }
 
@@ -79,8 +108,10 @@ fn has_finished(task: &Task) -> bool {
 pub(super) fn record(pass: &Pass<'_, '_>, service: &Service, rollout: &Rollout, slots: &Slots<'_>) -> Rollout {
     let mut next = rollout.clone();
     for view in slots.values() {
-        let was_ready = |task: &Task| task.template_version == rollout.target && task.status.running_at.is_some();
-        if view.current().any(was_ready) && next.done.insert(view.slot) {
+        let is_done = |task: &Task| {
+            task.template_version == rollout.target && (task.status.running_at.is_some() || has_finished(task))
+        };
+        if view.current().any(is_done) && next.done.insert(view.slot) {
             next.progressed_at = pass.now;
         }
         let failure = view.rows.iter().find(|task| counts_against(config(service), rollout, task));
@@ -191,6 +222,8 @@ fn deadline(config: &UpdateConfig, rollout: &Rollout) -> Option<Timestamp> {
 fn failed_too_many(config: &UpdateConfig, rollout: &Rollout, survey: &[(Slot, Progress)]) -> bool {
     let failed = failed_count(rollout, survey);
     let allowed = f64::from(config.max_failure_ratio.clamp(0.0, 1.0)) * count_f64(survey.len());
+    // The ratio was rounded to f32 when it was read: 0.7 of 10 is 7 all the same.
+    let allowed = allowed * (1.0 + f64::from(f32::EPSILON));
     // A ratio that is no number allows nothing.
     failed > 0 && (allowed.is_nan() || count_f64(failed) > allowed)
 }
@@ -240,4 +273,33 @@ pub(super) fn completed(rollout: &Rollout) -> RolloutState {
 
 pub(super) fn paused(rollout: &Rollout) -> RolloutState {
     if is_back(rollout) { RolloutState::RollbackPaused } else { RolloutState::Paused }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_proto::version::TemplateVersion;
+
+    use super::*;
+    use crate::effect;
+
+    fn too_many(failed: u32, of: u32, max_failure_ratio: f32) -> bool {
+        let config = UpdateConfig { max_failure_ratio, ..UpdateConfig::default() };
+        let mut books =
+            effect::begin_rollout(RolloutState::Updating, TemplateVersion(1), Timestamp::EPOCH, String::new());
+        books.failed = (1..=failed).map(Slot::Number).collect();
+        let survey: Vec<_> = (1..=of).map(|number| (Slot::Number(number), Progress::Moving)).collect();
+        failed_too_many(&config, &books, &survey)
+    }
+
+    #[test]
+    fn as_many_may_fail_as_the_ratio_says_and_no_more() {
+        for tenths in 1..=10_u8 {
+            let ratio = f32::from(tenths) / 10.0;
+            assert!(!too_many(tenths.into(), 10, ratio), "{ratio}");
+            assert!(!too_many(u32::from(tenths) * 1_000, 10_000, ratio), "{ratio}");
+            assert!(tenths == 10 || too_many(u32::from(tenths) + 1, 10, ratio), "{ratio}");
+            assert!(tenths == 10 || too_many(u32::from(tenths) * 1_000 + 1, 10_000, ratio), "{ratio}");
+        }
+        assert!(too_many(1, 10, 0.0) && too_many(1, 10, f32::NAN) && !too_many(0, 10, f32::NAN));
+    }
 }

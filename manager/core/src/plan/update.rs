@@ -86,7 +86,7 @@ fn complete(pass: &Pass<'_, '_>, service: &Service, books: &mut Rollout, survey:
         (None, _) => format!("{there} tasks of {name} run the {version} version"),
     };
     if away > 0 {
-        message.push_str(&format!("; {away} on nodes that are down will follow"));
+        message.push_str(&format!("; {away} on nodes that take no tasks now will follow"));
     }
     books.message = message;
     books.state = rollout::completed(books);
