@@ -30,7 +30,7 @@ pub(super) fn place_waiting(pass: &mut Pass<'_, '_>) {
     left_over.sort_by_key(|id| (pass.draft.task(*id).map(|task| task.service_id), *id));
     for id in &left_over {
         if let Some(Err(waiting)) = ask(pass, &mut placer, *id) {
-            room::make_room(pass, *id, &waiting);
+            room::make_room(pass, &mut placer, *id, &waiting);
         }
     }
     for id in left_over {

@@ -8,13 +8,15 @@ use muster_proto::{
 
 use super::{
     pass::Pass,
-    rollout, schedule,
+    rollout,
+    schedule::Placer,
     view::{Footing, footing},
 };
 
 /// Start-first by default finds no room where every node is full: then the slot's old tasks make it, where the new one
-/// could take their place. Called once it is known that `id` gets no node in this pass.
-pub(super) fn make_room(pass: &mut Pass<'_, '_>, id: TaskId, waiting: &WaitingOn) {
+/// could take their place; where it could not they go on serving. Called once it is known that `id` gets no node in
+/// this pass.
+pub(super) fn make_room(pass: &mut Pass<'_, '_>, placer: &mut Placer<'_>, id: TaskId, waiting: &WaitingOn) {
     let Some(task) = pass.draft.task(id).filter(|_| lacks_room(waiting)).cloned() else { return };
     let Some(service) = pass.draft.service(task.service_id).cloned() else { return };
     let may_stop_first = match rollout::config(&service).order {
@@ -28,10 +30,7 @@ pub(super) fn make_room(pass: &mut Pass<'_, '_>, id: TaskId, waiting: &WaitingOn
     let in_the_way: Vec<TaskId> = slot
         .filter_map(|row| pass.draft.task(row.id))
         .filter(|row| row.id != id && row.is_active() && footing(pass, &service, row) == Footing::Sound)
-        .filter(|row| {
-            let node = row.node_id.and_then(|node| pass.draft.node(node));
-            node.is_some_and(|node| schedule::eligible(pass.liveness, &service, node).is_ok())
-        })
+        .filter(|row| placer.would_do_without(&pass.draft, &service, &task.template, row))
         .map(|row| row.id)
         .collect();
     for id in in_the_way {

@@ -101,11 +101,33 @@ impl<'a> Placer<'a> {
         template: &Template,
         slot: Slot,
     ) -> Result<NodeId, WaitingOn> {
+        self.read_on(draft);
+        self.decide(service, template, slot)
+    }
+
+    /// Whether the node of `present` would do for another task of its slot, made of `template`, once `present` and
+    /// whoever of the slot is leaving there have ended.
+    pub fn would_do_without(
+        &mut self,
+        draft: &Draft<'_>,
+        service: &Service,
+        template: &Template,
+        present: &Task,
+    ) -> bool {
+        self.read_on(draft);
+        let Some(footprint) = Footprint::of(present) else { return false };
+        let (seats, focus) = self.turn_to(service.id);
+        focus.in_use.set_aside(present.slot, seats);
+        let would_do = explain::would_do(seats, focus, template, &footprint);
+        focus.in_use.take_back(seats);
+        would_do
+    }
+
+    fn read_on(&mut self, draft: &Draft<'_>) {
         for id in draft.written_since(self.read) {
             self.note(*id, draft.task(*id));
             self.read += 1;
         }
-        self.decide(service, template, slot)
     }
 
     /// The row `id` is now `task`; None: forgotten.

@@ -11,8 +11,9 @@ use muster_proto::{
 use super::{
     Focus,
     filter::{self, Want},
+    footprint::Footprint,
     offer,
-    seats::{Seat, SeatIndex, Seats},
+    seats::{Seat, Seats},
 };
 
 /// A reason is kept with each task that waits for it; engines may each be away for a reason of their own.
@@ -66,18 +67,21 @@ pub(super) fn every_seat(
 
 /// A task of this slot is on its way out, and with it gone its node would do.
 fn waits_for_predecessor(seats: &Seats<'_>, focus: &Focus, template: &Template, slot: Slot) -> bool {
-    focus.in_use.leaving(slot).any(|leaving| {
-        seats.index_of(leaving.node).is_some_and(|index| {
-            let mut in_use = seats.at(index).in_use.clone();
-            in_use.give_back(leaving);
-            let seat = Seat { in_use, ..*seats.at(index) };
-            passes(&seat, index, focus, template)
-        })
-    })
+    focus.in_use.leaving(slot).any(|leaving| would_do(seats, focus, template, leaving))
 }
 
-fn passes(seat: &Seat<'_>, index: SeatIndex, focus: &Focus, template: &Template) -> bool {
-    filter::check(&Want { template }, &offer(seat, focus.in_use.on(index))).is_ok()
+/// The node of `gone` would do once that task, and whoever else of its slot is leaving there, have ended.
+pub(super) fn would_do(seats: &Seats<'_>, focus: &Focus, template: &Template, gone: &Footprint) -> bool {
+    let Some(index) = seats.index_of(gone.node) else { return false };
+    let mut in_use = seats.at(index).in_use.clone();
+    for leaving in focus.in_use.leaving(gone.slot).filter(|leaving| leaving.node == gone.node) {
+        in_use.give_back(leaving);
+    }
+    if gone.active {
+        in_use.give_back(gone);
+    }
+    let seat = Seat { in_use, ..*seats.at(index) };
+    filter::check(&Want { template }, &offer(&seat, focus.in_use.on(index))).is_ok()
 }
 
 /// Most first; refusals of equal count in the order of [`Refusal`].
