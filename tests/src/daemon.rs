@@ -70,14 +70,15 @@ impl Daemon {
 
     pub fn init(&mut self) {
         self.ok(&["init"]);
-        self.cluster = Some(self.cluster_id());
-    }
-
-    #[must_use]
-    pub fn cluster_id(&self) -> String {
         let record = std::fs::read_to_string(self.data_dir().join("member/node.json")).expect("the membership record");
         let record: serde_json::Value = serde_json::from_str(&record).expect("the membership record is JSON");
-        record["cluster_id"].as_str().expect("the record names the cluster").to_owned()
+        self.cluster = record["cluster_id"].as_str().map(str::to_owned);
+    }
+
+    /// Of the cluster it is in, or was in last.
+    #[must_use]
+    pub fn cluster_id(&self) -> String {
+        self.cluster.clone().expect("the daemon was in a cluster")
     }
 
     #[must_use]

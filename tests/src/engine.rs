@@ -79,7 +79,8 @@ pub struct Container {
     pub name: String,
     /// `running`, `exited`, `created`.
     pub state: String,
-    pub image: String,
+    /// `sha256:…` of the image's configuration.
+    pub image_id: String,
     pub task: String,
 }
 
@@ -96,7 +97,7 @@ pub fn containers(cluster: &str) -> Vec<Container> {
                 id: container.id.unwrap_or_default(),
                 name: container.names.unwrap_or_default().concat().trim_start_matches('/').to_owned(),
                 state: container.state.map(|state| state.to_string()).unwrap_or_default(),
-                image: container.image.unwrap_or_default(),
+                image_id: container.image_id.unwrap_or_default(),
                 task: container.labels.unwrap_or_default().remove("muster.task").unwrap_or_default(),
             })
             .collect()
@@ -122,7 +123,8 @@ pub(crate) fn remove_containers(cluster: &str) {
     }
 }
 
+/// `sha256:…` of an image's configuration; None where the engine has no such image.
 #[must_use]
-pub fn image_exists(name: &str) -> bool {
-    block_on(async { docker().await.inspect_image(name).await.is_ok() })
+pub fn image_id(name: &str) -> Option<String> {
+    block_on(async { docker().await.inspect_image(name).await.ok().and_then(|image| image.id) })
 }

@@ -163,7 +163,7 @@ fn an_image_that_does_not_exist_is_retried_and_said() {
     assert!(printed.status.success() && printed.stderr.contains("127.0.0.1:9/ghost:1"), "a warning: {printed:#?}");
     wait::until("a second attempt", || {
         let shown = daemon.ok(&["service", "ps", "--no-trunc", "ghost"]);
-        if shown.matches("Rejected").count() >= 2 { Ok(()) } else { Err(shown) }
+        if shown.matches("could not be pulled").count() >= 2 { Ok(()) } else { Err(shown) }
     });
     assert_eq!(daemon.ok(&["service", "rm", "ghost"]), "ghost");
 }

@@ -49,6 +49,7 @@ fn killed_in_the_middle_of_an_update() {
     let images = Images::make(&["1.0.0", "2.0.0"]);
     let mut daemon = Daemon::cluster(MUSTER, Engine::Docker);
     let (first, second) = (images.name("1.0.0"), images.name("2.0.0"));
+    let new_id = engine::image_id(&second).unwrap();
     daemon.ok(&[
         "service",
         "create",
@@ -63,7 +64,7 @@ fn killed_in_the_middle_of_an_update() {
     ]);
     daemon.ok(&["service", "update", "--detach", "--update-parallelism", "2", "--image", &second, "web"]);
     wait::until("the update to be half way", || {
-        let new = engine::containers(&daemon.cluster_id()).iter().filter(|container| container.image == second).count();
+        let new = engine::containers(&daemon.cluster_id()).iter().filter(|container| container.image_id == new_id).count();
         if (2..6).contains(&new) { Ok(()) } else { Err(new) }
     });
     daemon.kill();
@@ -74,7 +75,7 @@ fn killed_in_the_middle_of_an_update() {
     });
     no_orphan_and_no_double(&daemon, "web", 6);
     let running = engine::containers(&daemon.cluster_id()).into_iter().filter(|container| container.state == "running");
-    assert!(running.into_iter().all(|container| container.image == second));
+    assert!(running.into_iter().all(|container| container.image_id == new_id));
 }
 
 #[test]
