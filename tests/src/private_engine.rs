@@ -25,7 +25,10 @@ pub struct PrivateEngine {
 /// None, said aloud, where no engine of one's own can be run; with `CI=true` that is a failure.
 #[must_use]
 pub fn present(test: &str) -> Option<()> {
-    let found = Command::new("unshare").args(["--net", "dockerd", "--version"]).output().is_ok_and(|output| output.status.success());
+    let found = Command::new("unshare")
+        .args(["--net", "dockerd", "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success());
     if found && geteuid().is_root() {
         return Some(());
     }

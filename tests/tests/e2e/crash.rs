@@ -64,7 +64,8 @@ fn killed_in_the_middle_of_an_update() {
     ]);
     daemon.ok(&["service", "update", "--detach", "--update-parallelism", "2", "--image", &second, "web"]);
     wait::until("the update to be half way", || {
-        let new = engine::containers(&daemon.cluster_id()).iter().filter(|container| container.image_id == new_id).count();
+        let new =
+            engine::containers(&daemon.cluster_id()).iter().filter(|container| container.image_id == new_id).count();
         if (2..6).contains(&new) { Ok(()) } else { Err(new) }
     });
     daemon.kill();
