@@ -1,18 +1,25 @@
 //! Asks the scheduler for every task that waits for a node, whatever service it belongs to: room that one gives back
 //! another may take.
 
+use std::cmp::Reverse;
+
 use muster_proto::{
     id::{NodeId, TaskId},
+    task::Task,
     waiting::WaitingOn,
 };
 
 use super::{pass::Pass, room, schedule::Placer};
 
-/// Longest waiting first. Reasons are told at the end, when it is known what all the others took and gave up: told on
+/// Who waited for a predecessor to make room comes first, or others would take that room and the slot would have given
+/// up its task for nothing; then the longest waiting. Reasons are told at the end, when it is known what all the others took and gave up: told on
 /// the way, the next plan would correct them.
 pub(super) fn place_waiting(pass: &mut Pass<'_, '_>) {
-    let mut waiting: Vec<_> =
-        pass.draft.tasks_without_node().map(|task| (task.created_at, task.service_id, task.slot, task.id)).collect();
+    let place_in_line = |task: &Task| {
+        let was_made_room = task.waiting == Some(WaitingOn::Predecessor);
+        (Reverse(was_made_room), task.created_at, task.service_id, task.slot, task.id)
+    };
+    let mut waiting: Vec<_> = pass.draft.tasks_without_node().map(place_in_line).collect();
     waiting.sort_unstable();
     let mut placer = Placer::new(pass.draft.state(), pass.liveness, pass.now);
     let mut left_over: Vec<TaskId> = Vec::new();
