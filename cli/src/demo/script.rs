@@ -54,23 +54,11 @@ pub(super) async fn run(cluster: &mut Cluster) -> anyhow::Result<()> {
     steps.done("a cluster of one node");
 
     let publish = format!("{}:{}", cluster.port, image::PORT);
-    steps.next(&format!("muster service create --replicas 3 --name web -p {publish} {first}"));
     let health = format!("{}/healthz", image::PORT);
-    cluster
-        .muster(&[
-            "service",
-            "create",
-            "--replicas",
-            "3",
-            "--name",
-            "web",
-            "-p",
-            &publish,
-            "--health-http",
-            &health,
-            &first,
-        ])
-        .await?;
+    let create =
+        ["service", "create", "--replicas", "3", "--name", "web", "-p", &publish, "--health-http", &health, &first];
+    steps.next(&format!("muster {}", create.join(" ")));
+    cluster.muster(&create).await?;
     first_answer(cluster).await?;
     steps.done("3 of 3 replicas ready");
 

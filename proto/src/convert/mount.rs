@@ -1,4 +1,4 @@
-//! Mounts.
+//! What is mounted into a container, on the wire and in the domain.
 
 use super::{ConvertError, Result, field};
 use crate::{

@@ -1,3 +1,5 @@
+//! Message boundaries, whatever way the bytes are cut, and the heads that end the following of a connection.
+
 use proptest::prelude::*;
 
 use super::*;
