@@ -43,13 +43,15 @@ impl Layout {
         Ok(Self { filters, truncate, now })
     }
 
-    /// By service and slot, the newest first; older tasks of a slot stand under it with `\_`.
+    /// By service and slot: first what is wanted there, then what was, the newest first; all but the first of a slot
+    /// stand under it with `\_`.
     #[must_use]
     pub fn list(&self, tasks: &[Task], nodes: &[Node]) -> List {
         let hostnames: BTreeMap<&str, &str> = nodes.iter().map(|node| (node.id.as_str(), node.hostname())).collect();
         let mut tasks: Vec<&Task> = tasks.iter().filter(|task| self.passes(task, &hostnames)).collect();
         tasks.sort_by_key(|task| {
-            (&task.service_name, &task.service_id, task.slot, Reverse((task.created_at, &task.id)))
+            let is_past = task.desired > DesiredState::Running;
+            (&task.service_name, &task.service_id, task.slot, is_past, Reverse((task.created_at, &task.id)))
         });
         let mut above: Option<(&str, Slot)> = None;
         let rows = tasks.into_iter().map(|task| {

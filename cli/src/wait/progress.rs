@@ -163,7 +163,7 @@ fn word(view: &SlotView<'_>) -> String {
         Phase::Blocked => "waiting for a node".to_owned(),
         Phase::Running => "running".to_owned(),
         Phase::Complete => "complete".to_owned(),
-        Phase::GivenUp => "given up".to_owned(),
+        Phase::GivenUp => "failed".to_owned(),
         Phase::Underway => view.task.map_or_else(String::new, |task| match is_restarting(task) {
             true => "waiting to restart".to_owned(),
             false => task.status.state.to_string().to_lowercase(),
