@@ -16,8 +16,11 @@ use crate::{
 const QUEUED_MAX: usize = 1_024;
 /// Reports of one command.
 const REPORTS_MAX: usize = 500;
-/// Of one command's reports before its last submission.
-const BYTES_MAX: usize = proposer::COMMAND_BYTES_MAX / 2;
+/// Of one submission, and of one command's reports before its last: a little more than half of what a command may take
+/// would not fit twice.
+const BYTES_MAX: usize = (proposer::COMMAND_BYTES_MAX - COMMAND_OVERHEAD_BYTES) / 2;
+/// What a command has around its submissions: an id and an envelope for each report, and its own.
+const COMMAND_OVERHEAD_BYTES: usize = 64 << 10;
 /// Reports in one submission: with evidence a report takes up to 8 KiB, so that two limits' worth fit in a command.
 const SUBMISSION_REPORTS_MAX: usize = 50;
 
@@ -53,8 +56,12 @@ impl ReportBatcher {
         try_join_all(parts).await.map(|_| ())
     }
 
+    /// What takes too much is refused alone: the batch that it came into would be, with the reports of other nodes.
     async fn submit_part(&self, node: NodeId, reports: Vec<TaskReport>) -> Result<(), ProposeError> {
         let bytes = proposer::encoded_len(&reports);
+        if bytes > BYTES_MAX {
+            return Err(ProposeError::TooLarge { bytes, max: BYTES_MAX });
+        }
         let (committed, told) = oneshot::channel();
         let submission = Submission { node, reports, bytes, committed };
         self.0.send(submission).await.map_err(|_closed| ProposeError::Stopping)?;
