@@ -8,8 +8,9 @@
 //! `format` is that of the newest command inside; it is read before the payload, so that a muster too old for it can
 //! say so instead of failing to decode.
 
-/// Sled wants values well under 128 KiB; longer payloads go on in further records.
-pub(crate) const PAYLOAD_BYTES_MAX: usize = 60 << 10;
+/// Longer payloads go on in further records. Sled keeps up to twenty records in a page, and writes a page of more than
+/// 128 KiB to a file of its own, which nobody makes durable.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 6 << 10;
 
 const HEADER_BYTES: usize = 8;
 
