@@ -9,6 +9,7 @@
 pub mod ca;
 pub mod changes;
 pub mod clock;
+mod compaction;
 pub mod control;
 pub mod dispatcher;
 mod failure;

@@ -68,7 +68,7 @@ pub(crate) type Metrics = openraft::RaftMetrics<u64, Peer>;
 const HEARTBEAT_MS: u64 = 100;
 const ELECTION_MS_MIN: u64 = 300;
 pub(crate) const ELECTION_MS_MAX: u64 = 600;
-/// Entries between two snapshots, and entries kept behind one: the snapshot before the newest stays usable.
+/// Entries between two snapshots, unless their bytes ask for one sooner: see [`crate::compaction`].
 const SNAPSHOT_EVERY_ENTRIES: u64 = 5_000;
 /// Entries in one message to a follower; the transport bounds it in bytes as well.
 const PAYLOAD_ENTRIES_MAX: u64 = 300;
@@ -81,7 +81,8 @@ pub(crate) fn config(cluster: String) -> Arc<openraft::Config> {
         election_timeout_max: ELECTION_MS_MAX,
         max_payload_entries: PAYLOAD_ENTRIES_MAX,
         snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY_ENTRIES),
-        max_in_snapshot_log_to_keep: SNAPSHOT_EVERY_ENTRIES,
+        // Openraft drops nothing by itself: what may go, and when, is said by [`crate::compaction`].
+        max_in_snapshot_log_to_keep: u64::MAX,
         replication_lag_threshold: 2 * SNAPSHOT_EVERY_ENTRIES,
         ..openraft::Config::default()
     })

@@ -2,7 +2,8 @@
 //! read, the log still reaches back to the one before.
 //!
 //! A file is written under another name, synced and renamed, so that what has the right name is whole; a checksum finds
-//! what the disk did to it later. Openraft purges the log only after a snapshot has been saved.
+//! what the disk did to it later. The log is purged up to the one before the newest, once the newest has been saved: see
+//! [`crate::compaction`].
 
 mod format;
 
@@ -51,8 +52,6 @@ impl Snapshots {
     /// `purged`: entries up to it are in no log any more, so some snapshot must hold them.
     pub(crate) fn open(dir: PathBuf, purged: Option<LogId>) -> Result<Self, OpenError> {
         let unusable = |source| OpenError::Unusable { path: dir.clone(), source };
-        fs::create_dir_all(&dir).map_err(unusable)?;
-        remove_unfinished(&dir).map_err(unusable)?;
         let mut opened = None;
         let mut unread = None;
         for path in newest_first(&dir).map_err(unusable)? {
@@ -76,6 +75,8 @@ impl Snapshots {
             let what = unread.unwrap_or_else(|| "the snapshot that its log goes on from is gone".to_owned());
             return Err(OpenError::damaged(dir.parent().unwrap_or(&dir), what));
         }
+        // Nothing before this line changes anything: a store that is refused stays as it was.
+        fs::create_dir_all(&dir).and_then(|()| remove_unfinished(&dir)).map_err(unusable)?;
         let (newest, state) = opened.unzip();
         let (newest, opened) = (Mutex::new(newest), Mutex::new(state));
         Ok(Self { dir, newest, opened, received: AtomicU64::new(0) })
@@ -139,7 +140,11 @@ impl Snapshots {
 }
 
 fn newest_first(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+    let entries = match fs::read_dir(dir) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == SUFFIX));
     paths.sort_unstable_by(|a, b| b.cmp(a));
     Ok(paths)

@@ -1,11 +1,13 @@
 //! The manager's folder: the Raft log and the vote in a store, snapshots as files beside it.
 //!
 //! What was acknowledged is never silently missing: a marker file says that a store must be here, a watermark how far
-//! it must reach, a checksum and a number on every record that it is whole. What does not add up is refused at start.
+//! it must reach, a checksum and a number on every record that it is whole. What does not add up is refused at start,
+//! and left as it was.
 //!
 //! ```text
 //! manager/STORE       marker: the format of everything here; written last when the folder is made
 //! manager/log/        sled
+//! manager/log.tmp/    its copy while it is checked, see [`trial`]
 //! manager/watermark   how far the log was durable, see [`sled`]
 //! manager/snapshots/  see [`crate::snapshots`]
 //! ```
@@ -17,6 +19,7 @@ pub(crate) mod log;
 pub(crate) mod record;
 pub(crate) mod sled;
 pub(crate) mod store;
+mod trial;
 
 use std::{
     fs, io,
@@ -53,8 +56,8 @@ pub(crate) struct Opened {
 
 pub(crate) fn open(dir: &Path, missing: Missing) -> Result<Opened, OpenError> {
     let marker = dir.join(MARKER);
-    let found = match fs::read_to_string(&marker) {
-        Ok(text) => Some(read_marker(dir, &text)?),
+    let found = match fs::read(&marker) {
+        Ok(text) => Some(read_marker(dir, &String::from_utf8_lossy(&text))?),
         Err(why) if why.kind() == io::ErrorKind::NotFound => None,
         Err(source) => return Err(OpenError::Unusable { path: dir.to_owned(), source }),
     };
@@ -63,15 +66,16 @@ pub(crate) fn open(dir: &Path, missing: Missing) -> Result<Opened, OpenError> {
         (Some(found), Missing::Create | Missing::Refuse) => {
             return Err(OpenError::Format { path: dir.to_owned(), found, known: FORMAT });
         }
-        (None, Missing::Refuse) if !dir.join("log").exists() => {
+        (None, Missing::Refuse) if !dir.join(sled::LOG).exists() => {
             return Err(OpenError::Missing { path: dir.to_owned() });
         }
-        (None, Missing::Create | Missing::Refuse) => create(dir)?,
+        (None, Missing::Refuse) => return Err(OpenError::damaged(dir, sled::MARKER_GONE)),
+        (None, Missing::Create) => create(dir)?,
     }
     files::check_writable(dir).map_err(|source| OpenError::Unusable { path: dir.to_owned(), source })?;
-    let store = Arc::new(SledStore::open(dir)?);
-    let log = Log::open(store, dir)?;
-    let snapshots = Snapshots::open(dir.join("snapshots"), log.purged())?;
+    let purged = trial::check(dir)?;
+    let snapshots = Snapshots::open(dir.join("snapshots"), purged)?;
+    let log = Log::open(Arc::new(SledStore::open(dir)?), dir)?;
     Ok(Opened { log, snapshots: Arc::new(snapshots) })
 }
 

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Bootstrap, Config, Handle, Manager};
 use crate::{
     clock::{Clock, WallClock},
+    compaction,
     dispatcher::sessions::Sessions,
     leader,
     leadership::{self, Leadership},
@@ -120,6 +121,7 @@ pub(super) async fn start(
 ) -> Result<Manager, OpenError> {
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     let failure = opened.log.failure().clone();
+    let appended = opened.log.appended();
     let machine = Machine::new(opened.snapshots, failure.clone());
     let shared = machine.shared();
     let raft = Raft::new(config.raft_id, settings, Alone, opened.log, machine)
@@ -135,6 +137,7 @@ pub(super) async fn start(
     let proposer = Proposer { raft: raft.clone(), clock: clock.clone(), queue, leadership, failure: failure.clone() };
     let leader = leader::Service::new(replica.clone(), leases.clone(), clock);
     tasks.spawn(leadership::follow(raft.clone(), told, stop.clone()));
+    tasks.spawn(compaction::run(raft.clone(), appended, stop.clone()));
     tasks.spawn(watchdog::run(raft.clone(), stop.clone()));
     tasks.spawn(proposer.run(stop.clone()));
     tasks.spawn(batching.run(stop.clone()));

@@ -9,7 +9,15 @@ use std::{
 
 use async_trait::async_trait;
 use muster_core::command::{Command, Entry, LOG_FORMAT, Outcome};
-use muster_proto::{id::ServiceId, pin::ImagePin, time::Timestamp};
+use muster_proto::{
+    assignment::TaskReport,
+    id::{ServiceId, TaskId},
+    pin::ImagePin,
+    task::TaskStatus,
+    task_state::TaskState,
+    time::Timestamp,
+    version::Fence,
+};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -120,6 +128,31 @@ async fn a_failed_sync_stops_the_manager_and_acknowledges_nothing_more() {
     );
 }
 
+/// On one thread, so that the submissions wait together.
+#[tokio::test]
+async fn an_agent_that_sends_too_much_does_not_hold_up_the_reports_of_others() {
+    let dir = TempDir::new().unwrap();
+    let manager = Manager::open(config(dir.path()), bootstrap()).await.unwrap();
+    let reports = manager.handle().reports().clone();
+    let report = |message: String| TaskReport {
+        task_id: TaskId::from_bits(5),
+        fence: Fence(1),
+        status: TaskStatus::new(TaskState::Running, Timestamp::EPOCH, message),
+    };
+    let submissions = (0..64).map(|number| {
+        let message = "x".repeat(if number == 32 { 2 << 20 } else { 1 });
+        reports.submit(NodeId::from_bits(number), vec![report(message)])
+    });
+    let settled = futures_util::future::join_all(submissions).await;
+    for (number, settled) in (0..64).zip(settled) {
+        match number {
+            32 => assert!(matches!(settled, Err(ProposeError::TooLarge { .. })), "{settled:?}"),
+            _ => assert!(settled.is_ok(), "{number}: {settled:?}"),
+        }
+    }
+    manager.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_init_cut_short_is_completed_by_the_next_one() {
     let dir = TempDir::new().unwrap();
@@ -158,17 +191,17 @@ async fn a_log_cut_behind_a_snapshot_brings_back_the_same_state() {
     let dir = TempDir::new().unwrap();
     let mut settings = (*raft::config("c".into())).clone();
     settings.snapshot_policy = openraft::SnapshotPolicy::LogsSinceLast(10);
-    settings.max_in_snapshot_log_to_keep = 0;
     let opened = storage::open(&storage::folder(dir.path()), Missing::Create).unwrap();
     let manager = start(config(dir.path()), Arc::new(settings), opened).await.unwrap();
     manager.settle(bootstrap()).await.unwrap();
     let replica = manager.handle().replica().clone();
-    for _ in 0..25 {
-        assert!(matches!(replica.propose(command()).await.unwrap(), Outcome::Rejected(_)));
-    }
-    let mut metrics = manager.raft.metrics();
-    let cut = timeout(PATIENCE, metrics.wait_for(|now| now.purged.is_some_and(|purged| purged.index >= 10)));
-    drop(cut.await.expect("a purge").unwrap());
+    let metrics = manager.raft.data_metrics();
+    let cut = async {
+        while metrics.borrow().purged.is_none_or(|purged| purged.index < 10) {
+            assert!(matches!(replica.propose(command()).await.unwrap(), Outcome::Rejected(_)));
+        }
+    };
+    timeout(PATIENCE, cut).await.expect("a purge");
     let before = replica.read(Clone::clone);
     drop(metrics);
     manager.close().await;

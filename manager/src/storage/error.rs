@@ -7,7 +7,12 @@ use std::{
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("there is no cluster in {}; run `muster init` to make one", path.display())]
+    /// Of a host that is a member.
+    #[error(
+        "the store {} is missing; put back a copy of it, or move the data folder {} away and run `muster init` for a new cluster",
+        path.display(),
+        data_folder(path)
+    )]
     Missing { path: PathBuf },
     #[error(
         "the folder {} cannot be used ({source}); give the daemon's user the right to read and write it, or choose another with --data-dir",
@@ -18,6 +23,8 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    #[error("there is no room in {} to check a copy of its log; make room on the disk, then start again", path.display())]
+    Full { path: PathBuf },
     #[error(
         "another muster daemon uses {}; stop it, or choose another folder with --data-dir",
         path.display()
@@ -34,10 +41,16 @@ pub enum OpenError {
     )]
     LogFormat { path: PathBuf, found: u16, known: u16 },
     #[error(
-        "the store in {} is damaged: {what}; put back a copy of the folder, or move it away and run `muster init` for a new cluster",
-        path.display()
+        "the store in {} is damaged: {what}; put back a copy of it, or move the data folder {} away and run `muster init` for a new cluster",
+        path.display(),
+        data_folder(path)
     )]
     Damaged { path: PathBuf, what: String },
+}
+
+/// Without the membership that is recorded in it a store is of no use, so that the two go together.
+fn data_folder(store: &Path) -> std::path::Display<'_> {
+    store.parent().unwrap_or(store).display()
 }
 
 impl OpenError {

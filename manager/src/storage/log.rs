@@ -10,7 +10,10 @@ use std::{
     io,
     ops::{Bound, ControlFlow, RangeBounds},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use muster_core::command::LOG_FORMAT;
@@ -35,7 +38,7 @@ use crate::{
 /// Read from the store at once.
 const READ_BYTES_MAX: usize = 256 << 10;
 /// Of the entries handed to a follower in one go: a transport message takes 4 MiB.
-const LIMITED_BYTES_MAX: usize = 2 << 20;
+pub(super) const LIMITED_BYTES_MAX: usize = 2 << 20;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Log(Arc<Inner>);
@@ -46,6 +49,7 @@ struct Inner {
     committer: Committer,
     store: Arc<dyn Store>,
     ends: Mutex<Ends>,
+    appended: Appended,
     failure: Failure,
 }
 
@@ -53,6 +57,20 @@ struct Inner {
 struct Ends {
     purged: Option<LogId>,
     last: Option<LogId>,
+}
+
+/// Bytes of the entries that the log held when it was opened and of all that were appended since.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Appended(Arc<AtomicU64>);
+
+impl Appended {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -63,23 +81,39 @@ enum ReadError {
     Unreadable(#[from] Unreadable),
 }
 
+/// Refuses a log that is not whole; says up to where it was purged otherwise.
+pub(super) fn check_all(store: &dyn Store, dir: &Path) -> Result<Option<LogId>, OpenError> {
+    check(store).map(|(ends, _bytes)| ends.purged).map_err(|why| refused(why, dir))
+}
+
+fn refused(why: ReadError, dir: &Path) -> OpenError {
+    match why {
+        ReadError::Io(source) => OpenError::Unusable { path: dir.to_owned(), source },
+        ReadError::Unreadable(Unreadable::Damaged(what)) => OpenError::damaged(dir, what),
+        ReadError::Unreadable(Unreadable::Format(found)) => {
+            OpenError::LogFormat { path: dir.to_owned(), found, known: LOG_FORMAT }
+        }
+    }
+}
+
 impl Log {
     pub(crate) fn open(store: Arc<dyn Store>, dir: &Path) -> Result<Self, OpenError> {
-        let unusable = |source| OpenError::Unusable { path: dir.to_owned(), source };
-        let ends = check(&*store).map_err(|why| match why {
-            ReadError::Io(source) => unusable(source),
-            ReadError::Unreadable(Unreadable::Damaged(what)) => OpenError::damaged(dir, what),
-            ReadError::Unreadable(Unreadable::Format(found)) => {
-                OpenError::LogFormat { path: dir.to_owned(), found, known: LOG_FORMAT }
-            }
-        })?;
-        let committer = Committer::start(store.clone()).map_err(unusable)?;
-        Ok(Self(Arc::new(Inner { committer, store, ends: Mutex::new(ends), failure: Failure::default() })))
+        let (ends, bytes) = check(&*store).map_err(|why| refused(why, dir))?;
+        let committer = Committer::start(store.clone());
+        let committer = committer.map_err(|source| OpenError::Unusable { path: dir.to_owned(), source })?;
+        let appended = Appended::default();
+        appended.add(bytes);
+        let (ends, failure) = (Mutex::new(ends), Failure::default());
+        Ok(Self(Arc::new(Inner { committer, store, ends, appended, failure })))
     }
 
     /// The last entry that was dropped because a snapshot holds it.
     pub(crate) fn purged(&self) -> Option<LogId> {
         self.ends().purged
+    }
+
+    pub(crate) fn appended(&self) -> Appended {
+        self.0.appended.clone()
     }
 
     /// What went wrong first, in words for the user.
@@ -170,14 +204,16 @@ fn each_entry(
     Ok(assembler.finish()?)
 }
 
-/// Reads all there is: nothing damaged, nothing missing, terms that only grow.
-fn check(store: &dyn Store) -> Result<Ends, ReadError> {
+/// Reads all there is: nothing damaged, nothing missing, terms that only grow. Also says how many bytes the entries take.
+fn check(store: &dyn Store) -> Result<(Ends, usize), ReadError> {
     get::<Vote>(store, "the vote", VOTE)?;
     let committed: Option<Option<LogId>> = get(store, "the commit mark", COMMITTED)?;
     let purged: Option<LogId> = get(store, "the purge mark", PURGED)?;
     let mut ends = Ends { purged, last: purged };
     let first = purged.map_or(0, |purged| purged.index + 1);
-    each_entry(store, (0, u64::MAX), Assembler::new(Some(first)), |entry, _size| {
+    let mut bytes = 0;
+    each_entry(store, (0, u64::MAX), Assembler::new(Some(first)), |entry, size| {
+        bytes += size;
         if ends.last.is_some_and(|last| last.leader_id > entry.log_id.leader_id) {
             let what = format!("entry {} is of an earlier term than the one before", entry.log_id.index);
             return Err(Unreadable::Damaged(what).into());
@@ -192,7 +228,7 @@ fn check(store: &dyn Store) -> Result<Ends, ReadError> {
             Unreadable::Damaged(format!("it ends before entry {}, which was committed", committed.index)).into()
         );
     }
-    Ok(ends)
+    Ok((ends, bytes))
 }
 
 impl RaftLogReader<TypeConfig> for Log {
@@ -259,7 +295,9 @@ impl RaftLogStorage<TypeConfig> for Log {
             last = Some(entry.log_id);
             writes.extend(codec::encode_entry(&entry).map_err(|why| self.write_failed(why))?);
         }
+        let bytes = writes.iter().map(Write::bytes).sum();
         self.put(Ok(writes))?;
+        self.0.appended.add(bytes);
         let mut ends = self.ends();
         ends.last = last.or(ends.last);
         drop(ends);

@@ -7,7 +7,7 @@
 //!   only makes the check weaker, never wrong.
 
 use std::{
-    fs::{self, File},
+    fs::{File, TryLockError},
     io,
     os::unix::fs::FileExt,
     panic::{self, AssertUnwindSafe},
@@ -26,6 +26,10 @@ const CACHE_BYTES: u64 = 4 << 20;
 /// The running number's own key; the log's keys start with other letters.
 const NUMBER_KEY: &[u8] = b"#";
 const WATERMARK: &str = "watermark";
+pub(super) const LOG: &str = "log";
+/// Sled's name for its data file.
+const DATA: &str = "db";
+pub(super) const MARKER_GONE: &str = "its file STORE is gone";
 /// Two slots, written in turn, so that a torn write leaves the other. A sector each.
 const SLOT_BYTES: u64 = 512;
 /// The number of the batch that makes the store.
@@ -45,14 +49,20 @@ impl SledStore {
     /// Makes an empty store, or accepts one that was made and never written to.
     pub(crate) fn create(dir: &Path) -> Result<(), OpenError> {
         let unusable = |source| OpenError::Unusable { path: dir.to_owned(), source };
-        let log = dir.join("log");
+        let log = dir.join(LOG);
+        // Sled is not to touch a store that lost its marker.
+        if let Ok(watermark) = File::open(dir.join(WATERMARK))
+            && read_watermark(&watermark).map_err(unusable)?.is_some_and(|reached| reached > FIRST)
+        {
+            return Err(OpenError::damaged(dir, MARKER_GONE));
+        }
         let db = open_db(dir, &log)?;
         match read_number(&db).map_err(unusable)? {
             None if db.is_empty() => {}
             Some(FIRST) => {}
-            None | Some(_) => return Err(OpenError::damaged(dir, "its file STORE is gone")),
+            None | Some(_) => return Err(OpenError::damaged(dir, MARKER_GONE)),
         }
-        let data = File::open(log.join("db")).map_err(unusable)?;
+        let data = File::open(log.join(DATA)).map_err(unusable)?;
         db.insert(NUMBER_KEY, &FIRST.to_be_bytes())
             .and_then(|_| db.flush())
             .map_err(io::Error::from)
@@ -65,36 +75,43 @@ impl SledStore {
         watermark.sync_all().and_then(|()| files::make_names_durable(dir)).map_err(unusable)
     }
 
-    pub(crate) fn open(dir: &Path) -> Result<Self, OpenError> {
+    /// What can be told without sled, which makes what it does not find.
+    pub(super) fn check_files(dir: &Path) -> Result<(), OpenError> {
         let unusable = |source| OpenError::Unusable { path: dir.to_owned(), source };
-        let log = dir.join("log");
-        match fs::metadata(log.join("db")) {
-            Ok(found) if found.len() > 0 => {}
-            Ok(_) => return Err(OpenError::damaged(dir, "its log is empty")),
-            Err(why) if why.kind() == io::ErrorKind::NotFound => {
-                return Err(OpenError::damaged(dir, "its log is gone"));
-            }
-            Err(source) => return Err(unusable(source)),
+        let data = present(dir, &dir.join(LOG).join(DATA), "its log")?;
+        if data.metadata().map_err(unusable)?.len() == 0 {
+            return Err(OpenError::damaged(dir, "its log is empty"));
         }
-        let watermark = File::options().read(true).write(true).open(dir.join(WATERMARK));
-        let watermark = match watermark {
-            Ok(file) => file,
-            Err(why) if why.kind() == io::ErrorKind::NotFound => {
-                return Err(OpenError::damaged(dir, "its file watermark is gone"));
-            }
-            Err(source) => return Err(unusable(source)),
-        };
-        let db = open_db(dir, &log)?;
-        let reached = read_watermark(&watermark)
-            .map_err(unusable)?
-            .ok_or_else(|| OpenError::damaged(dir, "its file watermark is not what muster wrote"))?;
+        match data.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: dir.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(unusable(source)),
+        }
+        reached(dir, &present(dir, &dir.join(WATERMARK), "its file watermark")?).map(|_reached| ())
+    }
+
+    /// The store, once [`super::trial`] has passed it.
+    pub(crate) fn open(dir: &Path) -> Result<Self, OpenError> {
+        Self::open_log(dir, &dir.join(LOG))
+    }
+
+    /// The same store on a copy of its log.
+    pub(super) fn open_copy(dir: &Path, copy: &Path) -> Result<Self, OpenError> {
+        Self::open_log(dir, copy)
+    }
+
+    fn open_log(dir: &Path, log: &Path) -> Result<Self, OpenError> {
+        let unusable = |source| OpenError::Unusable { path: dir.to_owned(), source };
+        let watermark = present(dir, &dir.join(WATERMARK), "its file watermark")?;
+        let reached = reached(dir, &watermark)?;
+        let db = open_db(dir, log)?;
         let number = read_number(&db).map_err(unusable)?.unwrap_or(0);
         if number < reached {
             let what =
                 format!("writes that were acknowledged are missing from its log (it ends at {number} of {reached})");
             return Err(OpenError::Damaged { path: dir.to_owned(), what });
         }
-        let data = File::open(log.join("db")).map_err(unusable)?;
+        let data = File::open(log.join(DATA)).map_err(unusable)?;
         Ok(Self { db, data, watermark, number: Mutex::new(number) })
     }
 }
@@ -147,18 +164,35 @@ impl Store for SledStore {
 fn open_db(dir: &Path, log: &Path) -> Result<sled::Db, OpenError> {
     let config =
         sled::Config::new().path(log).mode(sled::Mode::LowSpace).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-    // Sled meets some kinds of damage with a panic.
-    let opened = panic::catch_unwind(AssertUnwindSafe(|| config.open()));
-    let unreadable = || OpenError::damaged(dir, "its log cannot be read");
-    match opened {
-        Ok(Ok(db)) => Ok(db),
-        Ok(Err(sled::Error::Io(why))) if is_lock_refusal(&why) => Err(OpenError::InUse { path: dir.to_owned() }),
-        Ok(Err(sled::Error::Io(source))) if source.kind() != io::ErrorKind::UnexpectedEof => {
-            Err(OpenError::Unusable { path: dir.to_owned(), source })
-        }
-        Ok(Err(why)) => Err(OpenError::damaged(dir, format!("its log cannot be read ({why})"))),
-        Err(_panic) => Err(unreadable()),
-    }
+    survive(dir, || {
+        config.open().map_err(|why| match why {
+            sled::Error::Io(why) if is_lock_refusal(&why) => OpenError::InUse { path: dir.to_owned() },
+            sled::Error::Io(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
+                OpenError::Unusable { path: dir.to_owned(), source }
+            }
+            why => OpenError::damaged(dir, format!("its log cannot be read ({why})")),
+        })
+    })
+}
+
+/// Sled meets some kinds of damage with a panic.
+pub(super) fn survive<T>(dir: &Path, work: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    panic::catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_panic| Err(OpenError::damaged(dir, "its log cannot be read")))
+}
+
+/// The file, which must be there.
+fn present(dir: &Path, path: &Path, what: &str) -> Result<File, OpenError> {
+    File::options().read(true).write(true).open(path).map_err(|why| match why.kind() {
+        io::ErrorKind::NotFound => OpenError::damaged(dir, format!("{what} is gone")),
+        _ => OpenError::Unusable { path: dir.to_owned(), source: why },
+    })
+}
+
+fn reached(dir: &Path, watermark: &File) -> Result<u64, OpenError> {
+    read_watermark(watermark)
+        .map_err(|source| OpenError::Unusable { path: dir.to_owned(), source })?
+        .ok_or_else(|| OpenError::damaged(dir, "its file watermark is not what muster wrote"))
 }
 
 /// Sled wraps the refusal in text; the kind is left at Other.

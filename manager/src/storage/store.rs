@@ -9,6 +9,16 @@ pub(crate) enum Write {
     Delete { key: Vec<u8> },
 }
 
+impl Write {
+    /// Of its value.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Write::Put { value, .. } => value.len(),
+            Write::Delete { .. } => 0,
+        }
+    }
+}
+
 pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 
 pub(crate) trait Store: std::fmt::Debug + Send + Sync + 'static {

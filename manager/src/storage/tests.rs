@@ -1,6 +1,6 @@
 //! The storage as openraft uses it, and what it says when a folder is not as it was left.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fs, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
 
 use muster_core::command::{self, Command, LOG_FORMAT};
 use muster_proto::{id::ServiceId, time::Timestamp};
@@ -16,7 +16,7 @@ use super::*;
 use crate::{
     machine::Machine,
     raft::{Batch, TypeConfig, Vote},
-    storage::store::Write,
+    storage::{log::LIMITED_BYTES_MAX, store::Write},
 };
 
 type Entry = openraft::Entry<TypeConfig>;
@@ -40,7 +40,8 @@ impl Folder {
 
     fn refused(&self) -> String {
         let refused = open(&self.path(), Missing::Refuse).unwrap_err().to_string();
-        refused.replace(&self.path().display().to_string(), "DIR")
+        let refused = refused.replace(&self.path().display().to_string(), "DIR");
+        refused.replace(&self.parent.path().display().to_string(), "DATA")
     }
 
     /// Entries 0 to 9 of term 1, a vote, a commit mark and a purge up to 2.
@@ -57,6 +58,21 @@ impl Folder {
         opened.log.purge(log_id(1, 1, 2)).await.unwrap();
         opened.log.blocking_append([blank_ent::<TypeConfig>(1, 1, 10)]).await.unwrap();
         folder
+    }
+
+    /// Every file under the folder.
+    fn contents(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let (mut files, mut folders) = (BTreeMap::new(), vec![self.path()]);
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => drop(files.insert(path.clone(), fs::read(path).unwrap())),
+                }
+            }
+        }
+        files
     }
 
     fn change(&self, change: impl FnOnce(&SledStore)) {
@@ -120,9 +136,16 @@ async fn entries_to_send_are_bounded_in_bytes_and_never_none() {
         payload: EntryPayload::Normal(Batch { entries: vec![one.clone(); 30_000] }),
     };
     opened.log.blocking_append((0..4).map(large)).await.unwrap();
+    // Sled's own files beside its data file are not made durable.
+    assert_eq!(fs::read_dir(folder.path().join("log/blobs")).unwrap().count(), 0);
     let sent = opened.log.limited_get_log_entries(1, 4).await.unwrap();
     assert!((1..3).contains(&sent.len()), "{} entries", sent.len());
     assert_eq!(sent[0], large(1));
+
+    let appended = opened.log.appended().bytes();
+    assert!(appended > LIMITED_BYTES_MAX as u64, "{appended} bytes");
+    drop(opened);
+    assert_eq!(folder.open().log.appended().bytes(), appended);
 }
 
 #[tokio::test]
@@ -146,7 +169,7 @@ async fn a_changed_byte_in_any_kind_of_record_is_refused() {
         assert_eq!(
             folder.refused(),
             format!(
-                "the store in DIR is damaged: {said}; put back a copy of the folder, or move it away and run `muster init` for a new cluster"
+                "the store in DIR is damaged: {said}; put back a copy of it, or move the data folder DATA away and run `muster init` for a new cluster"
             )
         );
         folder.change(|store| store.write(vec![Write::Put { key, value: whole }]).unwrap());
@@ -205,11 +228,18 @@ async fn a_folder_of_another_format_is_refused() {
     );
     fs::write(folder.path().join(MARKER), "something else\n").unwrap();
     assert!(folder.refused().contains("its file STORE is not what muster wrote"));
+    fs::write(folder.path().join(MARKER), b"\xff\xfe").unwrap();
+    assert!(folder.refused().contains("its file STORE is not what muster wrote"));
 }
 
 #[test]
-fn an_empty_folder_is_no_cluster() {
-    assert_eq!(Folder::new().refused(), "there is no cluster in DIR; run `muster init` to make one");
+fn a_store_that_is_missing_is_not_begun_anew() {
+    let folder = Folder::new();
+    assert_eq!(
+        folder.refused(),
+        "the store DIR is missing; put back a copy of it, or move the data folder DATA away and run `muster init` for a new cluster"
+    );
+    assert!(!folder.path().exists());
 }
 
 #[tokio::test]
@@ -245,6 +275,48 @@ async fn a_truncated_log_file_is_refused_at_any_length() {
     let folder = Folder::filled().await;
     fs::File::create(folder.path().join("log/db")).unwrap();
     assert!(folder.refused().contains("its log is empty"));
+}
+
+/// What a test does to a store's folder.
+type Harm = fn(&Path);
+
+#[tokio::test]
+async fn a_refused_store_is_left_as_it_was() {
+    fn garble(db: &Path, from: u64, bytes: usize) {
+        let file = fs::File::options().write(true).open(db).unwrap();
+        file.write_all_at(&vec![0xA5; bytes], from).unwrap();
+    }
+    fn cut(db: &Path, divisor: u64) {
+        fs::File::options().write(true).open(db).unwrap().set_len(written_bytes(db) / divisor).unwrap();
+    }
+    let harms: [(&str, Harm); 12] = [
+        ("an empty log", |dir| drop(fs::File::create(dir.join("log/db")).unwrap())),
+        ("half a log", |dir| cut(&dir.join("log/db"), 2)),
+        ("a fifth of a log", |dir| cut(&dir.join("log/db"), 5)),
+        ("no log", |dir| fs::remove_file(dir.join("log/db")).unwrap()),
+        ("another format", |dir| fs::write(dir.join(MARKER), "muster store\nformat 7\n").unwrap()),
+        ("no marker", |dir| fs::remove_file(dir.join(MARKER)).unwrap()),
+        ("no watermark", |dir| fs::remove_file(dir.join("watermark")).unwrap()),
+        ("a garbled watermark", |dir| garble(&dir.join("watermark"), 0, 1_024)),
+        ("no snapshots", |dir| fs::remove_dir_all(dir.join("snapshots")).unwrap()),
+        ("a garbled first page", |dir| garble(&dir.join("log/db"), 0, 4_096)),
+        ("a garbled header", |dir| garble(&dir.join("log/db"), 0, 20)),
+        ("a garbled middle", |dir| {
+            let db = dir.join("log/db");
+            garble(&db, written_bytes(&db) / 2, 200);
+        }),
+    ];
+    for (name, harm) in harms {
+        let folder = Folder::filled().await;
+        harm(&folder.path());
+        let before = folder.contents();
+        for missing in [Missing::Refuse, Missing::Create] {
+            let refused = open(&folder.path(), missing).map(drop).expect_err(name).to_string();
+            let after = folder.contents();
+            assert!(before.keys().eq(after.keys()), "{name}: {:?}", after.keys());
+            assert!(before == after, "{name} ({refused}): a file has changed");
+        }
+    }
 }
 
 fn written_bytes(path: &Path) -> u64 {
