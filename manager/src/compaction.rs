@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{raft::Raft, storage::log::Appended};
 
-/// Of entries between two snapshots. The disk holds a few times as much, and a start reads it twice.
-const SNAPSHOT_EVERY_BYTES: u64 = 32 << 20;
+/// Of entries between two snapshots. Sled keeps nearly all of the log in memory, which is up to three times this; the
+/// disk holds a few times as much, and a start reads it twice.
+const SNAPSHOT_EVERY_BYTES: u64 = 16 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {

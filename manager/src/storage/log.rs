@@ -107,11 +107,6 @@ impl Log {
         Ok(Self(Arc::new(Inner { committer, store, ends, appended, failure })))
     }
 
-    /// The last entry that was dropped because a snapshot holds it.
-    pub(crate) fn purged(&self) -> Option<LogId> {
-        self.ends().purged
-    }
-
     pub(crate) fn appended(&self) -> Appended {
         self.0.appended.clone()
     }
