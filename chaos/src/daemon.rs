@@ -21,6 +21,8 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const ASKED_EVERY: Duration = Duration::from_millis(50);
 /// The end of the log that a failure shows.
 const LOG_LINES_SHOWN: usize = 20;
+/// How the standard library's panic message begins, after the name of the thread.
+const PANIC: &str = "panicked at";
 
 /// Where a daemon lives: everything that outlasts its process.
 #[derive(Clone, Debug)]
@@ -89,6 +91,13 @@ impl Home {
         }
         sleep(ASKED_EVERY).await;
         Ok(())
+    }
+
+    /// Lines of the log that tell of a panic. A daemon may survive one, in a task of its own; it is a fault all the same.
+    pub(crate) fn panics(&self) -> anyhow::Result<Vec<String>> {
+        let log = std::fs::read(self.log()).context("cannot read the daemon's log")?;
+        let log = String::from_utf8_lossy(&log);
+        Ok(log.lines().filter(|line| line.contains(PANIC)).map(str::to_owned).collect())
     }
 
     fn log(&self) -> PathBuf {

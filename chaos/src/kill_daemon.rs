@@ -35,22 +35,22 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 const ASKED_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Options {
+pub struct Options {
     /// How often the daemon is killed while it serves
     #[arg(long, default_value_t = 20)]
-    rounds: u32,
+    pub rounds: u32,
     /// Clients that write at the same time
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=64))]
-    clients: u32,
+    pub clients: u32,
     /// Decides what is written and when the daemon is killed (default: a random one, which is printed)
     #[arg(long)]
-    seed: Option<u64>,
+    pub seed: Option<u64>,
     /// The binary under test (default: `muster` beside this one)
     #[arg(long, value_name = "PATH")]
-    muster: Option<PathBuf>,
+    pub muster: Option<PathBuf>,
     /// Keep the history, the daemon's log and its data when all is well too
     #[arg(long)]
-    keep: bool,
+    pub keep: bool,
 }
 
 struct Run {
@@ -62,7 +62,7 @@ struct Run {
 }
 
 /// Whether the daemon kept its word.
-pub(crate) async fn run(options: &Options) -> anyhow::Result<bool> {
+pub async fn run(options: &Options) -> anyhow::Result<bool> {
     let binary = binary(options)?;
     let seed = options.seed.unwrap_or_else(rand::random);
     let mut folder = tempfile::Builder::new().prefix("muster-chaos-").tempdir()?;
@@ -93,6 +93,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<bool> {
         took: begun.elapsed(),
         restarts: run.restarts,
         unsettled,
+        panics: run.home.panics()?,
         verdict: check::check(&history::read(std::fs::File::open(&path)?)?),
         kept: None,
         replay: replay(options, seed, &binary),

@@ -1,24 +1,9 @@
-//! Faults on real Muster processes. Each subcommand starts what it needs in a folder of its own, disturbs it, writes
-//! down what a client was told, and lets [`check`] judge whether the cluster kept its word.
-//!
-//! A seed decides what clients write and when faults strike; the processes themselves run freely, so the same seed
-//! gives the same pressure and not the same interleaving. The history is what replays exactly: `check FILE`.
-//!
-//! Deliberately not known here: anything about Muster but its command line.
+//! The command line of the chaos runs.
 
-mod check;
-mod cli;
-mod daemon;
-mod history;
-mod kill_daemon;
-mod model;
-mod report;
-mod workload;
+use std::{path::PathBuf, process::ExitCode};
 
-use std::{fs::File, path::PathBuf, process::ExitCode};
-
-use anyhow::Context;
 use clap::{Parser, Subcommand};
+use muster_chaos::kill_daemon;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -59,11 +44,6 @@ fn run(command: Command) -> anyhow::Result<bool> {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(kill_daemon::run(&options))
         }
-        Command::Check { history } => {
-            let file = File::open(&history).with_context(|| format!("cannot open {}", history.display()))?;
-            let verdict = check::check(&history::read(file)?);
-            println!("{}", report::verdict(&verdict));
-            Ok(verdict.violations.is_empty())
-        }
+        Command::Check { history } => muster_chaos::check(&history),
     }
 }

@@ -12,6 +12,8 @@ pub(crate) struct Report {
     pub restarts: Vec<Duration>,
     /// Services that did not come to run one task each, as `name 0/1`.
     pub unsettled: Vec<String>,
+    /// Lines of the daemon's log.
+    pub panics: Vec<String>,
     pub verdict: Verdict,
     /// Where the history and the daemon's log are, when they are kept.
     pub kept: Option<PathBuf>,
@@ -20,7 +22,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn is_good(&self) -> bool {
-        self.verdict.violations.is_empty() && self.unsettled.is_empty()
+        self.verdict.violations.is_empty() && self.unsettled.is_empty() && self.panics.is_empty()
     }
 }
 
@@ -41,6 +43,9 @@ impl fmt::Display for Report {
         writeln!(out, "{}", verdict(&self.verdict))?;
         for service in &self.unsettled {
             writeln!(out, "unsettled {service}")?;
+        }
+        for panic in &self.panics {
+            writeln!(out, "violation the daemon panicked: {panic}")?;
         }
         if let Some(kept) = &self.kept {
             writeln!(out, "kept      {}", kept.display())?;

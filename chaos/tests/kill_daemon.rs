@@ -7,7 +7,8 @@ use std::{
     process::{Command, Output},
 };
 
-/// One file for each service, one line for each update. `FAULT=forget` empties them when the daemon starts again.
+/// One file for each service, one line for each update. `FAULT=forget` empties them when the daemon starts again,
+/// `FAULT=panic` panics somewhere and goes on.
 const STAND_IN: &str = r#"#!/bin/sh
 set -eu
 if [ "$1" = daemon ]; then
@@ -17,6 +18,9 @@ if [ "$1" = daemon ]; then
     done
     if [ -d "$data" ] && [ "${FAULT:-}" = forget ]; then
         for service in "$data"/w*; do [ ! -e "$service" ] || : >"$service"; done
+    fi
+    if [ "${FAULT:-}" = panic ]; then
+        echo "thread 'leader' panicked at manager/src/leader.rs:1:1:" >&2
     fi
     mkdir -p "$data"
     echo $$ >"$socket.pid"
@@ -92,6 +96,18 @@ fn a_daemon_that_keeps_its_word_passes() {
     assert!(said.contains("verdict   0 violations") && said.ends_with("passed\n"), "{said}");
     assert!(!said.contains("writes    0 acknowledged"), "{said}");
     assert_daemon_is_gone(&kept(&said));
+}
+
+#[test]
+fn a_daemon_that_panics_is_found_out_though_it_goes_on() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (output, said) = kill_daemon(folder.path(), "panic");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("violation the daemon panicked: thread 'leader' panicked at manager/src/leader.rs"),
+        "{said}"
+    );
+    assert!(said.contains("verdict   0 violations"), "nothing was lost: {said}");
 }
 
 #[test]
