@@ -55,7 +55,10 @@ pub(super) async fn admit(
     let kept = current.map(|service| &service.spec.task.container).filter(|kept| kept.image == container.image);
     match (kept, resolve) {
         (Some(kept), Resolve::IfChanged) => container.pin = kept.pin.clone(),
-        (Some(_), Resolve::Always) | (None, Resolve::IfChanged | Resolve::Always) => {
+        (Some(kept), Resolve::Always) => {
+            container.pin = pin_anew(preflight, &container.image, kept.pin.clone(), &mut warnings).await;
+        }
+        (None, Resolve::IfChanged | Resolve::Always) => {
             container.pin = pin(preflight, &container.image, &mut warnings).await;
         }
     }
@@ -76,15 +79,8 @@ async fn check_ports(preflight: &dyn Preflight, spec: &ServiceSpec, current: Opt
 }
 
 async fn pin(preflight: &dyn Preflight, image: &str, warnings: &mut Vec<String>) -> Option<ImagePin> {
-    if parse::image(image).is_ok_and(|reference| reference.is_unpinned()) {
-        warnings.push(format!(
-            "image {image} names no version, so that nobody can tell what an update changes; name one, like {}:1.0.0",
-            image.strip_suffix(":latest").unwrap_or(image)
-        ));
-    }
-    let answer = timeout(RESOLVE_MAX, preflight.resolve_image(image)).await;
-    let answer = answer.unwrap_or_else(|_elapsed| Err(format!("no answer in {} s", RESOLVE_MAX.as_secs())));
-    match answer {
+    warn_unpinned(image, warnings);
+    match resolve_in_time(preflight, image).await {
         Ok(pin) => Some(pin),
         Err(why) => {
             warnings.push(format!(
@@ -94,6 +90,41 @@ async fn pin(preflight: &dyn Preflight, image: &str, warnings: &mut Vec<String>)
             None
         }
     }
+}
+
+/// What runs already goes on running when nobody can say what the tag means now.
+async fn pin_anew(
+    preflight: &dyn Preflight,
+    image: &str,
+    kept: Option<ImagePin>,
+    warnings: &mut Vec<String>,
+) -> Option<ImagePin> {
+    let Some(kept) = kept else { return pin(preflight, image, warnings).await };
+    warn_unpinned(image, warnings);
+    match resolve_in_time(preflight, image).await {
+        Ok(pin) => Some(pin),
+        Err(why) => {
+            warnings.push(format!(
+                "image {image} could not be resolved anew ({why}); it stays pinned to {kept}, so run the update again \
+                 once its registry answers"
+            ));
+            Some(kept)
+        }
+    }
+}
+
+fn warn_unpinned(image: &str, warnings: &mut Vec<String>) {
+    if parse::image(image).is_ok_and(|reference| reference.is_unpinned()) {
+        warnings.push(format!(
+            "image {image} names no version, so that nobody can tell what an update changes; name one, like {}:1.0.0",
+            image.strip_suffix(":latest").unwrap_or(image)
+        ));
+    }
+}
+
+async fn resolve_in_time(preflight: &dyn Preflight, image: &str) -> Result<ImagePin, String> {
+    let answer = timeout(RESOLVE_MAX, preflight.resolve_image(image)).await;
+    answer.unwrap_or_else(|_elapsed| Err(format!("no answer in {} s", RESOLVE_MAX.as_secs())))
 }
 
 #[cfg(test)]
@@ -121,5 +152,13 @@ mod tests {
         let mut warnings = Vec::new();
         assert_eq!(pin(&Unreachable, "app:1", &mut warnings).await, None);
         assert!(warnings.len() == 1 && warnings[0].contains("no answer in 20 s"), "{warnings:?}");
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_pin_outlives_a_registry_that_does_not_answer() {
+        let mut warnings = Vec::new();
+        let kept = Some(ImagePin::LocalId("sha256:ab".to_owned()));
+        assert_eq!(pin_anew(&Unreachable, "app:1", kept.clone(), &mut warnings).await, kept);
+        assert!(warnings.len() == 1 && warnings[0].contains("stays pinned to"), "{warnings:?}");
+        assert_eq!(pin_anew(&Unreachable, "app:1", None, &mut warnings).await, None, "there was nothing to keep");
     }
 }
