@@ -4,11 +4,19 @@ use std::{collections::HashMap, env, path::Path};
 
 use bollard::{
     Docker,
-    query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptions, RemoveImageOptions},
+    query_parameters::{
+        ListContainersOptionsBuilder, ListImagesOptionsBuilder, PushImageOptionsBuilder, RemoveContainerOptions,
+        RemoveImageOptions, TagImageOptionsBuilder,
+    },
 };
+use futures_util::TryStreamExt;
 use muster_cli::demo::image;
 
+use crate::registry::Pushed;
+
 pub const SOCKET: &str = "/var/run/docker.sock";
+/// Every name of the image at once.
+const FORCED: Option<RemoveImageOptions> = Some(RemoveImageOptions { force: true, noprune: false, platforms: None });
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(work)
@@ -57,6 +65,12 @@ impl Images {
     pub fn name(&self, version: &str) -> String {
         format!("{}:{version}", self.repository)
     }
+
+    /// So that whoever needs it has to get it from elsewhere.
+    pub fn remove(&self, version: &str) {
+        let removed = block_on(async { docker().await.remove_image(&self.name(version), FORCED, None).await });
+        removed.expect("the engine removes an image");
+    }
 }
 
 impl Drop for Images {
@@ -64,9 +78,8 @@ impl Drop for Images {
         block_on(async {
             let docker = docker().await;
             for version in &self.versions {
-                let options = RemoveImageOptions { force: true, ..RemoveImageOptions::default() };
                 // Best effort: a test may have removed it itself.
-                drop(docker.remove_image(&self.name(version), Some(options), None).await);
+                drop(docker.remove_image(&self.name(version), FORCED, None).await);
             }
         });
     }
@@ -127,4 +140,36 @@ pub(crate) fn remove_containers(cluster: &str) {
 #[must_use]
 pub fn image_id(name: &str) -> Option<String> {
     block_on(async { docker().await.inspect_image(name).await.ok().and_then(|image| image.id) })
+}
+
+/// Pushes an image of this host as `repository:tag`; afterwards this host does not know it by that name.
+pub(crate) fn push(image: &str, repository: &str, tag: &str) -> Pushed {
+    block_on(async {
+        let docker = docker().await;
+        let options = TagImageOptionsBuilder::new().repo(repository).tag(tag).build();
+        docker.tag_image(image, Some(options)).await.expect("the engine tags an image");
+        let options = PushImageOptionsBuilder::new().tag(tag).build();
+        let steps = docker.push_image(repository, Some(options), None).try_collect::<Vec<_>>().await;
+        steps.expect("the registry takes the image");
+        let found = docker.inspect_image(&format!("{repository}:{tag}")).await.expect("the image that was pushed");
+        let known = found.repo_digests.unwrap_or_default();
+        let digest = known.iter().find_map(|name| name.strip_prefix(repository)?.strip_prefix('@'));
+        let digest = digest.expect("a pushed image has a digest").to_owned();
+        let untagged = docker.remove_image(&format!("{repository}:{tag}"), None::<RemoveImageOptions>, None).await;
+        untagged.expect("the engine takes the tag off");
+        Pushed { id: found.id.expect("an image has an id"), digest }
+    })
+}
+
+/// Removes all images of a name, whatever their tags and digests.
+pub(crate) fn remove_repository(repository: &str) {
+    block_on(async {
+        let docker = docker().await;
+        let filters = HashMap::from([("reference".to_owned(), vec![repository.to_owned()])]);
+        let options = ListImagesOptionsBuilder::new().filters(&filters).build();
+        for image in docker.list_images(Some(options)).await.unwrap_or_default() {
+            // Best effort, on the way out of a test that may have failed.
+            drop(docker.remove_image(&image.id, FORCED, None).await);
+        }
+    });
 }

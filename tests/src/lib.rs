@@ -5,4 +5,5 @@
 pub mod daemon;
 pub mod engine;
 pub mod private_engine;
+pub mod registry;
 pub mod wait;

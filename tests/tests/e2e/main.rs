@@ -1,10 +1,13 @@
 //! The product through its own doors: real daemons, the real command line, real containers.
 
 mod bad_input;
+mod chaos;
 mod containers;
 mod crash;
 mod demo;
+mod deploy;
 mod engine_restart;
+mod pinning;
 mod rollout;
 mod services;
 mod store;
