@@ -50,7 +50,7 @@ enum Command {
     /// Create, change and look at services
     #[command(subcommand)]
     Service(service::Command),
-    /// Look at the nodes of the cluster
+    /// Look at the nodes of the cluster, and change them
     #[command(subcommand)]
     Node(node::Command),
     Init(local::init::Args),

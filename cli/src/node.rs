@@ -3,6 +3,7 @@
 pub mod inspect;
 pub mod ls;
 pub mod ps;
+pub mod update;
 
 use clap::Subcommand;
 use muster_proto::v1;
@@ -24,6 +25,7 @@ pub enum Command {
     #[command(visible_alias = "list")]
     Ls(ls::Args),
     Ps(ps::Args),
+    Update(update::Args),
 }
 
 pub async fn run(command: Command, context: &mut Context<'_>) -> Result<(), Error> {
@@ -31,6 +33,7 @@ pub async fn run(command: Command, context: &mut Context<'_>) -> Result<(), Erro
         Command::Inspect(args) => inspect::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,
         Command::Ps(args) => ps::run(args, context).await,
+        Command::Update(args) => update::run(args, context).await,
     }
 }
 

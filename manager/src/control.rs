@@ -7,15 +7,20 @@
 mod admission;
 mod listing;
 mod lookup;
+mod nodes;
 mod services;
 mod watch;
 
 use std::pin::Pin;
 
 use futures_util::Stream;
-use muster_proto::v1::{
-    self,
-    control_server::{self, ControlServer},
+use muster_core::command::Command;
+use muster_proto::{
+    v1::{
+        self,
+        control_server::{self, ControlServer},
+    },
+    version::Version,
 };
 use tonic::{Request, Response, Status};
 
@@ -50,6 +55,12 @@ impl Control {
     /// After it returns, a read sees every change that was acknowledged before.
     async fn up_to_date(&self) -> Result<(), Status> {
         self.handle.replica.barrier().await.map_err(|error| status::unproposed(&error))
+    }
+
+    /// Returns once it is applied, with the new version of what it is about.
+    async fn propose(&self, command: Command) -> Result<Version, Status> {
+        let outcome = self.handle.replica.propose(command).await;
+        outcome.map_err(|error| status::unproposed(&error)).and_then(status::accepted)
     }
 }
 
@@ -123,6 +134,10 @@ impl control_server::Control for Control {
             .replica
             .read(|state| lookup::node(state, &wanted).map(|node| listing::node(&self.handle, node)))?;
         Ok(Response::new(v1::GetNodeResponse { node: Some(node) }))
+    }
+
+    async fn update_node(&self, request: Request<v1::UpdateNodeRequest>) -> Answer<v1::UpdateNodeResponse> {
+        self.change_node(request.into_inner()).await.map(Response::new)
     }
 
     async fn list_nodes(&self, _request: Request<v1::ListNodesRequest>) -> Answer<v1::ListNodesResponse> {

@@ -31,6 +31,13 @@ pub struct NodeSpec {
     pub labels: BTreeMap<String, String>,
 }
 
+/// The part of a [`NodeSpec`] that an operator changes; the role is another matter, with certificates to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeChange {
+    pub availability: Availability,
+    pub labels: BTreeMap<String, String>,
+}
+
 /// Whether the node's executor can take work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EngineHealth {

@@ -1,4 +1,4 @@
-//! Whether a well-formed spec makes sense: every rule is here, once.
+//! Whether a well-formed spec, of a service or a node, makes sense: every rule is here, once.
 //!
 //! Called by the command line, so that a slip is told before anything is sent, and by managers, always: nothing that
 //! reaches the log has skipped it. One file for each part of a spec.
@@ -22,6 +22,7 @@ use std::time::Duration;
 use prost::Message;
 
 use crate::{
+    node::NodeChange,
     parse::Quoted,
     service::{Mode, REPLICAS_MAX, ServiceSpec},
     show, v1,
@@ -29,6 +30,9 @@ use crate::{
 
 /// A spec as its message is encoded: it is in memory and in the log of every manager, twice with its predecessor.
 pub const SPEC_BYTES_MAX: usize = 256 << 10;
+
+/// What a node's labels hold together: they are in every snapshot, and whole in the log with every change.
+pub const NODE_LABELS_BYTES_MAX: usize = 64 << 10;
 
 /// Of a service: a DNS label, which it shall become.
 pub const NAME_BYTES_MAX: usize = 63;
@@ -79,6 +83,21 @@ pub fn service_spec(spec: &ServiceSpec) -> Result {
             "",
             format!("the service takes {} to describe, and at most {limit} are accepted", show::bytes(bytes as u64)),
             "move large values into files of the image or a volume",
+        ));
+    }
+    Ok(())
+}
+
+/// The first rule that what an operator asks of a node breaks.
+pub fn node_change(change: &NodeChange) -> Result {
+    labels::check("labels", "node", &change.labels)?;
+    let bytes = change.labels.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+    if bytes > NODE_LABELS_BYTES_MAX {
+        let limit = show::bytes(NODE_LABELS_BYTES_MAX as u64);
+        return Err(Invalid::new(
+            "labels",
+            format!("the node's labels hold {} together, and at most {limit} are accepted", show::bytes(bytes as u64)),
+            "keep to what services are placed by",
         ));
     }
     Ok(())

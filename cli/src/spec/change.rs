@@ -17,8 +17,6 @@ use super::{
 };
 use crate::{error::Error, surroundings::Surroundings};
 
-type Labels = std::collections::BTreeMap<String, String>;
-
 #[derive(clap::Args, Clone, Debug, Default, PartialEq)]
 pub struct ChangeFlags {
     /// Image of the service; its tag is resolved anew, even when the name stays the same
@@ -105,7 +103,7 @@ pub fn apply(
     if flags.force {
         spec.task.force_update += 1;
     }
-    labels("label", &mut spec.labels, &flags.label_add, &flags.label_rm, &mut warnings)?;
+    keyed::labels("label", &mut spec.labels, &flags.label_add, &flags.label_rm, &mut warnings)?;
     container(flags, &mut spec.task.container, surroundings, &mut warnings)?;
     endpoint(flags, &mut spec.endpoint, &mut warnings);
     placement(flags, &mut spec.task.placement, &mut warnings)?;
@@ -141,7 +139,7 @@ fn container(
     }
     variables(flags, container, surroundings, warnings)?;
     let (add, remove) = (&flags.container_label_add, &flags.container_label_rm);
-    labels("container-label", &mut container.labels, add, remove, warnings)?;
+    keyed::labels("container-label", &mut container.labels, add, remove, warnings)?;
     for target in &flags.mount_rm {
         warnings.extend(keyed::remove(&mut container.mounts, "mount-rm", target, |mount| mount.target == *target));
     }
@@ -175,24 +173,6 @@ fn variables(
         env::set(&mut container.env, variable);
     }
     warnings.extend(missing);
-    Ok(())
-}
-
-fn labels(
-    what: &str,
-    labels: &mut Labels,
-    add: &[(String, String)],
-    remove: &[String],
-    warnings: &mut Vec<String>,
-) -> Result<(), Error> {
-    let keys: Vec<&String> = add.iter().map(|(key, _)| key).collect();
-    keyed::refuse_both(what, &keys, &remove.iter().collect::<Vec<_>>())?;
-    for key in remove {
-        if labels.remove(key).is_none() {
-            warnings.push(keyed::nothing(&format!("{what}-rm"), key));
-        }
-    }
-    labels.extend(add.iter().cloned());
     Ok(())
 }
 

@@ -1,6 +1,6 @@
-//! Lists that `service update` adds to and removes from by key.
+//! Lists that `service update` and `node update` add to and remove from by key.
 
-use std::fmt::Display;
+use std::{collections::BTreeMap, fmt::Display};
 
 use crate::error::Error;
 
@@ -23,7 +23,7 @@ pub fn remove<T>(list: &mut Vec<T>, flag: &str, shown: &str, matches: impl Fn(&T
 
 #[must_use]
 pub fn nothing(flag: &str, shown: &str) -> String {
-    format!("--{flag} {shown}: the service has none such, nothing is removed")
+    format!("--{flag} {shown}: there is none such, nothing is removed")
 }
 
 /// In the place of the item of the same key, else at the end.
@@ -32,4 +32,23 @@ pub fn put<T>(list: &mut Vec<T>, item: T, same: impl Fn(&T, &T) -> bool) {
         Some(known) => *known = item,
         None => list.push(item),
     }
+}
+
+/// `--WHAT-add` and `--WHAT-rm`.
+pub fn labels(
+    what: &str,
+    labels: &mut BTreeMap<String, String>,
+    add: &[(String, String)],
+    remove: &[String],
+    warnings: &mut Vec<String>,
+) -> Result<(), Error> {
+    let keys: Vec<&String> = add.iter().map(|(key, _)| key).collect();
+    refuse_both(what, &keys, &remove.iter().collect::<Vec<_>>())?;
+    for key in remove {
+        if labels.remove(key).is_none() {
+            warnings.push(nothing(&format!("{what}-rm"), key));
+        }
+    }
+    labels.extend(add.iter().cloned());
+    Ok(())
 }

@@ -28,10 +28,11 @@ pub(crate) struct World {
     pub(crate) membership: Option<v1::Membership>,
     /// Given out one after another by a watch; the stream stays open after the last.
     pub(crate) watched: Vec<v1::WatchServiceResponse>,
-    /// This many updates are refused because the service has changed.
+    /// This many updates are refused because the service or node has changed.
     pub(crate) aborts_left: u32,
     pub(crate) created: Vec<v1::ServiceSpec>,
     pub(crate) updated: Vec<v1::UpdateServiceRequest>,
+    pub(crate) nodes_updated: Vec<v1::UpdateNodeRequest>,
     pub(crate) removed: Vec<String>,
     pub(crate) logs_asked: Option<v1::ServiceLogsRequest>,
 }
@@ -184,6 +185,16 @@ impl Control for Fake {
             Some(node) => Ok(Response::new(v1::GetNodeResponse { node: Some(node.clone()) })),
             None => Err(Status::not_found(format!("no node {name}; `muster node ls` lists them"))),
         }
+    }
+
+    async fn update_node(&self, request: Request<v1::UpdateNodeRequest>) -> Answer<v1::UpdateNodeResponse> {
+        let mut world = self.world();
+        if world.aborts_left > 0 {
+            world.aborts_left -= 1;
+            return Err(Status::aborted("the node has changed since it was read; read it again"));
+        }
+        world.nodes_updated.push(request.into_inner());
+        Ok(Response::new(v1::UpdateNodeResponse { version: 20 }))
     }
 
     async fn list_nodes(&self, _: Request<v1::ListNodesRequest>) -> Answer<v1::ListNodesResponse> {

@@ -36,7 +36,7 @@ pub enum Rejection {
         "service {0} has no previous spec to roll back to; it was never updated since it was created or rolled back"
     )]
     NoPreviousSpec(String),
-    #[error("no node {0}")]
+    #[error("no node {0}; `muster node ls` lists them")]
     NoSuchNode(NodeId),
     #[error("no task {0}")]
     NoSuchTask(TaskId),

@@ -63,9 +63,4 @@ impl Control {
             false => Err(status::rejected(&Rejection::ServiceChanged { read, now: current.version })),
         }
     }
-
-    async fn propose(&self, command: Command) -> Result<Version, Status> {
-        let outcome = self.handle.replica.propose(command).await;
-        outcome.map_err(|error| status::unproposed(&error)).and_then(status::accepted)
-    }
 }

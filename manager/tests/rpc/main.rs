@@ -3,5 +3,6 @@
 mod agent;
 mod bench;
 mod logs;
+mod nodes;
 mod services;
 mod sessions;

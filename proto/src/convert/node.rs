@@ -1,8 +1,8 @@
-//! Nodes: what an agent says of its host both ways, the object towards the wire.
+//! Nodes: what an agent says of its host both ways, what an operator asks from the wire, the object towards it.
 
 use super::{ConvertError, Result, field};
 use crate::{
-    node::{EngineHealth, Node, NodeDescription, NodeState},
+    node::{EngineHealth, Node, NodeChange, NodeDescription, NodeState},
     v1,
 };
 
@@ -42,6 +42,14 @@ impl TryFrom<v1::NodeDescription> for NodeDescription {
             problems: wire.problems,
             muster_version: wire.muster_version,
         })
+    }
+}
+
+impl TryFrom<v1::UpdateNodeRequest> for NodeChange {
+    type Error = ConvertError;
+    fn try_from(wire: v1::UpdateNodeRequest) -> Result<Self> {
+        let availability = field::choice::<v1::Availability, _>("availability", wire.availability)?;
+        Ok(Self { availability, labels: wire.labels })
     }
 }
 

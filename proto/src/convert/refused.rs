@@ -4,7 +4,7 @@ use super::ConvertError;
 use crate::{
     assignment::{Assignment, Backend},
     id::{NodeId, ServiceId, TaskId},
-    node::NodeDescription,
+    node::{NodeChange, NodeDescription},
     service::ServiceSpec,
     task::TaskStatus,
     task_state::TaskState,
@@ -62,6 +62,7 @@ fn what_is_not_a_choice() {
     update(|u| u.failure_action = -1, "update.failure_action is -1, which is not known here");
     spec(|s| s.ports = vec![v1::PortConfig::default()], "ports[0].protocol is not set");
     task(|t| t.restart.as_mut().expect("just made").condition = 0, "task.restart.condition is not set");
+    check::<_, NodeChange>(v1::UpdateNodeRequest::default(), "availability is not set");
 }
 
 #[test]

@@ -130,6 +130,20 @@ const BROKEN: &[Change] = &[
     |s| (0..40).for_each(|n| label(s, &n.to_string(), &"x".repeat(8192))),
 ];
 
+/// The same of nodes.
+const BROKEN_NODES: &[fn(&mut NodeChange)] = &[
+    |n| node_label(n, "", ""),
+    |n| node_label(n, "a b", ""),
+    |n| node_label(n, &"a".repeat(256), ""),
+    |n| node_label(n, "long", &"x".repeat(8193)),
+    |n| (0..1025).for_each(|at| node_label(n, &at.to_string(), "")),
+    |n| (0..9).for_each(|at| node_label(n, &at.to_string(), &"x".repeat(8192))),
+];
+
+fn node_label(change: &mut NodeChange, key: &str, value: &str) {
+    change.labels.insert(key.to_owned(), value.to_owned());
+}
+
 fn label(spec: &mut ServiceSpec, key: &str, value: &str) {
     spec.labels.insert(key.to_owned(), value.to_owned());
 }
@@ -172,15 +186,24 @@ fn every_rule_has_a_sentence() {
     for (place, change) in BROKEN.iter().enumerate() {
         let mut spec = ServiceSpec::new("web", "app:1.0");
         change(&mut spec);
-        match service_spec(&spec) {
-            Ok(()) => panic!("change {place} breaks no rule"),
-            Err(Invalid { field, text }) => {
-                let field = if field.is_empty() { "(spec)" } else { &field };
-                writeln!(sentences, "{field}\n    {text}").expect("a String takes everything");
-            }
-        }
+        told(&mut sentences, place, service_spec(&spec));
+    }
+    for (place, change) in BROKEN_NODES.iter().enumerate() {
+        let mut node = NodeChange::default();
+        change(&mut node);
+        told(&mut sentences, place, node_change(&node));
     }
     expect_file!["sentences.txt"].assert_eq(&sentences);
+}
+
+fn told(sentences: &mut String, place: usize, judged: Result) {
+    match judged {
+        Ok(()) => panic!("change {place} breaks no rule"),
+        Err(Invalid { field, text }) => {
+            let field = if field.is_empty() { "(spec)" } else { &field };
+            writeln!(sentences, "{field}\n    {text}").expect("a String takes everything");
+        }
+    }
 }
 
 /// The other side of every bound: what is still accepted.
@@ -225,6 +248,11 @@ fn what_is_sound_is_accepted() {
         change(&mut spec);
         assert_eq!(service_spec(&spec), Ok(()), "change {place}");
     }
+    let mut node = NodeChange::default();
+    assert_eq!(node_change(&node), Ok(()));
+    node_label(&mut node, &"a".repeat(255), &"x".repeat(8192));
+    (0..1023).for_each(|at| node_label(&mut node, &at.to_string(), ""));
+    assert_eq!(node_change(&node), Ok(()));
 }
 
 proptest! {

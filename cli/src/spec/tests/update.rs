@@ -241,10 +241,10 @@ fn refuses_contradictions_and_warns_of_nothing_to_remove() {
     check_update(
         "--env-rm Z --label-rm z --publish-rm 99 --mount-rm /z",
         expect![[r#"
-        warning: --label-rm z: the service has none such, nothing is removed
-        warning: --env-rm Z: the service has none such, nothing is removed
-        warning: --mount-rm /z: the service has none such, nothing is removed
-        warning: --publish-rm 99: the service has none such, nothing is removed
+        warning: --label-rm z: there is none such, nothing is removed
+        warning: --env-rm Z: there is none such, nothing is removed
+        warning: --mount-rm /z: there is none such, nothing is removed
+        warning: --publish-rm 99: there is none such, nothing is removed
     "#]],
     );
     check_update(

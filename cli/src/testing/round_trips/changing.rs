@@ -1,6 +1,8 @@
 //! Commands that change something and do not wait.
 
-use expect_test::expect;
+use expect_test::{Expect, expect};
+
+use muster_proto::v1;
 
 use super::super::{
     fake::{World, run},
@@ -27,7 +29,7 @@ fn a_change_made_meanwhile_is_read_and_made_again() {
     let ran = run(World { aborts_left: 2, ..world() }, "service update -d --env-add A=1 --env-rm B web");
     expect![[r#"
         web
-        stderr: warning: --env-rm B: the service has none such, nothing is removed
+        stderr: warning: --env-rm B: there is none such, nothing is removed
         exit code 0
     "#]]
     .assert_eq(&shown(&ran));
@@ -82,6 +84,111 @@ fn each_service_has_its_turn() {
         expect![[r#"
         stderr: muster: service web has no previous spec to roll back to; it was never updated
         exit code 1
+    "#]],
+    );
+}
+
+#[test]
+fn a_node_keeps_what_is_not_named() {
+    let ran = check(
+        "node update --label-add disk=ssd --label-add zone=b --label-rm rack self",
+        expect![[r#"
+        self
+        stderr: warning: --label-rm rack: there is none such, nothing is removed
+        exit code 0
+    "#]],
+    );
+    let labels = [("disk", "ssd"), ("zone", "b")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let asked = |availability: v1::Availability, labels: &[(String, String)]| v1::UpdateNodeRequest {
+        node: id("n1"),
+        version: 3,
+        availability: availability.into(),
+        labels: labels.iter().cloned().collect(),
+    };
+    assert_eq!(ran.world.nodes_updated, [asked(v1::Availability::Active, &labels)]);
+
+    let ran = run(World { aborts_left: 2, ..world() }, "node update --availability DRAIN --label-rm zone self");
+    assert_eq!(shown(&ran), "self\nexit code 0\n");
+    assert_eq!(ran.world.nodes_updated, [asked(v1::Availability::Drain, &[])]);
+
+    let ran = run(World { aborts_left: 1_000, ..world() }, "node update --availability pause self");
+    expect![[r#"
+        stderr: muster: the node has changed since it was read; read it again
+        exit code 1
+    "#]]
+    .assert_eq(&shown(&ran));
+}
+
+#[test]
+fn what_cannot_be_asked_of_a_node() {
+    let refused = |line: &str, expected: Expect| assert!(check(line, expected).world.nodes_updated.is_empty());
+    refused(
+        "node update self",
+        expect![[r#"
+        stderr: muster: nothing to change is named; give --availability, --label-add or --label-rm
+        exit code 2
+    "#]],
+    );
+    refused(
+        "node update --label-add zone=b --label-rm zone self",
+        expect![[r#"
+        stderr: muster: --label-add and --label-rm both name zone; keep the one you mean (adding replaces what is there)
+        exit code 2
+    "#]],
+    );
+    refused(
+        "node update --label-add =b self",
+        expect![[r#"
+        stderr: error: invalid value '=b' for '--label-add <KEY=VALUE>': invalid label "=b": its name is empty; write it like key=value or key
+        stderr: 
+        stderr: For more information, try '--help'.
+        exit code 2
+    "#]],
+    );
+    refused(
+        &format!("node update --label-add {}=b self", "k".repeat(256)),
+        expect![[r#"
+        stderr: muster: a node label cannot be called "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"…; use 1 to 255 characters without spaces
+        exit code 2
+    "#]],
+    );
+    refused(
+        "node update --availability asleep self",
+        expect![[r#"
+        stderr: error: invalid value 'asleep' for '--availability <AVAILABILITY>': invalid availability "asleep": there is no such availability; write one of active, pause and drain
+        stderr: 
+        stderr: For more information, try '--help'.
+        exit code 2
+    "#]],
+    );
+    refused(
+        "node update --availability pause --availability drain self",
+        expect![[r#"
+        stderr: error: the argument '--availability <AVAILABILITY>' cannot be used multiple times
+        stderr: 
+        stderr: Usage: muster node update [OPTIONS] <NODE>
+        stderr: 
+        stderr: For more information, try '--help'.
+        exit code 2
+    "#]],
+    );
+    refused(
+        "node update --availability pause nobody",
+        expect![[r#"
+        stderr: muster: no node nobody; `muster node ls` lists them
+        exit code 1
+    "#]],
+    );
+    refused(
+        "node update --availability pause",
+        expect![[r#"
+        stderr: error: the following required arguments were not provided:
+        stderr:   <NODE>
+        stderr: 
+        stderr: Usage: muster node update --availability <AVAILABILITY> <NODE>
+        stderr: 
+        stderr: For more information, try '--help'.
+        exit code 2
     "#]],
     );
 }

@@ -69,7 +69,9 @@ fn help() {
         assert_eq!(crate::run(args.split_whitespace().map(Into::into), &mut out, &crate::testing::Fixed::default()), 0);
         stdout.text()
     };
-    for command in ["", "service", "service create", "service update", "service ps", "service logs", "node ls"] {
+    for command in
+        ["", "service", "service create", "service update", "service ps", "service logs", "node ls", "node update"]
+    {
         let file = format!("../help/muster {command}").trim_end().replace(' ', "-");
         expect_test::expect_file![format!("{file}.txt")].assert_eq(&shown(command));
     }

@@ -1,0 +1,84 @@
+//! `muster node update`.
+
+use muster_proto::{
+    node::{Availability, NodeChange},
+    parse, v1, validate,
+};
+use tonic::Code;
+
+use crate::{connect::Daemon, context::Context, error::Error, object::Node, spec::keyed};
+
+/// A node's version changes with what its agent says of it, so a change made meanwhile is read and made again.
+const ATTEMPTS_MAX: u32 = 10;
+
+/// Change a node's availability and labels
+///
+/// What is not named stays as it is. Availability: active takes tasks; pause keeps those it has and gets no new ones;
+/// drain gets no new ones, and those it has move to other nodes. A task that cannot run twice at once, because of a host
+/// port or a writable volume, is stopped first; any other runs on until its replacement does, and `muster service ps`
+/// says what that waits for.
+///
+/// Labels are what --constraint node.labels.KEY==VALUE of a service looks at when it places a task. A change of them
+/// leaves the tasks of replicated services where they are; a global service leaves a node that no longer fits.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  muster node update --label-add zone=a host2
+  muster node update --label-rm zone host2
+  muster node update --availability drain host2
+  muster node update --availability active self")]
+pub struct Args {
+    /// active, pause or drain
+    #[arg(long, value_name = "AVAILABILITY", value_parser = parse::availability)]
+    pub availability: Option<Availability>,
+    /// Set a label of the node
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse::key_value)]
+    pub label_add: Vec<(String, String)>,
+    /// Remove a label of the node
+    #[arg(long, value_name = "KEY")]
+    pub label_rm: Vec<String>,
+    /// Hostname or id of the node; self is the one whose daemon answers
+    #[arg(value_name = "NODE")]
+    pub node: String,
+}
+
+pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
+    if args.availability.is_none() && args.label_add.is_empty() && args.label_rm.is_empty() {
+        return Err(Error::Usage(
+            "nothing to change is named; give --availability, --label-add or --label-rm".to_owned(),
+        ));
+    }
+    let daemon = context.connect().await?;
+    let warnings = change(&daemon, &args).await?;
+    context.out.warn(&warnings);
+    context.out.line(&args.node)
+}
+
+async fn change(daemon: &Daemon, args: &Args) -> Result<Vec<String>, Error> {
+    let mut attempts_left = ATTEMPTS_MAX;
+    loop {
+        let before = daemon.node(&args.node).await?;
+        let (change, warnings) = changed(args, &before)?;
+        let request = v1::UpdateNodeRequest {
+            node: before.id,
+            version: before.version,
+            availability: v1::Availability::from(change.availability).into(),
+            labels: change.labels,
+        };
+        attempts_left -= 1;
+        match daemon.control().update_node(request).await {
+            Ok(_) => return Ok(warnings),
+            Err(status) if status.code() == Code::Aborted && attempts_left > 0 => {}
+            Err(status) => return Err(status.into()),
+        }
+    }
+}
+
+/// What is asked of the node as it is, and what to warn about.
+fn changed(args: &Args, node: &Node) -> Result<(NodeChange, Vec<String>), Error> {
+    let availability = args.availability.unwrap_or(node.availability);
+    let mut change = NodeChange { availability, labels: node.labels.clone() };
+    let mut warnings = Vec::new();
+    keyed::labels("label", &mut change.labels, &args.label_add, &args.label_rm, &mut warnings)?;
+    validate::node_change(&change).map_err(|invalid| Error::Usage(invalid.to_string()))?;
+    Ok((change, warnings))
+}
