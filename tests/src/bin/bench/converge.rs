@@ -1,11 +1,7 @@
 //! How long a service takes to run all its replicas, beside what the engine itself needs to create and start as many
 //! containers of the same image eight at a time. Measured in pairs, so that a machine that drifts drifts for both.
 
-use std::{
-    path::Path,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Instant};
 
 use anyhow::Context;
 use bollard::{
@@ -20,11 +16,10 @@ use muster_tests::{
     engine::{self, Images},
 };
 
-use crate::spread;
+use crate::{service, spread};
 
 /// As many as the agent starts at once.
 const AT_ONCE: usize = 8;
-const POLL: Duration = Duration::from_millis(20);
 /// The limits a service gets by default, so that both sides make the same containers.
 const MEMORY_BYTES: i64 = 1 << 30;
 const PIDS: i64 = 4096;
@@ -35,7 +30,8 @@ pub(crate) fn run(program: &str, replicas: usize, rounds: usize) -> anyhow::Resu
     let (mut alone, mut service, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=rounds {
         let engine = engine_alone(&images.name("1.0.0"), replicas)?;
-        let muster = through_service(&daemon, &images.name("1.0.0"), replicas);
+        let muster = service::create(&daemon, &images.name("1.0.0"), replicas);
+        service::remove(&daemon);
         println!("round {round}: engine {engine:.2} s, service {muster:.2} s, ratio {:.2}", muster / engine);
         alone.push(engine);
         service.push(muster);
@@ -79,19 +75,4 @@ async fn create_and_start(docker: &Docker, image: &str) -> anyhow::Result<String
     let made = docker.create_container(None, body).await.context("cannot create a container")?;
     docker.start_container(&made.id, None).await.context("cannot start a container")?;
     Ok(made.id)
-}
-
-fn through_service(daemon: &Daemon, image: &str, replicas: usize) -> f64 {
-    let count = replicas.to_string();
-    let began = Instant::now();
-    daemon.ok(&["service", "create", "--detach", "--name", "many", "--replicas", &count, image]);
-    while daemon.states("many").iter().filter(|state| *state == "Running").count() < replicas {
-        thread::sleep(POLL);
-    }
-    let took = began.elapsed().as_secs_f64();
-    daemon.ok(&["service", "rm", "many"]);
-    while !engine::containers(&daemon.cluster_id()).is_empty() {
-        thread::sleep(POLL);
-    }
-    took
 }

@@ -1,10 +1,12 @@
 //! The figures of the README, measured on this machine. Run by hand, in release:
-//! `cargo run --release -p muster-tests --bin bench [idle|converge]`.
+//! `cargo build --release -p muster-tests --bins && target/release/bench [idle|converge|commands]`.
 //!
 //! It prints distributions and ratios and judges nothing. It needs Docker Engine, and a machine that does nothing else.
 
+mod commands;
 mod converge;
 mod idle;
+mod service;
 
 use std::path::PathBuf;
 
@@ -33,18 +35,26 @@ enum What {
         #[arg(long, default_value_t = 3)]
         rounds: usize,
     },
+    /// Single commands from end to end
+    Commands {
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     let program = program()?;
     match Args::parse().what {
-        Some(What::Idle { windows }) => idle::run(&program, windows),
-        Some(What::Converge { replicas, rounds }) => converge::run(&program, replicas, rounds),
+        Some(What::Idle { windows }) => idle::run(&program, windows)?,
+        Some(What::Converge { replicas, rounds }) => converge::run(&program, replicas, rounds)?,
+        Some(What::Commands { rounds }) => commands::run(&program, rounds),
         None => {
             idle::run(&program, 20)?;
-            converge::run(&program, 50, 3)
+            converge::run(&program, 50, 3)?;
+            commands::run(&program, 3);
         }
     }
+    Ok(())
 }
 
 /// The binary under test: cargo builds it into the same folder as this one.
