@@ -117,6 +117,17 @@ pub enum ExecutorError {
     Failed(String),
 }
 
+impl ExecutorError {
+    /// What is behind it, for one who says already that the engine is unavailable.
+    #[must_use]
+    pub fn into_reason(self) -> String {
+        match self {
+            ExecutorError::Unavailable(why) => why,
+            ExecutorError::Refused(_) | ExecutorError::Gone | ExecutorError::Failed(_) => self.to_string(),
+        }
+    }
+}
+
 pub type Result<T> = std::result::Result<T, ExecutorError>;
 
 #[async_trait]

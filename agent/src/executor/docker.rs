@@ -214,7 +214,7 @@ impl Executor for Docker {
     async fn describe(&self) -> EngineDescription {
         let client = match self.client() {
             Ok(client) => client,
-            Err(error) => return self.described(EngineHealth::Unavailable(error.to_string())),
+            Err(error) => return self.described(EngineHealth::Unavailable(error.into_reason())),
         };
         let (described, pinged) =
             tokio::join!(timeout(DESCRIBE_MAX, client.info()), timeout(DESCRIBE_MAX, client.ping()));
@@ -223,7 +223,7 @@ impl Executor for Docker {
             // An engine that starts many containers takes its time to count them; it is there nevertheless.
             (Err(_), Ok(Ok(_))) => self.described(EngineHealth::Ok),
             (Ok(Err(error)), _) | (Err(_), Ok(Err(error))) => {
-                self.described(EngineHealth::Unavailable(failure::of_engine(error).to_string()))
+                self.described(EngineHealth::Unavailable(failure::of_engine(error).into_reason()))
             }
             (Err(_), Err(_)) => self.described(EngineHealth::Unavailable(self.silence())),
         }

@@ -162,7 +162,7 @@ impl Executor for Sim {
             labels: BTreeMap::new(),
             health: match self.inner.up() {
                 Ok(()) => EngineHealth::Ok,
-                Err(error) => EngineHealth::Unavailable(error.to_string()),
+                Err(error) => EngineHealth::Unavailable(error.into_reason()),
             },
         }
     }

@@ -12,6 +12,8 @@ use muster_proto::{
     task_state::DesiredState,
 };
 
+use crate::format::text::counted;
+
 use super::{
     advertise,
     args::Args,
@@ -166,8 +168,10 @@ impl Host {
                 (state.services().count(), wanted.count())
             });
             bail!(
-                "this node is the cluster's only manager: leaving ends the cluster with its {services} services and \
-                 stops their {tasks} tasks; if that is what you want, repeat with --force"
+                "this node is the cluster's only manager: leaving ends the cluster and stops {} with {}; if that is what \
+                 you want, repeat with --force",
+                counted(services, "service"),
+                counted(tasks, "task")
             );
         }
         let record = Record { phase: Phase::Leaving, ..member.record.clone() };

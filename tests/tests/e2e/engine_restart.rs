@@ -33,7 +33,8 @@ fn services_come_back_with_the_engine() {
     daemon.ok(&["service", "scale", "--detach", "web=3"]);
     wait::until("the new task to say what it waits for", || {
         let shown = daemon.ok(&["service", "ps", "web"]);
-        if shown.contains("engine unavailable") { Ok(()) } else { Err(shown) }
+        let said = shown.contains("engine unavailable: Docker Engine") && !shown.contains("unavailable: engine");
+        if said { Ok(()) } else { Err(shown) }
     });
 
     engine.restart();
