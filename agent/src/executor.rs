@@ -156,7 +156,7 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
     /// Removes it, killing it first where it still runs.
     async fn remove(&self, container: &ContainerId) -> Result<()>;
 
-    /// All containers of this node, running or not.
+    /// All containers of this node, running or not; also those whose preparation was broken off before this was asked.
     async fn list(&self) -> Result<Vec<Found>>;
 
     /// Runs a command in the container.

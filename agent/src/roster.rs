@@ -34,6 +34,10 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 /// Between two tries to ask an engine what it has, at the start of the agent.
 const CENSUS_RETRY: Duration = Duration::from_millis(500);
 
+/// Between two looks for containers that no task holds: such as one that an engine made after all, long after the
+/// daemon that asked for it was killed. They hold a name and some disk, and run no process.
+const CENSUS_PERIOD: Duration = Duration::from_secs(60);
+
 /// Asks for every container of this node to be removed; answered with how many there were.
 pub(crate) type Leave = oneshot::Sender<executor::Result<u32>>;
 
@@ -231,7 +235,7 @@ impl Roster {
     }
 }
 
-/// Finds out what the executor has, once, however long the engine takes to answer.
+/// Finds out what the executor has, however long the engine takes to answer, and looks again from time to time.
 pub(crate) async fn take_census(
     executor: Arc<dyn Executor>,
     census: watch::Sender<Option<Arc<Vec<Found>>>>,
@@ -243,20 +247,50 @@ pub(crate) async fn take_census(
             () = shutdown.cancelled() => return,
             listed = executor.list() => listed,
         };
-        match listed {
+        let pause = match listed {
             Ok(found) => {
                 census.send_replace(Some(Arc::new(found)));
-                return;
+                told = false;
+                CENSUS_PERIOD
             }
             Err(error) if !told => {
                 error!(%error, "the engine cannot be asked for this node's containers; trying on");
                 told = true;
+                CENSUS_RETRY
             }
-            Err(_same) => {}
-        }
+            Err(_same) => CENSUS_RETRY,
+        };
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = sleep(CENSUS_RETRY) => {}
+            () = sleep(pause) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_proto::id::{ClusterId, NodeId};
+
+    use super::*;
+    use crate::{
+        executor::{Identity, sim::Sim},
+        task::fixture,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_container_that_appears_late_is_seen_too() {
+        let identity = Identity { cluster_id: ClusterId::from_bits(1), node_id: NodeId::from_bits(1) };
+        let sim = Arc::new(Sim::new(identity));
+        let (census, mut seen) = watch::channel(None);
+        let shutdown = CancellationToken::new();
+        let taking = tokio::spawn(take_census(sim.clone(), census, shutdown.clone()));
+        let first = seen.wait_for(Option::is_some).await.unwrap().clone();
+        assert_eq!(first.as_deref(), Some(&Vec::new()));
+
+        sim.prepare(&fixture::assignment(1), &|_| {}).await.unwrap();
+        let is_there = |found: &Option<Arc<Vec<Found>>>| found.as_ref().is_some_and(|found| !found.is_empty());
+        tokio::time::timeout(CENSUS_PERIOD * 2, seen.wait_for(is_there)).await.expect("seen in time").unwrap();
+        shutdown.cancel();
+        taking.await.unwrap();
     }
 }

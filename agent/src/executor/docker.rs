@@ -15,7 +15,7 @@ use std::{
     collections::HashMap,
     net::IpAddr,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -35,7 +35,10 @@ use muster_proto::{
     pin::ImagePin,
     resources::{NANO_CPUS_PER_CORE, Resources},
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::RwLock,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::executor::{
     ContainerId, ContainerState, EngineDescription, ExecOutput, Executor, ExecutorError, Exit, Found, Identity,
@@ -72,6 +75,9 @@ pub struct Options {
 pub struct Docker {
     options: Options,
     described: Mutex<EngineDescription>,
+    /// Held for reading by each creation until the engine has answered it. Whoever holds it for writing knows that what
+    /// was begun before is there, or never will be.
+    creating: Arc<RwLock<()>>,
 }
 
 impl Docker {
@@ -91,7 +97,7 @@ impl Docker {
             labels: Default::default(),
             health: EngineHealth::Unavailable("not asked yet".to_owned()),
         };
-        Self { options, described: Mutex::new(described) }
+        Self { options, described: Mutex::new(described), creating: Arc::default() }
     }
 
     /// Whether an engine answers on the socket; to choose an executor by.
@@ -241,7 +247,17 @@ impl Executor for Docker {
         let options = CreateContainerOptions { name: Some(name.clone()), ..CreateContainerOptions::default() };
         let body = create::body(&self.options.identity, assignment, &local.name);
         progress("creating the container".to_owned());
-        let container = match client.create_container(Some(options), body).await {
+        let creating = self.creating.clone().read_owned().await;
+        // Goes on when the caller breaks off: the engine makes the container either way, and a list that did not wait
+        // for it would miss it. Whoever lists waits for it by the lock.
+        let created = tokio::spawn(async move {
+            let created = client.create_container(Some(options), body).await;
+            drop(creating);
+            created
+        });
+        let created =
+            created.await.map_err(|_| ExecutorError::Failed("creating the container broke off".to_owned()))?;
+        let container = match created {
             Ok(created) => ContainerId(created.id),
             Err(error) if failure::is_conflict(&error) => self.adopt(assignment, &name).await?,
             Err(error) => return Err(failure::of_create(error)),
@@ -317,6 +333,7 @@ impl Executor for Docker {
             filters: Some(HashMap::from([("label".to_owned(), labels)])),
             ..ListContainersOptions::default()
         };
+        drop(self.creating.write().await);
         let summaries = self.client()?.list_containers(Some(options)).await.map_err(failure::of_engine)?;
         let mut containers = Vec::with_capacity(summaries.len());
         for summary in summaries {

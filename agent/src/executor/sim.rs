@@ -198,7 +198,9 @@ impl Executor for Sim {
 
     async fn start(&self, id: &ContainerId) -> Result<Option<IpAddr>> {
         let script = self.inner.read(id, |container| container.script.clone())?;
-        sleep(millis(script.start_ms)).await;
+        // As with a preparation: it runs before the answer is out, and the answer may be lost.
+        let rest = millis(script.start_ms) / 2;
+        sleep(rest).await;
         if let Some(why) = script.start_error {
             return Err(ExecutorError::Refused(why));
         }
@@ -206,6 +208,8 @@ impl Executor for Sim {
         if let Some(task) = started {
             self.inner.starts.lock().unwrap_or_else(PoisonError::into_inner).push(task);
         }
+        sleep(rest).await;
+        self.inner.up()?;
         Ok(script.address)
     }
 

@@ -1,5 +1,5 @@
-//! Containers of this node that no assignment speaks for: their record was damaged, or a manager that was restored from
-//! a backup does not know them. They run on until the managers' first complete set says that nobody wants them.
+//! Containers of this node that no assignment speaks for: their record was damaged, a manager that was restored from a
+//! backup does not know them, or the engine made them after whoever asked had been killed. They run on until the managers' first complete set says that nobody wants them.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

@@ -20,7 +20,7 @@ use crate::{
 /// whatever is asked of it at once; more than eight only make each one later, and fewer leave it idle.
 const STARTS_MAX: usize = 8;
 
-/// What the executor had when the agent began; None until it could be asked.
+/// What the executor had when it was last asked; None until it could be.
 pub(crate) type Census = watch::Receiver<Option<Arc<Vec<Found>>>>;
 
 /// The containers of this node's tasks, for whoever reads logs.

@@ -5,7 +5,7 @@
 
 mod attend;
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use futures_util::StreamExt;
 use muster_proto::{assignment::Assignment, task::Evidence, task_state::TaskState};
@@ -143,7 +143,7 @@ impl Actor {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.context.executor.start(&container).await {
+            match self.try_start(&container, tries).await {
                 Ok(address) => {
                     self.story.container(&container, address);
                     self.started = Instant::now();
@@ -160,6 +160,19 @@ impl Actor {
                 },
             }
         }
+    }
+
+    /// A try whose answer was lost may have started it, and it may have ended since: a task never runs twice.
+    async fn try_start(&self, container: &ContainerId, tries: u32) -> crate::executor::Result<Option<IpAddr>> {
+        let executor = &self.context.executor;
+        if tries > 1 {
+            match executor.inspect(container).await? {
+                ContainerState::Created => {}
+                ContainerState::Running { address } => return Ok(address),
+                ContainerState::Exited(_) => return Ok(None),
+            }
+        }
+        executor.start(container).await
     }
 
     fn leave(&mut self) {

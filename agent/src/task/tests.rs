@@ -227,7 +227,7 @@ async fn a_task_that_never_passes_fails_with_what_its_check_said() {
 async fn a_task_that_becomes_unhealthy_fails() {
     let mut bench = Bench::new(assignment(&["MUSTER_SIM_HEALTH=fail@5000"], with_check(2)));
     bench.until_state(Running).await;
-    bench.until(|status| status.message.starts_with("health check failed 1 of 2")).await;
+    bench.until(|status| status.error.as_ref().is_some_and(|e| e.starts_with("health check failed 1 of 2"))).await;
     let failed = bench.until_state(Failed).await;
     assert!(failed.running_at.is_some() && failed.error.unwrap().starts_with("unhealthy: "));
     bench.finished().await;
@@ -278,6 +278,18 @@ async fn an_engine_that_goes_away_fails_no_task() {
     assert_eq!(bench.until_state(Failed).await.exit_code, Some(7));
     assert_eq!(bench.sim.starts().len(), 1);
     bench.finished().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_whose_answer_was_lost_is_not_done_twice() {
+    let mut bench = Bench::new(assignment(&["MUSTER_SIM_START_MS=1000", "MUSTER_SIM_EXIT=3@100"], |_| {}));
+    bench.until_state(TaskState::Starting).await;
+    sleep(Duration::from_millis(700)).await;
+    bench.sim.set_engine(Engine::Away);
+    bench.until(|status| status.error.is_some()).await;
+    bench.sim.set_engine(Engine::Up);
+    assert_eq!(bench.until_state(Failed).await.exit_code, Some(3));
+    assert_eq!(bench.sim.starts().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

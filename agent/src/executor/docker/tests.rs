@@ -178,6 +178,26 @@ async fn a_second_try_adopts_what_the_first_made() {
 }
 
 #[tokio::test]
+async fn a_creation_that_was_broken_off_is_in_the_next_list() {
+    let Some(bench) = Bench::new(&[]).await else { return };
+    let task = bench.assignment(1, |_, _| {});
+    let begun = tokio::sync::Notify::new();
+    let progress = |message: String| {
+        if message.starts_with("creating") {
+            begun.notify_one();
+        }
+    };
+    tokio::select! {
+        biased;
+        prepared = bench.docker.prepare(&task, &progress) => panic!("not broken off: {prepared:?}"),
+        () = begun.notified() => {}
+    }
+    let found = bench.docker.list().await.expect("listed");
+    assert_eq!(found.iter().map(|found| found.task_id).collect::<Vec<_>>(), [task.task_id]);
+    bench.docker.remove(&found[0].container).await.expect("removed");
+}
+
+#[tokio::test]
 async fn what_can_never_run_is_refused() {
     let Some(bench) = Bench::new(&[]).await else { return };
     let absent = bench.assignment(1, |container, _| container.entrypoint = strings(&["/nope"]));

@@ -26,9 +26,9 @@ impl Container {
         Self { task_id, fence, script, started: None, end: None }
     }
 
-    /// Whether it was this call that started it.
+    /// Whether it was this call that started it. One that has ended runs again, as an engine's would.
     pub(super) fn start(&mut self, now: Instant) -> bool {
-        if self.started.is_some() {
+        if matches!(self.state(now), ContainerState::Running { .. }) {
             return false;
         }
         self.started = Some(now);
