@@ -37,7 +37,8 @@ const CONNECTIONS_MAX: usize = 16_384;
 const BIND_RETRY: Duration = Duration::from_secs(1);
 
 /// After a shutdown request, how long connections in the middle of something may go on.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+/// Short: a daemon that is stopped is usually to be started again.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
