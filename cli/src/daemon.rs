@@ -59,7 +59,13 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
 
     let listener = socket::bind(&args.socket)?;
-    let host = Arc::new(Host::open(args).await?);
+    let host = tokio::select! {
+        opened = Host::open(args) => Arc::new(opened?),
+        // An engine or a disk that does not answer must not keep the daemon from stopping; what was begun is found at
+        // the next start.
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     let local = tokio::spawn(
         Server::builder()
             .add_service(LocalServer::new(local::Service::new(Arc::clone(&host))))

@@ -3,6 +3,13 @@
 //! It runs the same binary as a stranger would, as child processes: a daemon in a temporary folder, then the commands.
 //! Whatever happens, Ctrl-C included, what it made is removed again by the ids it noted.
 
+/// As `println!`, for a reader who may have gone (`muster demo | head`): the demo still has to clear up.
+macro_rules! say {
+    ($($text:tt)*) => {
+        drop(std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($text)*))))
+    };
+}
+
 mod cluster;
 pub mod image;
 pub mod load;
@@ -51,17 +58,19 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let mut cluster = Cluster::prepare(docker, &args).await?;
     let outcome = tokio::select! {
         outcome = script::run(&mut cluster) => outcome,
         _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
         _ = terminate.recv() => Err(anyhow::anyhow!("told to stop")),
+        _ = hang_up.recv() => Err(anyhow::anyhow!("the terminal was closed")),
     };
     if args.keep && outcome.is_ok() {
         cluster.keep();
         return Ok(());
     }
-    println!("\ncleaning up: containers, images, daemon, {}", cluster.folder().display());
+    say!("\ncleaning up: containers, images, daemon, {}", cluster.folder().display());
     let cleaned = cluster.remove().await;
     outcome.and(cleaned)
 }
@@ -83,7 +92,7 @@ async fn connect(socket: &std::path::Path) -> anyhow::Result<Docker> {
 async fn make_images(docker: &Docker, references: &[String]) -> anyhow::Result<()> {
     for reference in references {
         let id = image::build(docker, reference).await?;
-        println!("{reference}  {id}");
+        say!("{reference}  {id}");
     }
     Ok(())
 }

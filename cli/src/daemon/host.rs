@@ -1,8 +1,10 @@
 //! This host as its daemon sees it: in no cluster, or a member of one.
 
+use std::time::Duration;
+
 use tokio::sync::{Mutex, mpsc};
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context, anyhow, bail};
 use muster_agent::executor::{EngineDescription, Identity};
 use muster_manager::{Bootstrap, ca::Authority};
 use muster_proto::{
@@ -26,6 +28,8 @@ use super::{
 
 /// More failures than this at once tell nobody anything new.
 const FAILURES_MAX: usize = 4;
+/// How long a daemon that is told to stop waits for an `init` or `leave` to come to its end.
+const BUSY_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Host {
@@ -49,9 +53,14 @@ impl Host {
                     let started = host.start_member(record, None, None).await?;
                     *host.member.lock().await = Some(started);
                 }
-                Phase::Creating | Phase::Leaving => {
-                    tracing::warn!("an earlier `init` or `leave` did not finish; clearing up after it");
-                    host.remove_containers(&record).await;
+                Phase::Creating => {
+                    // Nobody was told of that cluster, so no task of it ever was.
+                    tracing::warn!("an earlier `init` did not finish; clearing up after it");
+                    member::erase(&host.data_dir)?;
+                }
+                Phase::Leaving => {
+                    tracing::warn!("an earlier `leave` did not finish; finishing it");
+                    host.remove_containers(&record).await?;
                     member::erase(&host.data_dir)?;
                 }
             },
@@ -77,7 +86,11 @@ impl Host {
     }
 
     pub(super) async fn stop(&self) {
-        if let Some(member) = self.member.lock().await.take() {
+        // An `init` or `leave` under way is cut off, and seen to at the next start.
+        let Ok(mut slot) = tokio::time::timeout(BUSY_MAX, self.member.lock()).await else {
+            return tracing::warn!("stopping in the middle of an `init` or `leave`; the next start clears up after it");
+        };
+        if let Some(member) = slot.take() {
             member.stop(&self.gate).await;
         }
     }
@@ -176,29 +189,41 @@ impl Host {
         }
         let record = Record { phase: Phase::Leaving, ..member.record.clone() };
         record.write(&self.data_dir.member())?;
-        if let Some(member) = slot.take() {
-            let agent = member.agent.clone();
-            let removed = agent.remove_everything().await;
-            member.stop(&self.gate).await;
-            member::erase(&self.data_dir)?;
-            return Ok(removed?);
+        let Some(member) = slot.take() else { return Ok(0) };
+        let removed = member.agent.remove_everything().await;
+        let stays = Record { phase: Phase::Member, ..record };
+        member.stop(&self.gate).await;
+        match removed {
+            Ok(count) => {
+                member::erase(&self.data_dir)?;
+                Ok(count)
+            }
+            // Who forgot the cluster now could never tell which containers were its own.
+            Err(error) => {
+                stays.write(&self.data_dir.member())?;
+                *slot = Some(self.start_member(stays, None, None).await?);
+                Err(anyhow::Error::new(error).context("this host stays in its cluster"))
+            }
         }
-        Ok(0)
     }
 
-    /// What an interrupted `init` or `leave` has left in the engine.
-    async fn remove_containers(&self, record: &Record) {
+    /// What an interrupted `leave` has left in the engine.
+    async fn remove_containers(&self, record: &Record) -> anyhow::Result<()> {
         let identity = Identity { cluster_id: record.cluster_id, node_id: record.node_id };
+        let executor = engine::choose(&self.args, identity);
         let cleared = async {
-            let executor = engine::choose(&self.args, identity);
             for found in executor.list().await? {
                 executor.remove(&found.container).await?;
             }
             anyhow::Ok(())
         };
-        if let Err(error) = cleared.await {
-            tracing::warn!("containers of the former cluster {} may be left: {error:#}", record.cluster_id);
-        }
+        cleared.await.with_context(|| {
+            format!(
+                "an earlier `muster leave` has not removed all containers of cluster {}; make sure that the engine runs \
+                 and start the daemon again",
+                record.cluster_id
+            )
+        })
     }
 
     pub(super) async fn describe(&self) -> anyhow::Result<(Option<Record>, EngineDescription)> {

@@ -75,9 +75,10 @@ impl Member {
         let handles = (agent.handle(), manager.handle());
         preflight.attach(handles.0.ingress());
 
+        // Before anything runs: a part that was begun would outlive a failure here.
+        let port = serve_port(&credentials, &handles.1, start.listener)?;
         let mut member = Self { record, agent: handles.0, manager: handles.1, parts: Vec::new() };
         member.run("manager", &start.failures, |shutdown| async move { Ok(manager.run(shutdown).await?) });
-        let port = serve_port(&credentials, &member.manager, start.listener)?;
         member.run("port", &start.failures, port);
         member.run("agent", &start.failures, |shutdown| async move { Ok(agent.run(shutdown).await?) });
         start.gate.open(tower::util::BoxCloneSyncService::new(member.manager.control()));

@@ -8,12 +8,15 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use bollard::{Docker, query_parameters::RemoveImageOptions};
+use bollard::{Docker, errors::Error, query_parameters::RemoveImageOptions};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    task::JoinSet,
+};
 
 use super::{Args, image};
 
@@ -34,6 +37,8 @@ pub(super) struct Cluster {
     /// A repository of its own for each demo, so that two of them never share an image.
     repository: String,
     images: Vec<String>,
+    /// The image that is being made.
+    builds: JoinSet<anyhow::Result<String>>,
     joined: bool,
     pub(super) port: u16,
 }
@@ -55,6 +60,7 @@ impl Cluster {
             daemon: None,
             repository: format!("muster-demo-{:06x}", rand::random::<u32>() & 0xff_ffff),
             images: Vec::new(),
+            builds: JoinSet::new(),
             joined: false,
             port,
         })
@@ -116,8 +122,13 @@ impl Cluster {
 
     pub(super) async fn make_image(&mut self, version: &str) -> anyhow::Result<String> {
         let reference = format!("{}:{version}", self.repository);
-        image::build(&self.docker, &reference).await?;
+        // Noted before it is there, and made to its end whatever happens to the demo: cut off, the engine may make it
+        // all the same, after the removal.
         self.images.push(reference.clone());
+        let (docker, name) = (self.docker.clone(), reference.clone());
+        self.builds.spawn(async move { image::build(&docker, &name).await });
+        let built = self.builds.join_next().await.context("the image was not made")?;
+        built.context("making the image broke off")??;
         Ok(reference)
     }
 
@@ -147,24 +158,29 @@ impl Cluster {
     pub(super) fn keep(mut self) {
         let pid = self.daemon.as_ref().and_then(Child::id).unwrap_or_default();
         let folder = self.folder.take().map_or_else(|| self.folder_path.clone(), tempfile::TempDir::keep);
-        println!("\nthe cluster keeps running; talk to it with\n");
-        println!("  export MUSTER_HOST={}", self.host());
-        println!("  {} service ps web", self.program.display());
-        println!("  curl {}", self.target());
-        println!("\nand end it with\n");
-        println!("  {} leave --force && kill {pid}", self.program.display());
-        println!("  docker rmi {} && rm -r {}", self.images.join(" "), folder.display());
+        say!("\nthe cluster keeps running; talk to it with\n");
+        say!("  export MUSTER_HOST={}", self.host());
+        say!("  {} service ps web", self.program.display());
+        say!("  curl {}", self.target());
+        say!("\nand end it with\n");
+        say!("  {} leave --force && kill {pid}", self.program.display());
+        say!("  docker rmi {} && rm -r {}", self.images.join(" "), folder.display());
     }
 
     /// Removes all that was made, in the reverse order. Goes on past a failure and reports the first.
     pub(super) async fn remove(mut self) -> anyhow::Result<()> {
         let left = if self.joined { self.leave().await } else { Ok(()) };
         let stopped = self.stop_daemon().await;
+        while self.builds.join_next().await.is_some() {}
         let mut removed = Ok(());
         for reference in std::mem::take(&mut self.images) {
             let options = RemoveImageOptions { force: true, ..RemoveImageOptions::default() };
-            if let Err(error) = self.docker.remove_image(&reference, Some(options), None).await {
-                removed = removed.and(Err(error).with_context(|| format!("cannot remove the image {reference}")));
+            match self.docker.remove_image(&reference, Some(options), None).await {
+                // Interrupted before it was made.
+                Ok(_) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => {}
+                Err(error) => {
+                    removed = removed.and(Err(error).with_context(|| format!("cannot remove the image {reference}")));
+                }
             }
         }
         let folder =

@@ -30,12 +30,12 @@ struct Steps {
 impl Steps {
     /// Says what is done next.
     fn next(&mut self, text: &str) {
-        println!("\n$ {text}");
+        say!("\n$ {text}");
         self.step = Instant::now();
     }
 
     fn done(&self, text: &str) {
-        println!("  {text}  ({:.2} s)", self.step.elapsed().as_secs_f64());
+        say!("  {text}  ({:.2} s)", self.step.elapsed().as_secs_f64());
     }
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn run(cluster: &mut Cluster) -> anyhow::Result<()> {
     let seen = survey(cluster).await?;
     steps.done(&format!("{SURVEY} answers from {} replicas, 0 failed", seen.len()));
 
-    println!("\n{CLIENTS} clients send requests from here on, half of them over kept connections");
+    say!("\n{CLIENTS} clients send requests from here on, half of them over kept connections");
     let load = Load::start(cluster.target(), CLIENTS);
 
     steps.next("muster service scale web=5");
@@ -82,7 +82,7 @@ pub(super) async fn run(cluster: &mut Cluster) -> anyhow::Result<()> {
     }
     let last = survey(cluster).await?;
     let tally = load.finish().await;
-    println!("\n{}", cluster.muster(&["service", "ps", "web"]).await?);
+    say!("\n{}", cluster.muster(&["service", "ps", "web"]).await?);
     report(&tally, &last, steps.began.elapsed())
 }
 
@@ -117,7 +117,7 @@ fn report(tally: &Tally, last: &BTreeSet<String>, took: Duration) -> anyhow::Res
         let wanted = format!("version {version} ");
         tally.answers.iter().filter(|(body, _)| body.starts_with(&wanted)).map(|(_, count)| count).sum()
     };
-    println!(
+    say!(
         "\n{} requests: {} answered by 1.0.0, {} by 2.0.0, {} failed; the slowest took {} ms",
         tally.requests,
         of("1.0.0"),
@@ -125,7 +125,7 @@ fn report(tally: &Tally, last: &BTreeSet<String>, took: Duration) -> anyhow::Res
         tally.failed,
         tally.slowest.as_millis()
     );
-    println!("the whole demo took {:.1} s", took.as_secs_f64());
+    say!("the whole demo took {:.1} s", took.as_secs_f64());
     if tally.failed > 0 {
         bail!("{} requests failed: {}", tally.failed, tally.failures.join("; "));
     }
