@@ -41,13 +41,13 @@ pub(super) fn of_error(doing: Doing, error: &ExecutorError, tries: u32) -> Verdi
         (Doing::Preparing | Doing::Starting, ExecutorError::Refused(why)) => {
             Verdict::End(Ending::rejected(why.clone()))
         }
-        (Doing::Preparing | Doing::Starting, ExecutorError::Failed(why)) => {
-            if tries < TRIES_MAX {
-                Verdict::Retry(format!("tries again: {why}"))
-            } else {
-                Verdict::End(Ending::failed(why.clone()))
-            }
+        (Doing::Preparing | Doing::Starting, ExecutorError::Failed(why)) if tries < TRIES_MAX => {
+            Verdict::Retry(format!("tries again: {why}"))
         }
+        // As in Swarm: without a container there was nothing that could have failed. The planner tells the two apart,
+        // so as not to prepare the next attempt before its pause is over.
+        (Doing::Preparing, ExecutorError::Failed(why)) => Verdict::End(Ending::rejected(why.clone())),
+        (Doing::Starting, ExecutorError::Failed(why)) => Verdict::End(Ending::failed(why.clone())),
         (Doing::Preparing, ExecutorError::Gone) => {
             Verdict::Retry("the container was removed while it was made".to_owned())
         }
@@ -81,13 +81,17 @@ mod tests {
 
     #[test]
     fn what_can_never_start_here_is_rejected_and_what_fails_repeatedly_fails() {
-        let ended = |error, tries| match of_error(Doing::Starting, &error, tries) {
+        let ended_in = |doing, error, tries| match of_error(doing, &error, tries) {
             Verdict::End(ending) => Some(ending.state),
             Verdict::Retry(_) | Verdict::Gone => None,
         };
+        let ended = |error, tries| ended_in(Doing::Starting, error, tries);
         assert_eq!(ended(ExecutorError::Refused("no such command".to_owned()), 1), Some(TaskState::Rejected));
         assert_eq!(ended(ExecutorError::Failed("port taken".to_owned()), 1), None);
         assert_eq!(ended(ExecutorError::Failed("port taken".to_owned()), TRIES_MAX), Some(TaskState::Failed));
+        let unpulled = || ExecutorError::Failed("connection refused".to_owned());
+        assert_eq!(ended_in(Doing::Preparing, unpulled(), TRIES_MAX - 1), None);
+        assert_eq!(ended_in(Doing::Preparing, unpulled(), TRIES_MAX), Some(TaskState::Rejected));
     }
 
     #[test]
