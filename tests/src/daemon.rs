@@ -216,8 +216,12 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        // On the way out, perhaps of a failed test: what does not work here must not hide what did not work there.
+        // Leaving waits for containers that the engine is just making; killing the daemon would not.
+        if self.child.is_some() && self.cluster.is_some() && self.engine == Engine::Docker {
+            drop(self.muster(&["leave", "--force"]).output());
+        }
         if let Some(mut child) = self.child.take() {
-            // On the way out, perhaps of a failed test: what does not work here must not hide what did not work there.
             drop(child.kill());
             drop(child.wait());
         }
