@@ -13,6 +13,8 @@ use std::{
     panic::{self, AssertUnwindSafe},
     path::Path,
     sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::storage::{
@@ -34,6 +36,10 @@ pub(super) const MARKER_GONE: &str = "its file STORE is gone";
 const SLOT_BYTES: u64 = 512;
 /// The number of the batch that makes the store.
 const FIRST: u64 = 1;
+
+/// How long a store that this process has just closed may take to be let go of; it takes milliseconds.
+const LET_GO_MAX: Duration = Duration::from_secs(2);
+const LET_GO_POLL: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(crate) struct SledStore {
@@ -82,11 +88,7 @@ impl SledStore {
         if data.metadata().map_err(unusable)?.len() == 0 {
             return Err(OpenError::damaged(dir, "its log is empty"));
         }
-        match data.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: dir.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(unusable(source)),
-        }
+        wait_until_let_go(dir, &data)?;
         reached(dir, &present(dir, &dir.join(WATERMARK), "its file watermark")?).map(|_reached| ())
     }
 
@@ -196,6 +198,22 @@ fn reached(dir: &Path, watermark: &File) -> Result<u64, OpenError> {
 }
 
 /// Sled wraps the refusal in text; the kind is left at Other.
+/// Sled's own threads hold on to the file for a moment after the store is dropped, as after a `leave` that is followed
+/// by an `init`. Only who holds it for longer is another daemon.
+fn wait_until_let_go(dir: &Path, data: &File) -> Result<(), OpenError> {
+    let began = Instant::now();
+    loop {
+        match data.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if began.elapsed() < LET_GO_MAX => thread::sleep(LET_GO_POLL),
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: dir.to_owned() }),
+            Err(TryLockError::Error(source)) => {
+                return Err(OpenError::Unusable { path: dir.to_owned(), source });
+            }
+        }
+    }
+}
+
 fn is_lock_refusal(why: &io::Error) -> bool {
     why.kind() == io::ErrorKind::WouldBlock || why.to_string().contains("could not acquire lock")
 }

@@ -383,3 +383,12 @@ async fn two_snapshots_are_kept_and_the_older_one_serves_where_the_log_reaches_b
     fs::write(&newest.path, "damaged").unwrap();
     assert_eq!(folder.open().snapshots.newest().unwrap().meta.last_log_id, Some(log_id(1, 1, 11)));
 }
+
+/// Sled's threads let go of the file a moment after the store is dropped; many times, since it is a race.
+#[tokio::test]
+async fn a_store_just_closed_opens_again() {
+    let folder = Folder::new();
+    for _ in 0..30 {
+        drop(folder.open());
+    }
+}
