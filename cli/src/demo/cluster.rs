@@ -87,7 +87,9 @@ impl Cluster {
     }
 
     pub(super) async fn start_daemon(&mut self) -> anyhow::Result<()> {
-        let listen = free_port(7377).context("no free port for the daemon")?;
+        // Any will do, and one that the kernel picks is not another demo's as well.
+        let any = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+        let listen = any.context("no free port for the daemon")?.port();
         let log = std::fs::File::create(self.log()).context("cannot write the daemon's log")?;
         let child = Command::new(&self.program)
             .arg("daemon")

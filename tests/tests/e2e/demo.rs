@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use muster_tests::{engine, wait};
+use muster_tests::{daemon::free_port, engine, wait};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -20,7 +20,8 @@ fn left_over(folder: &Path) -> Vec<String> {
 
 fn demo(folder: &Path) -> Command {
     let mut command = Command::new(MUSTER);
-    command.arg("demo").env("TMPDIR", folder).stdin(Stdio::null());
+    // Two demos at once would both find port 8000 free.
+    command.args(["demo", "--port", &free_port().to_string()]).env("TMPDIR", folder).stdin(Stdio::null());
     command
 }
 

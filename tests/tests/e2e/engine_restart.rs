@@ -27,7 +27,7 @@ fn services_come_back_with_the_engine() {
     engine.stop();
     wait::until("the node to say that its engine is away", || {
         let info = daemon.ok(&["info"]);
-        if info.contains("unavailable") { Ok(()) } else { Err(info) }
+        if info.contains("Engine trouble") { Ok(()) } else { Err(info) }
     });
     // Still manageable; what cannot run says what it waits for.
     daemon.ok(&["service", "scale", "--detach", "web=3"]);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use muster_cli::{connect, object};
-use muster_proto::v1;
+use muster_proto::{restart::RestartPolicy, time::Timestamp, v1};
 use muster_tests::{
     daemon::{Daemon, Engine},
     engine::{self, Images},
@@ -104,13 +104,17 @@ fn an_image_of_a_registry_that_is_away_is_tried_with_growing_pauses_until_it_is_
         assert!(printed.stderr.contains(words), "{words}: {printed:#?}");
     }
     let service = printed.stdout.trim();
-    let mut pauses = BTreeMap::new();
-    wait::until("several pauses", || {
-        pauses.extend(pauses_of(&daemon, service));
-        if pauses.len() >= PAUSES { Ok(()) } else { Err(daemon.ok(&["service", "ps", "--no-trunc", "web"])) }
+    let mut attempts = BTreeMap::new();
+    wait::until("several attempts", || {
+        attempts.extend(ended_attempts(&daemon, service));
+        if attempts.len() > PAUSES { Ok(()) } else { Err(daemon.ok(&["service", "ps", "--no-trunc", "web"])) }
     });
-    let lengths: Vec<_> = pauses.values().collect();
-    assert!(lengths.windows(2).all(|pair| pair[0] < pair[1]), "{lengths:?}");
+    let begun = attempts.keys().skip(1);
+    let pauses: Vec<Duration> = begun.zip(attempts.values()).map(|(next, ended)| next.since(*ended)).collect();
+    assert!(pauses.is_sorted(), "{pauses:?}");
+    for (failures, pause) in (1..).zip(&pauses) {
+        assert!(*pause >= RestartPolicy::backoff(failures), "after failure {failures}: {pauses:?}");
+    }
     let shown = daemon.ok(&["service", "ps", "--no-trunc", "web"]);
     assert!(shown.contains(&stable) && shown.contains("could not be pulled"), "{shown}");
     assert!(shown.contains("connection refused"), "the engine's own words: {shown}");
@@ -119,8 +123,8 @@ fn an_image_of_a_registry_that_is_away_is_tried_with_growing_pauses_until_it_is_
     runs_only(&daemon, &pushed, 1);
 }
 
-/// The restart policy's pauses before the attempts that the service's history still holds, by the moment they began.
-fn pauses_of(daemon: &Daemon, service: &str) -> BTreeMap<u64, Duration> {
+/// When the attempts that the service's history still holds began, and when they ended.
+fn ended_attempts(daemon: &Daemon, service: &str) -> BTreeMap<Timestamp, Timestamp> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let request = v1::ListTasksRequest { service_id: service.to_owned(), node_id: String::new() };
     let tasks = runtime.block_on(async {
@@ -129,6 +133,6 @@ fn pauses_of(daemon: &Daemon, service: &str) -> BTreeMap<u64, Duration> {
         connection.control().list_tasks(request).await.expect("tasks are listed").into_inner().tasks
     });
     let tasks = object::task::all(tasks).expect("tasks that can be read");
-    let paused = tasks.iter().filter_map(|task| Some((task.created_at, task.start_after?)));
-    paused.map(|(from, until)| (from.millis(), until.since(from))).collect()
+    let ended = tasks.iter().filter(|task| task.status.state.is_final());
+    ended.map(|task| (task.created_at, task.status.at)).collect()
 }
