@@ -10,11 +10,11 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::ClientTlsConfig;
 
 use crate::{
     clock::{Clock, SystemClock},
     description::Describer,
+    dial::Dial,
     executor::{Executor, ExecutorError, Found, Identity},
     ingress::{self, Ingress},
     roster::{self, Leave, Roster},
@@ -32,9 +32,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// `host:port` each; more are learnt from them.
     pub managers: Vec<String>,
-    /// With the domain name that managers' certificates carry. None for a connection in the clear, which only tests on
-    /// one host use: no manager of a cluster answers to it.
-    pub tls: Option<ClientTlsConfig>,
+    /// How managers and other nodes are reached.
+    pub dial: Arc<dyn Dial>,
     pub executor: Arc<dyn Executor>,
     /// Where published ports are opened.
     pub ingress_ip: IpAddr,
@@ -132,7 +131,7 @@ impl Agent {
         let sessions = Sessions {
             identity: config.identity,
             managers: config.managers,
-            tls: config.tls,
+            dial: config.dial,
             outbox: context.outbox.clone(),
             directory: context.directory.clone(),
             executor: config.executor.clone(),

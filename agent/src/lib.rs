@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod clock;
+pub mod dial;
 pub mod executor;
 pub mod ingress;
 

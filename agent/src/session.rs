@@ -18,10 +18,10 @@ use tokio::{
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::ClientTlsConfig;
 use tracing::{debug, warn};
 
 use crate::{
+    dial::Dial,
     executor::{Executor, Identity},
     task::Directory,
 };
@@ -36,7 +36,7 @@ pub(crate) struct Sessions {
     pub(crate) identity: Identity,
     /// As configured: tried besides those that managers name.
     pub(crate) managers: Vec<String>,
-    pub(crate) tls: Option<ClientTlsConfig>,
+    pub(crate) dial: Arc<dyn Dial>,
     pub(crate) outbox: Outbox,
     pub(crate) directory: Arc<Directory>,
     pub(crate) executor: Arc<dyn Executor>,

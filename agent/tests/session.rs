@@ -5,7 +5,7 @@ mod fake;
 
 use std::{fs, path::Path, sync::Arc};
 
-use fake::{Manager, PATIENCE, assignment, task};
+use fake::{Manager, PATIENCE, assignment, dial::Clear, task};
 use muster_agent::{
     Agent, Config, Handle, RunError,
     executor::{
@@ -38,7 +38,7 @@ impl Node {
             identity: IDENTITY,
             data_dir: dir.to_owned(),
             managers: vec![manager.address.to_string()],
-            tls: None,
+            dial: Arc::new(Clear),
             executor,
             ingress_ip: [127, 0, 0, 1].into(),
             hostname: "host".to_owned(),

@@ -7,6 +7,7 @@
 mod advertise;
 mod args;
 mod data_dir;
+mod dial;
 mod engine;
 mod gate;
 mod host;

@@ -35,6 +35,7 @@ pub fn manager_name(cluster: ClusterId) -> String {
 }
 
 /// The name of one node.
-fn node_name(cluster: ClusterId, node: NodeId) -> String {
+#[must_use]
+pub fn node_name(cluster: ClusterId, node: NodeId) -> String {
     format!("{node}.node.{cluster}.muster")
 }

@@ -1,5 +1,7 @@
 //! A manager reduced to its word: one Dispatcher on loopback that sends what the test says and keeps what it hears.
 
+pub(crate) mod dial;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,

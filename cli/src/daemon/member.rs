@@ -12,7 +12,9 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::TcpIncoming};
 
-use super::{args::Args, data_dir::DataDir, engine, gate::Gate, preflight::LocalHost, record, record::Record};
+use super::{
+    args::Args, data_dir::DataDir, dial::MutualTls, engine, gate::Gate, preflight::LocalHost, record, record::Record,
+};
 
 /// A peer that stopped answering is noticed after one of these and its timeout.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -65,7 +67,7 @@ impl Member {
             identity,
             data_dir: start.data_dir.agent(),
             managers: vec![record.advertise_addr.clone()],
-            tls: Some(credentials.client_tls()),
+            dial: Arc::new(MutualTls::new(&credentials)?),
             executor,
             ingress_ip: start.args.ingress_ip(),
             hostname: hostname(),
