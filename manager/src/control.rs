@@ -151,4 +151,30 @@ impl control_server::Control for Control {
         self.up_to_date().await?;
         self.handle.replica.read(listing::cluster).map(Response::new)
     }
+
+    async fn remove_node(&self, _request: Request<v1::RemoveNodeRequest>) -> Answer<v1::RemoveNodeResponse> {
+        Err(not_yet())
+    }
+
+    async fn update_cluster(&self, _request: Request<v1::UpdateClusterRequest>) -> Answer<v1::UpdateClusterResponse> {
+        Err(not_yet())
+    }
+
+    async fn get_join_token(&self, _request: Request<v1::GetJoinTokenRequest>) -> Answer<v1::GetJoinTokenResponse> {
+        Err(not_yet())
+    }
+
+    async fn rotate_ca(&self, _request: Request<v1::RotateCaRequest>) -> Answer<v1::RotateCaResponse> {
+        Err(not_yet())
+    }
+
+    type BackupStream = Streamed<v1::BackupChunk>;
+
+    async fn backup(&self, _request: Request<v1::BackupRequest>) -> Answer<Self::BackupStream> {
+        Err(not_yet())
+    }
+}
+
+fn not_yet() -> Status {
+    Status::unimplemented("this muster cannot do that yet; run a newer one")
 }

@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, io, sync::Arc};
 
-use muster_core::command::{Command, Entry, LOG_FORMAT, Outcome};
+use muster_core::command::{Command, Entry, Outcome};
 use openraft::error::{ClientWriteError, Fatal, RaftError};
 use serde::Serialize;
 use tokio::{
@@ -119,7 +119,7 @@ impl Proposer {
         let (commands, answers): (Vec<_>, Answers) =
             proposals.into_iter().map(|proposal| (proposal.command, proposal.answer)).unzip();
         let at = self.clock.now();
-        let entries = commands.into_iter().map(|command| Entry { format: LOG_FORMAT, at, command }).collect();
+        let entries = commands.into_iter().map(|command| Entry::new(at, None, command)).collect();
         let (raft, leadership, failure) = (self.raft.clone(), self.leadership.clone(), self.failure.clone());
         async move {
             let written = timeout_at(deadline, write(raft, leadership, failure, deadline, Batch { entries })).await;

@@ -17,7 +17,10 @@ pub(crate) fn accepted(outcome: Outcome) -> Result<Version, Status> {
 
 pub(crate) fn rejected(rejection: &Rejection) -> Status {
     let code = match rejection {
-        Rejection::ClusterExists | Rejection::NameTaken { .. } | Rejection::NodeExists(_) => Code::AlreadyExists,
+        Rejection::ClusterExists
+        | Rejection::NameTaken { .. }
+        | Rejection::NodeExists(_)
+        | Rejection::AddressTaken { .. } => Code::AlreadyExists,
         Rejection::NoSuchService(_) | Rejection::NoSuchNode(_) | Rejection::NoSuchTask(_) => Code::NotFound,
         Rejection::ServiceChanged { .. }
         | Rejection::NodeChanged { .. }
@@ -25,8 +28,20 @@ pub(crate) fn rejected(rejection: &Rejection) -> Status {
         | Rejection::SlotChanged
         | Rejection::StaleTerm { .. }
         | Rejection::StaleFence
+        | Rejection::ClusterChanged { .. }
+        | Rejection::OtherRole(..)
         | Rejection::StaleTemplate => Code::Aborted,
+        Rejection::NodeRemoved(_)
+        | Rejection::OtherKey(_)
+        | Rejection::TokenUnknown
+        | Rejection::TokenExpired { .. }
+        | Rejection::TokenUsedUp { .. } => Code::PermissionDenied,
+        Rejection::TooManyTokens(_) => Code::ResourceExhausted,
         Rejection::NoCluster
+        | Rejection::LastManager(_)
+        | Rejection::NoAuthority
+        | Rejection::RotationUnderWay
+        | Rejection::NotCertified(_)
         | Rejection::PortTaken { .. }
         | Rejection::NoFreePort { .. }
         | Rejection::NoPreviousSpec(_)

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{id::ClusterId, time::Timestamp, version::Version};
+use crate::{
+    id::ClusterId,
+    time::Timestamp,
+    version::{RaftId, Version},
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterSpec {
@@ -17,6 +21,14 @@ pub struct ClusterSpec {
     pub default_memory_limit_bytes: u64,
     /// The limit on processes of a service that asks for none. Zero: none.
     pub default_pids_limit: u64,
+    /// How long a node's certificate is good for; nodes renew theirs well before.
+    #[serde(default = "ninety_days")]
+    pub certificate_validity: Duration,
+}
+
+/// What Swarm gives its nodes.
+fn ninety_days() -> Duration {
+    Duration::from_secs(90 * 24 * 60 * 60)
 }
 
 impl Default for ClusterSpec {
@@ -27,6 +39,7 @@ impl Default for ClusterSpec {
             lease: Duration::from_secs(3),
             default_memory_limit_bytes: 1 << 30,
             default_pids_limit: 4096,
+            certificate_validity: ninety_days(),
         }
     }
 }
@@ -37,4 +50,19 @@ pub struct Cluster {
     pub version: Version,
     pub created_at: Timestamp,
     pub spec: ClusterSpec,
+    /// The next to be given.
+    #[serde(default = "second_raft_id")]
+    pub next_raft_id: RaftId,
+    /// Counted up when the cluster is recovered or restored: managers of an earlier one are refused.
+    #[serde(default = "first_incarnation")]
+    pub incarnation: u64,
+}
+
+/// The first manager has the first.
+fn second_raft_id() -> RaftId {
+    RaftId(2)
+}
+
+fn first_incarnation() -> u64 {
+    1
 }

@@ -13,6 +13,7 @@
 
 mod assignment;
 mod choice;
+mod cluster;
 mod container;
 mod field;
 mod mount;
@@ -30,7 +31,7 @@ mod properties;
 #[cfg(test)]
 mod refused;
 
-pub use node::NodeNow;
+pub use node::{ManagerNow, NodeNow};
 
 /// Why a message is not what it claims to be: `task.container.mounts[0].target is missing`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

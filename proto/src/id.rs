@@ -95,6 +95,10 @@ object_id! {
     NodeId,
     /// A service.
     ServiceId,
+    /// A join token; its secret is derived from it.
+    TokenId,
+    /// One request of a user: what is repeated under the same id is done once.
+    RequestId,
     /// A task: one attempt to fill one slot on one node.
     TaskId,
 }

@@ -25,6 +25,7 @@ pub mod show;
 pub mod task;
 pub mod task_state;
 pub mod time;
+pub mod trust;
 pub mod validate;
 pub mod version;
 pub mod waiting;

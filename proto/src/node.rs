@@ -5,7 +5,13 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{id::NodeId, resources::Resources, time::Timestamp, version::Version};
+use crate::{
+    id::NodeId,
+    resources::Resources,
+    time::Timestamp,
+    trust::NodeCertificate,
+    version::{RaftId, Version},
+};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Role {
@@ -31,9 +37,11 @@ pub struct NodeSpec {
     pub labels: BTreeMap<String, String>,
 }
 
-/// The part of a [`NodeSpec`] that an operator changes; the role is another matter, with certificates to it.
+/// What an operator asks of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeChange {
+    /// None: as it is.
+    pub role: Option<Role>,
     pub availability: Availability,
     pub labels: BTreeMap<String, String>,
 }
@@ -73,6 +81,19 @@ pub struct Node {
     pub description: Option<NodeDescription>,
     /// Where the others reach it: `host:port`.
     pub address: String,
+    /// On managers, and only on them.
+    #[serde(default)]
+    pub raft_id: Option<RaftId>,
+    #[serde(default)]
+    pub certificate: Option<NodeCertificate>,
+    /// The newest format of log entries that its muster reads.
+    #[serde(default = "first_format")]
+    pub log_format: u16,
+}
+
+/// Nodes were written without it while there was one format.
+fn first_format() -> u16 {
+    1
 }
 
 /// What the leader's memory says of a node.

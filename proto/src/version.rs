@@ -29,4 +29,6 @@ number! {
     TemplateVersion,
     /// A Raft term.
     Term,
+    /// A manager's number in the Raft group. Never given twice: a manager whose store is lost comes back as another.
+    RaftId,
 }

@@ -60,7 +60,7 @@ impl Local for Service {
                 EngineHealth::Ok => None,
                 EngineHealth::Unavailable(why) => Some(why),
             },
-            membership: record.map(|record| v1::Membership {
+            membership: record.map(|record| v1::Member {
                 cluster_id: record.cluster_id.to_string(),
                 node_id: record.node_id.to_string(),
                 advertise_addr: record.advertise_addr,
@@ -69,4 +69,26 @@ impl Local for Service {
             pid: std::process::id(),
         }))
     }
+
+    async fn join(
+        &self,
+        _request: Request<v1::JoinClusterRequest>,
+    ) -> Result<Response<v1::JoinClusterResponse>, Status> {
+        Err(not_yet())
+    }
+
+    async fn restore(
+        &self,
+        _request: Request<tonic::Streaming<v1::RestoreRequest>>,
+    ) -> Result<Response<v1::RestoreResponse>, Status> {
+        Err(not_yet())
+    }
+
+    async fn recover(&self, _request: Request<v1::RecoverRequest>) -> Result<Response<v1::RecoverResponse>, Status> {
+        Err(not_yet())
+    }
+}
+
+fn not_yet() -> Status {
+    Status::unimplemented("this muster cannot do that yet; run a newer one")
 }

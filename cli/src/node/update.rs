@@ -63,6 +63,7 @@ async fn change(daemon: &Daemon, args: &Args) -> Result<Vec<String>, Error> {
             version: before.version,
             availability: v1::Availability::from(change.availability).into(),
             labels: change.labels,
+            role: v1::Role::Unspecified.into(),
         };
         attempts_left -= 1;
         match daemon.control().update_node(request).await {
@@ -76,7 +77,7 @@ async fn change(daemon: &Daemon, args: &Args) -> Result<Vec<String>, Error> {
 /// What is asked of the node as it is, and what to warn about.
 fn changed(args: &Args, node: &Node) -> Result<(NodeChange, Vec<String>), Error> {
     let availability = args.availability.unwrap_or(node.availability);
-    let mut change = NodeChange { availability, labels: node.labels.clone() };
+    let mut change = NodeChange { role: None, availability, labels: node.labels.clone() };
     let mut warnings = Vec::new();
     keyed::labels("label", &mut change.labels, &args.label_add, &args.label_rm, &mut warnings)?;
     validate::node_change(&change).map_err(|invalid| Error::Usage(invalid.to_string()))?;

@@ -25,7 +25,7 @@ pub(crate) struct World {
     pub(crate) tasks: Vec<v1::Task>,
     pub(crate) nodes: Vec<v1::Node>,
     pub(crate) logs: Vec<v1::LogLine>,
-    pub(crate) membership: Option<v1::Membership>,
+    pub(crate) membership: Option<v1::Member>,
     /// Given out one after another by a watch; the stream stays open after the last.
     pub(crate) watched: Vec<v1::WatchServiceResponse>,
     /// This many updates are refused because the service or node has changed.
@@ -106,6 +106,29 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl Control for Fake {
+    async fn remove_node(&self, _: Request<v1::RemoveNodeRequest>) -> Result<Response<v1::RemoveNodeResponse>, Status> {
+        Err(Status::unimplemented("not asked for in a test"))
+    }
+    async fn update_cluster(
+        &self,
+        _: Request<v1::UpdateClusterRequest>,
+    ) -> Result<Response<v1::UpdateClusterResponse>, Status> {
+        Err(Status::unimplemented("not asked for in a test"))
+    }
+    async fn get_join_token(
+        &self,
+        _: Request<v1::GetJoinTokenRequest>,
+    ) -> Result<Response<v1::GetJoinTokenResponse>, Status> {
+        Err(Status::unimplemented("not asked for in a test"))
+    }
+    async fn rotate_ca(&self, _: Request<v1::RotateCaRequest>) -> Result<Response<v1::RotateCaResponse>, Status> {
+        Err(Status::unimplemented("not asked for in a test"))
+    }
+    type BackupStream = std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<v1::BackupChunk, Status>> + Send>>;
+    async fn backup(&self, _: Request<v1::BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        Err(Status::unimplemented("not asked for in a test"))
+    }
+
     type WatchServiceStream = Answers<v1::WatchServiceResponse>;
     type ServiceLogsStream = Answers<v1::LogLine>;
 
@@ -216,12 +239,28 @@ impl Control for Fake {
             tasks_running: 7,
             term: 1,
             applied_index: 42,
+            version: 1,
+            spec: None,
+            incarnation: 1,
         }))
     }
 }
 
 #[tonic::async_trait]
 impl Local for Fake {
+    async fn join(&self, _: Request<v1::JoinClusterRequest>) -> Result<Response<v1::JoinClusterResponse>, Status> {
+        Err(Status::unimplemented("not asked for in a test"))
+    }
+    async fn restore(
+        &self,
+        _: Request<tonic::Streaming<v1::RestoreRequest>>,
+    ) -> Result<Response<v1::RestoreResponse>, Status> {
+        Err(Status::unimplemented("not asked for in a test"))
+    }
+    async fn recover(&self, _: Request<v1::RecoverRequest>) -> Result<Response<v1::RecoverResponse>, Status> {
+        Err(Status::unimplemented("not asked for in a test"))
+    }
+
     async fn init(&self, request: Request<v1::InitRequest>) -> Answer<v1::InitResponse> {
         Ok(Response::new(v1::InitResponse {
             cluster_id: super::objects::id("c1"),

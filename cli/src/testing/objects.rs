@@ -154,6 +154,9 @@ pub(crate) fn node(name: &str, hostname: &str) -> v1::Node {
         address: "10.0.0.1:7377".to_owned(),
         state: v1::NodeState::Ready.into(),
         leader: true,
+        manager: None,
+        last_seen: None,
+        certificate_expires_at: None,
     }
 }
 

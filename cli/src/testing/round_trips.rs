@@ -29,7 +29,7 @@ pub(super) fn world() -> World {
         ],
         services: vec![web, agent],
         nodes: vec![node("n1", "host1")],
-        membership: Some(v1::Membership {
+        membership: Some(v1::Member {
             cluster_id: id("c1"),
             node_id: id("n1"),
             advertise_addr: "10.0.0.1:7377".to_owned(),

@@ -12,6 +12,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 mod touched;
+mod trust;
 
 use muster_proto::version::Version;
 
@@ -37,18 +38,28 @@ impl Stamp {
 
 pub fn apply(state: &mut State, at: LogPosition, entry: &Entry) -> (Outcome, Touched) {
     let stamp = Stamp { position: at, at: entry.at };
-    let mut touched = Touched::default();
-    let outcome = dispatch(state, stamp, &entry.command, &mut touched);
     state.applied = at;
-    match outcome {
-        Ok(outcome) => (outcome, touched),
-        Err(rejection) => (Outcome::Rejected(rejection), Touched::default()),
+    if let Some(first) = entry.request.and_then(|id| state.requests.outcome(id)) {
+        return (first.clone(), Touched::default());
     }
+    let mut touched = Touched::default();
+    let outcome = match dispatch(state, stamp, &entry.command, &mut touched) {
+        Ok(outcome) => outcome,
+        Err(rejection) => {
+            touched = Touched::default();
+            Outcome::Rejected(rejection)
+        }
+    };
+    if let Some(id) = entry.request {
+        state.requests.remember(id, outcome.clone());
+    }
+    (outcome, touched)
 }
 
 fn dispatch(state: &mut State, stamp: Stamp, command: &Command, touched: &mut Touched) -> Result<Outcome, Rejection> {
-    if let Command::CreateCluster { id, spec, node_id, node, address } = command {
-        let version = node::create_cluster(state, stamp, (*id, spec), (*node_id, node, address), touched)?;
+    if let Command::CreateCluster { id, spec, node_id, node, address, founding } = command {
+        let first = (*node_id, node, address.as_str());
+        let version = node::create_cluster(state, stamp, (*id, spec), first, founding.as_deref(), touched)?;
         return Ok(Outcome::Done { version });
     }
     if state.cluster.is_none() {
@@ -61,6 +72,19 @@ fn dispatch(state: &mut State, stamp: Stamp, command: &Command, touched: &mut To
         Command::RollbackService { id, version } => service::roll_back(state, stamp, (*id, *version), touched)?,
         Command::RemoveService { id } => service::remove(state, stamp, *id, touched)?,
         Command::JoinNode { id, spec, address } => node::join(state, stamp, *id, spec, address, touched)?,
+        Command::AdmitNode { id, spec, address, token, certificate, log_format } => {
+            let newcomer = node::Newcomer { id: *id, spec, address, certificate, log_format: *log_format };
+            node::admit(state, stamp, &newcomer, *token, touched)?
+        }
+        Command::CertifyNode { id, certificate, log_format } => {
+            node::certify(state, stamp, *id, certificate, *log_format)?
+        }
+        Command::RemoveNode { id } => node::remove(state, stamp, *id, touched)?,
+        Command::ChangeRole { id, version, role } => node::change_role(state, stamp, (*id, *version), *role, touched)?,
+        Command::UpdateCluster { version, spec } => node::update_cluster(state, stamp, *version, spec, touched)?,
+        Command::CreateToken { token, others } => trust::create_token(state, stamp, token, *others)?,
+        Command::RotateRoot { authority } => trust::rotate_root(state, stamp, authority)?,
+        Command::FinishRootRotation => trust::finish_rotation(state, stamp)?,
         Command::UpdateNode { id, version, spec } => node::update(state, stamp, (*id, *version), spec, touched)?,
         Command::DescribeNode { id, description, address } => {
             node::describe(state, stamp, *id, description, address, touched)?

@@ -3,10 +3,11 @@
 use muster_proto::{
     assignment::TaskReport,
     cluster::ClusterSpec,
-    id::{ClusterId, NodeId, ServiceId},
-    node::{NodeDescription, NodeSpec},
+    id::{ClusterId, NodeId, RequestId, ServiceId, TokenId},
+    node::{NodeDescription, NodeSpec, Role},
     service::ServiceSpec,
     time::Timestamp,
+    trust::{CertificateAuthority, NodeCertificate, Token},
     version::{Term, Version},
 };
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,12 @@ use crate::{action::Action, rejection::Rejection};
 
 /// Counted up when a manager of the version before could misread an entry. An entry of a higher format stops a manager
 /// with a clear message; it is never skipped.
-pub const LOG_FORMAT: u16 = 1;
+pub const LOG_FORMAT: u16 = 2;
+
+/// One manager: services, tasks, rollouts.
+const FIRST: u16 = 1;
+/// Several managers: the cluster's trust, tokens, roles, requests that are remembered.
+const SEVERAL_MANAGERS: u16 = 2;
 
 /// Where an entry stands in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -29,7 +35,30 @@ pub struct Entry {
     pub format: u16,
     /// The leader's clock when it proposed.
     pub at: Timestamp,
+    /// Whose repetition is answered with the first outcome. None for what no user asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
     pub command: Command,
+}
+
+impl Entry {
+    /// In the lowest format that can carry it, so that managers of the version before keep reading what they can.
+    #[must_use]
+    pub fn new(at: Timestamp, request: Option<RequestId>, command: Command) -> Self {
+        let format = if request.is_some() { SEVERAL_MANAGERS } else { FIRST };
+        Self { format: format.max(command.format()), at, request, command }
+    }
+}
+
+/// What a cluster with a certificate authority begins with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Founding {
+    pub authority: CertificateAuthority,
+    /// Of the first node.
+    pub certificate: NodeCertificate,
+    /// The standing ones.
+    pub tokens: Vec<Token>,
+    pub log_format: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +70,13 @@ pub enum Command {
         node_id: NodeId,
         node: NodeSpec,
         address: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        founding: Option<Box<Founding>>,
+    },
+    /// What its operator wants of the cluster. Refused when the cluster is no longer at `version`.
+    UpdateCluster {
+        version: Version,
+        spec: Box<ClusterSpec>,
     },
     CreateService {
         id: ServiceId,
@@ -66,7 +102,45 @@ pub enum Command {
         spec: NodeSpec,
         address: String,
     },
-    /// What its operator wants of a node. Refused when the node is no longer at `version`.
+    /// A host becomes a member by a token, which is used up by one. Repeated with the same key it changes nothing.
+    AdmitNode {
+        id: NodeId,
+        spec: NodeSpec,
+        address: String,
+        token: TokenId,
+        certificate: NodeCertificate,
+        log_format: u16,
+    },
+    /// A node was given its next certificate, in the role that it has; refused when that is another by now.
+    CertifyNode {
+        id: NodeId,
+        certificate: NodeCertificate,
+        log_format: u16,
+    },
+    /// A node is a member no more. Refused for the last manager.
+    RemoveNode {
+        id: NodeId,
+    },
+    /// Beside the tokens there are; those of its role are voided first where that is said.
+    CreateToken {
+        token: Token,
+        others: OtherTokens,
+    },
+    /// A new root signs from now on; the present one stays trusted until [`Command::FinishRootRotation`]. Refused while
+    /// an earlier rotation is under way.
+    RotateRoot {
+        authority: CertificateAuthority,
+    },
+    /// Every node has a certificate of the new root. Refused while one has not.
+    FinishRootRotation,
+    /// Makes a node a manager, or no manager any more. Refused when the node is no longer at `version`, and for the
+    /// last manager.
+    ChangeRole {
+        id: NodeId,
+        version: Version,
+        role: Role,
+    },
+    /// What its operator wants of a node, but for its role. Refused when the node is no longer at `version`.
     UpdateNode {
         id: NodeId,
         version: Version,
@@ -87,6 +161,41 @@ pub enum Command {
         term: Term,
         actions: Vec<Action>,
     },
+}
+
+/// What becomes of a role's earlier tokens when it gets a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OtherTokens {
+    Kept,
+    Voided,
+}
+
+impl Command {
+    /// The lowest log format that has this command. A cluster accepts it once all its managers read that format.
+    #[must_use]
+    pub fn format(&self) -> u16 {
+        match self {
+            Command::CreateCluster { founding: None, .. }
+            | Command::CreateService { .. }
+            | Command::UpdateService { .. }
+            | Command::RollbackService { .. }
+            | Command::RemoveService { .. }
+            | Command::JoinNode { .. }
+            | Command::UpdateNode { .. }
+            | Command::DescribeNode { .. }
+            | Command::ReportTasks { .. }
+            | Command::Execute { .. } => FIRST,
+            Command::CreateCluster { founding: Some(_), .. }
+            | Command::UpdateCluster { .. }
+            | Command::AdmitNode { .. }
+            | Command::CertifyNode { .. }
+            | Command::RemoveNode { .. }
+            | Command::ChangeRole { .. }
+            | Command::CreateToken { .. }
+            | Command::RotateRoot { .. }
+            | Command::FinishRootRotation => SEVERAL_MANAGERS,
+        }
+    }
 }
 
 /// What became of a command.

@@ -2,6 +2,7 @@
 
 use muster_proto::{
     id::{NodeId, ServiceId, TaskId},
+    node::Role,
     version::{Term, Version},
 };
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,40 @@ pub enum Rejection {
     NodeExists(NodeId),
     #[error("the node has changed since it was read (version {read}, now {now}); read it again and repeat the change")]
     NodeChanged { read: Version, now: Version },
+    #[error(
+        "node {node} uses the address {address} already; give the new node another with --advertise-addr, or take the old one out first with `muster node rm {node}`"
+    )]
+    AddressTaken { address: String, node: NodeId },
+    #[error("node {0} was removed from this cluster; run `muster leave --force` there and join it again")]
+    NodeRemoved(NodeId),
+    #[error("node {0} has joined with another key; run `muster leave --force` there and join it again")]
+    OtherKey(NodeId),
+    #[error(
+        "the cluster has settings of a newer version (read {read}, now {now}); read them again and repeat the change"
+    )]
+    ClusterChanged { read: Version, now: Version },
+    #[error(
+        "the join token is not valid: it was mistyped, rotated, has expired or is used up; print one that is with `muster join-token worker` or `manager` on a manager"
+    )]
+    TokenUnknown,
+    #[error("the join token has expired; print another with `muster join-token {role}` on a manager")]
+    TokenExpired { role: Role },
+    #[error("the join token is used up; print another with `muster join-token {role}` on a manager")]
+    TokenUsedUp { role: Role },
+    #[error(
+        "{0} join tokens are in use already; void them with `muster join-token worker --rotate` or `manager --rotate`"
+    )]
+    TooManyTokens(usize),
+    #[error("node {0} is the only manager; promote another first with `muster node promote`")]
+    LastManager(NodeId),
+    #[error("node {0} is {1} by now; ask for its certificate again")]
+    OtherRole(NodeId, Role),
+    #[error("the cluster has no certificate authority; it was made by an older muster and has to be made anew")]
+    NoAuthority,
+    #[error("a rotation of the root certificate is under way; `muster ca rotate` tells what it waits for")]
+    RotationUnderWay,
+    #[error("node {0} has no certificate of the new root yet")]
+    NotCertified(NodeId),
     #[error("the slot's tasks have changed since the plan was made")]
     SlotChanged,
     #[error("the task has changed since the plan was made")]

@@ -2,6 +2,7 @@
 //!
 //! Invariant: the indexes follow the tables. Every write goes through [`tables`], which keeps them so.
 
+mod requests;
 pub mod snapshot;
 mod tables;
 
@@ -13,10 +14,13 @@ use muster_proto::{
     node::Node,
     service::Service,
     task::{Slot, Task},
-    version::Version,
+    time::Timestamp,
+    trust::{CertificateAuthority, Tokens},
+    version::{RaftId, Version},
 };
 
-use crate::command::LogPosition;
+pub(crate) use self::requests::Requests;
+use crate::command::{LOG_FORMAT, LogPosition};
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
@@ -26,6 +30,11 @@ pub struct State {
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) services: BTreeMap<ServiceId, Service>,
     pub(crate) tasks: BTreeMap<TaskId, Task>,
+    pub(crate) authority: Option<CertificateAuthority>,
+    pub(crate) tokens: Tokens,
+    /// Nodes that were members, until the last certificate of each has run out for good.
+    pub(crate) removed_nodes: BTreeMap<NodeId, Timestamp>,
+    pub(crate) requests: Requests,
     // Derived, rebuilt from the tables when a snapshot is read.
     pub(crate) services_by_name: BTreeMap<String, ServiceId>,
     pub(crate) tasks_by_service: BTreeMap<ServiceId, BTreeSet<(Slot, TaskId)>>,
@@ -52,6 +61,41 @@ impl State {
     /// In order of id.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values()
+    }
+
+    /// Nodes whose role is manager, in order of id.
+    pub fn managers(&self) -> impl Iterator<Item = &Node> {
+        self.nodes().filter(|node| node.raft_id.is_some())
+    }
+
+    /// Whether the node was a member and is none any more.
+    #[must_use]
+    pub fn was_removed(&self, id: NodeId) -> bool {
+        self.removed_nodes.contains_key(&id)
+    }
+
+    /// Whether this Raft id was taken back: its manager was demoted, removed or lost its store. An id that this copy of
+    /// the state has not heard of is not: the copy may lag behind.
+    #[must_use]
+    pub fn is_retired(&self, id: RaftId) -> bool {
+        let given = self.cluster.as_ref().is_some_and(|cluster| id < cluster.next_raft_id);
+        given && !self.managers().any(|node| node.raft_id == Some(id))
+    }
+
+    #[must_use]
+    pub fn authority(&self) -> Option<&CertificateAuthority> {
+        self.authority.as_ref()
+    }
+
+    #[must_use]
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// The newest log format that every manager reads, and which commands may be used with it.
+    #[must_use]
+    pub fn log_format(&self) -> u16 {
+        self.managers().map(|node| node.log_format).min().unwrap_or(LOG_FORMAT)
     }
 
     #[must_use]

@@ -55,7 +55,7 @@ pub(super) fn tasks(state: &State, wanted: &v1::ListTasksRequest) -> Result<Vec<
 
 pub(super) fn node(handle: &Handle, node: &Node) -> v1::Node {
     let leader = handle.replica.leading().is_some() && node.id == handle.config.node_id;
-    v1::Node::from(NodeNow { node, state: handle.leases.state(node.id), leader })
+    v1::Node::from(NodeNow { node, state: handle.leases.state(node.id), leader, manager: None, last_seen: None })
 }
 
 pub(super) fn cluster(state: &State) -> Result<v1::GetClusterResponse, Status> {
@@ -80,6 +80,9 @@ pub(super) fn cluster(state: &State) -> Result<v1::GetClusterResponse, Status> {
         tasks_running: count(running),
         term: state.applied().term.0,
         applied_index: state.applied().index,
+        version: cluster.version.0,
+        spec: Some(spec.into()),
+        incarnation: cluster.incarnation,
     })
 }
 

@@ -105,6 +105,7 @@ impl Manager {
             node_id: *node_id,
             node: NodeSpec { role: Role::Manager, ..NodeSpec::default() },
             address: advertise_addr.clone(),
+            founding: None,
         };
         match self.handle.replica.propose(command).await {
             Ok(Outcome::Done { .. } | Outcome::Partly { .. } | Outcome::Rejected(Rejection::ClusterExists)) => Ok(()),

@@ -176,7 +176,7 @@ async fn an_init_cut_short_is_completed_by_the_next_one() {
 async fn an_entry_of_a_newer_format_stops_the_manager() {
     let dir = TempDir::new().unwrap();
     let manager = Manager::open(config(dir.path()), bootstrap()).await.unwrap();
-    let newer = Entry { format: LOG_FORMAT + 1, at: Timestamp::EPOCH, command: command() };
+    let newer = Entry { format: LOG_FORMAT + 1, at: Timestamp::EPOCH, request: None, command: command() };
     manager.raft.client_write(Batch { entries: vec![newer] }).await.unwrap_err();
     let said = ended(manager).await;
     assert!(

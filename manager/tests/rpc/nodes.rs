@@ -42,6 +42,7 @@ async fn what_is_asked_of_a_node_is_so() {
         version: before.version,
         availability: v1::Availability::Pause.into(),
         labels: labels(&[("zone", "a"), ("disk", "ssd")]),
+        role: v1::Role::Unspecified.into(),
     };
     let version = update(&mut bench, wanted.clone()).await.expect("updated");
     let after = node(&mut bench).await;
@@ -66,6 +67,7 @@ async fn refusals_say_what_happened_and_what_to_do() {
         version: before.version,
         availability: v1::Availability::Active.into(),
         labels: labels(&[]),
+        role: v1::Role::Unspecified.into(),
     };
     let refused = [
         v1::UpdateNodeRequest { node: "nope".to_owned(), ..good.clone() },

@@ -3,7 +3,9 @@
 use super::{ConvertError, Result, field};
 use crate::{
     node::{EngineHealth, Node, NodeChange, NodeDescription, NodeState},
+    time::Timestamp,
     v1,
+    version::RaftId,
 };
 
 impl From<&NodeDescription> for v1::NodeDescription {
@@ -49,7 +51,11 @@ impl TryFrom<v1::UpdateNodeRequest> for NodeChange {
     type Error = ConvertError;
     fn try_from(wire: v1::UpdateNodeRequest) -> Result<Self> {
         let availability = field::choice::<v1::Availability, _>("availability", wire.availability)?;
-        Ok(Self { availability, labels: wire.labels })
+        let role = match wire.role {
+            0 => None,
+            said => Some(field::choice::<v1::Role, _>("role", said)?),
+        };
+        Ok(Self { role, availability, labels: wire.labels })
     }
 }
 
@@ -60,10 +66,29 @@ pub struct NodeNow<'a> {
     pub state: NodeState,
     /// Whether it leads.
     pub leader: bool,
+    /// None of workers.
+    pub manager: Option<ManagerNow>,
+    pub last_seen: Option<Timestamp>,
+}
+
+/// A manager in the eyes of the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ManagerNow {
+    pub raft_id: RaftId,
+    pub voter: bool,
+    pub reachable: bool,
+    /// Entries that it has not taken yet.
+    pub lag: u64,
+}
+
+impl From<ManagerNow> for v1::ManagerStatus {
+    fn from(ManagerNow { raft_id, voter, reachable, lag }: ManagerNow) -> Self {
+        Self { raft_id: raft_id.0, voter, reachable, lag }
+    }
 }
 
 impl From<NodeNow<'_>> for v1::Node {
-    fn from(NodeNow { node, state, leader }: NodeNow<'_>) -> Self {
+    fn from(NodeNow { node, state, leader, manager, last_seen }: NodeNow<'_>) -> Self {
         Self {
             id: node.id.to_string(),
             version: node.version.0,
@@ -76,6 +101,9 @@ impl From<NodeNow<'_>> for v1::Node {
             address: node.address.clone(),
             state: v1::NodeState::from(state).into(),
             leader,
+            manager: manager.map(Into::into),
+            last_seen: last_seen.map(Timestamp::millis),
+            certificate_expires_at: node.certificate.as_ref().map(|certificate| certificate.expires_at.millis()),
         }
     }
 }

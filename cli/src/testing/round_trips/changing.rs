@@ -104,6 +104,7 @@ fn a_node_keeps_what_is_not_named() {
         version: 3,
         availability: availability.into(),
         labels: labels.iter().cloned().collect(),
+        role: v1::Role::Unspecified.into(),
     };
     assert_eq!(ran.world.nodes_updated, [asked(v1::Availability::Active, &labels)]);
 

@@ -2,26 +2,66 @@
 
 use muster_proto::{
     cluster::{Cluster, ClusterSpec},
-    id::{ClusterId, NodeId},
-    node::{Node, NodeDescription, NodeSpec},
-    version::Version,
+    id::{ClusterId, NodeId, TaskId, TokenId},
+    node::{Node, NodeDescription, NodeSpec, Role},
+    time::Timestamp,
+    trust::NodeCertificate,
+    version::{RaftId, Version},
 };
 
-use super::{Stamp, Touched};
-use crate::{rejection::Rejection, state::State};
+use super::{Stamp, Touched, trust};
+use crate::{command::Founding, effect, rejection::Rejection, state::State};
+
+/// Of removed nodes whose certificates are remembered as void.
+const REMOVED_MAX: usize = 4_096;
 
 pub(super) fn create_cluster(
     state: &mut State,
     stamp: Stamp,
     (id, spec): (ClusterId, &ClusterSpec),
     (node_id, node, address): (NodeId, &NodeSpec, &str),
+    founding: Option<&Founding>,
     touched: &mut Touched,
 ) -> Result<Version, Rejection> {
     if state.cluster.is_some() {
         return Err(Rejection::ClusterExists);
     }
-    state.cluster = Some(Cluster { id, version: stamp.version(), created_at: stamp.at, spec: spec.clone() });
-    join(state, stamp, node_id, node, address, touched)
+    state.cluster = Some(Cluster {
+        id,
+        version: stamp.version(),
+        created_at: stamp.at,
+        spec: spec.clone(),
+        next_raft_id: RaftId(1),
+        incarnation: 1,
+    });
+    join(state, stamp, node_id, node, address, touched)?;
+    if let Some(Founding { authority, certificate, tokens, log_format }) = founding {
+        state.authority = Some(authority.clone());
+        state.tokens = tokens.iter().map(|token| (token.id, token.clone())).collect();
+        certify(state, stamp, node_id, certificate, *log_format)?;
+    }
+    Ok(stamp.version())
+}
+
+pub(super) fn update_cluster(
+    state: &mut State,
+    stamp: Stamp,
+    read: Version,
+    spec: &ClusterSpec,
+    touched: &mut Touched,
+) -> Result<Version, Rejection> {
+    let cluster = state.cluster.as_mut().ok_or(Rejection::NoCluster)?;
+    if cluster.version != read {
+        return Err(Rejection::ClusterChanged { read, now: cluster.version });
+    }
+    if cluster.spec != *spec {
+        cluster.spec = spec.clone();
+        cluster.version = stamp.version();
+        // Leases, limits and histories follow the settings.
+        touched.capacity = true;
+        touched.services.extend(state.services.keys().copied());
+    }
+    Ok(state.cluster.as_ref().map_or(read, |cluster| cluster.version))
 }
 
 pub(super) fn join(
@@ -35,6 +75,10 @@ pub(super) fn join(
     if state.nodes.contains_key(&id) {
         return Err(Rejection::NodeExists(id));
     }
+    let raft_id = match spec.role {
+        Role::Manager => Some(next_raft_id(state)?),
+        Role::Worker => None,
+    };
     let node = Node {
         id,
         version: stamp.version(),
@@ -43,11 +87,142 @@ pub(super) fn join(
         spec: spec.clone(),
         description: None,
         address: address.to_owned(),
+        raft_id,
+        certificate: None,
+        log_format: 1,
     };
     state.nodes.insert(id, node);
     touched.capacity = true;
     touched.nodes.insert(id);
     Ok(stamp.version())
+}
+
+fn next_raft_id(state: &mut State) -> Result<RaftId, Rejection> {
+    let cluster = state.cluster.as_mut().ok_or(Rejection::NoCluster)?;
+    let given = cluster.next_raft_id;
+    cluster.next_raft_id = RaftId(given.0.saturating_add(1));
+    Ok(given)
+}
+
+/// A host that comes with a token.
+pub(super) struct Newcomer<'a> {
+    pub(super) id: NodeId,
+    pub(super) spec: &'a NodeSpec,
+    pub(super) address: &'a str,
+    pub(super) certificate: &'a NodeCertificate,
+    pub(super) log_format: u16,
+}
+
+/// A host whose answer was lost asks again with the key it has, and is not admitted twice.
+pub(super) fn admit(
+    state: &mut State,
+    stamp: Stamp,
+    newcomer: &Newcomer<'_>,
+    token: TokenId,
+    touched: &mut Touched,
+) -> Result<Version, Rejection> {
+    let &Newcomer { id, spec, address, certificate, log_format } = newcomer;
+    if state.was_removed(id) {
+        return Err(Rejection::NodeRemoved(id));
+    }
+    if let Some(node) = state.node(id) {
+        let same = node.certificate.as_ref().is_some_and(|held| held.key == certificate.key);
+        if !same {
+            return Err(Rejection::OtherKey(id));
+        }
+        return certify(state, stamp, id, certificate, log_format);
+    }
+    if let Some(other) = state.nodes().find(|node| node.address == address) {
+        return Err(Rejection::AddressTaken { address: address.to_owned(), node: other.id });
+    }
+    let role = trust::redeem(state, stamp, token)?;
+    let spec = NodeSpec { role, ..spec.clone() };
+    join(state, stamp, id, &spec, address, touched)?;
+    certify(state, stamp, id, &NodeCertificate { role, ..certificate.clone() }, log_format)
+}
+
+/// A certificate is no change that anybody who edits the node need know of: the version stays.
+pub(super) fn certify(
+    state: &mut State,
+    stamp: Stamp,
+    id: NodeId,
+    certificate: &NodeCertificate,
+    log_format: u16,
+) -> Result<Version, Rejection> {
+    let node = state.nodes.get_mut(&id).ok_or(Rejection::NoSuchNode(id))?;
+    if node.spec.role != certificate.role {
+        return Err(Rejection::OtherRole(id, node.spec.role));
+    }
+    node.certificate = Some(certificate.clone());
+    node.log_format = log_format;
+    node.updated_at = stamp.at;
+    Ok(node.version)
+}
+
+pub(super) fn change_role(
+    state: &mut State,
+    stamp: Stamp,
+    (id, read): (NodeId, Version),
+    role: Role,
+    touched: &mut Touched,
+) -> Result<Version, Rejection> {
+    let node = state.node(id).ok_or(Rejection::NoSuchNode(id))?;
+    if node.version != read {
+        return Err(Rejection::NodeChanged { read, now: node.version });
+    }
+    let raft_id = match (node.spec.role, role) {
+        (Role::Worker, Role::Worker) | (Role::Manager, Role::Manager) => return Ok(node.version),
+        (Role::Worker, Role::Manager) => Some(next_raft_id(state)?),
+        (Role::Manager, Role::Worker) => {
+            not_the_last_manager(state, id)?;
+            None
+        }
+    };
+    let node = state.nodes.get_mut(&id).ok_or(Rejection::NoSuchNode(id))?;
+    node.spec.role = role;
+    node.raft_id = raft_id;
+    node.version = stamp.version();
+    node.updated_at = stamp.at;
+    touched.capacity = true;
+    touched.nodes.insert(id);
+    Ok(stamp.version())
+}
+
+/// Its tasks are lost with it: whether they still run there, nobody will be told.
+pub(super) fn remove(state: &mut State, stamp: Stamp, id: NodeId, touched: &mut Touched) -> Result<Version, Rejection> {
+    let node = state.node(id).ok_or(Rejection::NoSuchNode(id))?;
+    if node.raft_id.is_some() {
+        not_the_last_manager(state, id)?;
+    }
+    let held_until = node.certificate.as_ref().map_or(Timestamp::MAX, |held| held.expires_at);
+    let tasks: Vec<TaskId> = state.tasks_of_node(id).map(|task| task.id).collect();
+    state.nodes.remove(&id);
+    state.removed_nodes.retain(|_, until| *until > stamp.at);
+    while state.removed_nodes.len() >= REMOVED_MAX {
+        state.removed_nodes.pop_first();
+    }
+    // An expired certificate is still good for a renewal for as long as it was valid, at the most.
+    let validity = state.cluster.as_ref().map(|cluster| cluster.spec.certificate_validity).unwrap_or_default();
+    state.removed_nodes.insert(id, held_until + validity);
+    for task in tasks {
+        let changed = state.edit_task(task, |task| {
+            if task.status.state.is_final() {
+                task.status.removed = true;
+            } else {
+                effect::orphan(task, stamp.at);
+            }
+            task.version = stamp.version();
+        });
+        let Some((before, after)) = changed.map(|(before, after)| (before, after.clone())) else { continue };
+        touched.task(state, Some(&before), Some(&after));
+    }
+    touched.capacity = true;
+    touched.nodes.insert(id);
+    Ok(stamp.version())
+}
+
+fn not_the_last_manager(state: &State, id: NodeId) -> Result<(), Rejection> {
+    if state.managers().any(|node| node.id != id) { Ok(()) } else { Err(Rejection::LastManager(id)) }
 }
 
 pub(super) fn update(
@@ -61,8 +236,9 @@ pub(super) fn update(
     if node.version != read {
         return Err(Rejection::NodeChanged { read, now: node.version });
     }
-    if node.spec != *spec {
-        node.spec = spec.clone();
+    let spec = NodeSpec { role: node.spec.role, ..spec.clone() };
+    if node.spec != spec {
+        node.spec = spec;
         node.version = stamp.version();
         node.updated_at = stamp.at;
         touched.capacity = true;

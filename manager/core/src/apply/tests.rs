@@ -15,7 +15,7 @@ use muster_proto::{
 };
 
 use super::*;
-use crate::{action::Action, command::LOG_FORMAT, plan::schedule::fixture};
+use crate::{action::Action, plan::schedule::fixture};
 
 const TERM: Term = Term(3);
 const WEB: ServiceId = ServiceId::from_bits(1);
@@ -37,6 +37,7 @@ impl Log {
             node_id: NODE,
             node: NodeSpec::default(),
             address: "10.0.0.1:7377".to_owned(),
+            founding: None,
         });
         log
     }
@@ -50,7 +51,7 @@ impl Log {
     fn apply(&mut self, command: Command) -> Outcome {
         self.index += 1;
         let at = LogPosition { term: TERM, index: self.index };
-        let entry = Entry { format: LOG_FORMAT, at: Timestamp::from_millis(self.index), command };
+        let entry = Entry::new(Timestamp::from_millis(self.index), None, command);
         apply(&mut self.state, at, &entry).0
     }
 

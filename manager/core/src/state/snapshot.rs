@@ -18,16 +18,17 @@ use muster_proto::{
     task::{Slot, Task, TaskStatus, Template},
     task_state::DesiredState,
     time::Timestamp,
+    trust::{CertificateAuthority, Tokens},
     version::{Fence, TemplateVersion, Version},
     waiting::WaitingOn,
 };
 use serde::{Deserialize, Serialize};
 
-use super::State;
+use super::{State, requests::Rows};
 use crate::command::LogPosition;
 
 /// Counted up when a manager of the version before could not read it.
-pub const SNAPSHOT_FORMAT: u16 = 1;
+pub const SNAPSHOT_FORMAT: u16 = 2;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
@@ -52,6 +53,14 @@ pub struct Snapshot {
     nodes: Vec<Node>,
     services: Vec<ServiceRow>,
     tasks: Vec<TaskRow>,
+    #[serde(default)]
+    authority: Option<CertificateAuthority>,
+    #[serde(default)]
+    tokens: Tokens,
+    #[serde(default)]
+    removed_nodes: BTreeMap<NodeId, Timestamp>,
+    #[serde(default)]
+    requests: Rows,
 }
 
 /// A [`Service`] with its templates by number.
@@ -105,6 +114,10 @@ impl Snapshot {
             nodes: state.nodes.values().cloned().collect(),
             services,
             tasks,
+            authority: state.authority.clone(),
+            tokens: state.tokens.clone(),
+            removed_nodes: state.removed_nodes.clone(),
+            requests: (&state.requests).into(),
         }
     }
 
@@ -118,7 +131,15 @@ impl Snapshot {
         if self.format > SNAPSHOT_FORMAT {
             return Err(SnapshotError::Format { found: self.format });
         }
-        let mut state = State { applied: self.applied, cluster: self.cluster, ..State::default() };
+        let mut state = State {
+            applied: self.applied,
+            cluster: self.cluster,
+            authority: self.authority,
+            tokens: self.tokens,
+            removed_nodes: self.removed_nodes,
+            requests: self.requests.into(),
+            ..State::default()
+        };
         for node in self.nodes {
             let id = node.id;
             if state.nodes.insert(id, node).is_some() {
@@ -140,7 +161,9 @@ impl Snapshot {
             if state.tasks.contains_key(&task.id) {
                 return Err(SnapshotError::Twice(task.id.to_string()));
             }
-            if let Some(node) = task.node_id.filter(|id| !state.nodes.contains_key(id)) {
+            // The node of a task that ended may have been removed since.
+            let ended = task.status.state.is_final();
+            if let Some(node) = task.node_id.filter(|id| !ended && !state.nodes.contains_key(id)) {
                 return Err(SnapshotError::NoNode(node));
             }
             state.insert_task(task);

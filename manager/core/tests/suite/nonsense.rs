@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use muster_core::{
     action::Action,
     apply::apply,
-    command::{Command, Entry, LOG_FORMAT, LogPosition},
+    command::{Command, Entry, Founding, LogPosition, OtherTokens},
     liveness::Liveness,
     plan::{Dirty, IdSource, Input, plan},
     state::{State, snapshot::Snapshot},
@@ -14,7 +14,7 @@ use muster_core::{
 use muster_proto::{
     assignment::TaskReport,
     cluster::ClusterSpec,
-    id::{ClusterId, NodeId, ServiceId, TaskId},
+    id::{ClusterId, NodeId, ServiceId, TaskId, TokenId},
     node::{Availability, NodeSpec, NodeState, Role},
     restart::RestartRecord,
     rollout::{Rollout, RolloutState},
@@ -22,6 +22,7 @@ use muster_proto::{
     task::{Evidence, Slot, TaskStatus},
     task_state::{DesiredState, TaskState},
     time::Timestamp,
+    trust::{CertificateAuthority, Digest, NodeCertificate, Root, Token},
     version::{Fence, TemplateVersion, Term, Version},
     waiting::WaitingOn,
 };
@@ -182,9 +183,79 @@ fn report() -> impl Strategy<Value = (NodeId, TaskReport)> {
     })
 }
 
+fn role() -> impl Strategy<Value = Role> {
+    prop::sample::select(vec![Role::Worker, Role::Manager])
+}
+
+fn certificate() -> impl Strategy<Value = NodeCertificate> {
+    (0..2u8, 0..2u8, role(), at()).prop_map(|(key, root, role, expires_at)| NodeCertificate {
+        key: Digest([key; 32]),
+        root: Digest([root; 32]),
+        role,
+        expires_at,
+    })
+}
+
+fn token() -> impl Strategy<Value = Token> {
+    (id(), role(), prop::option::of(at()), prop::option::of(0..2u32)).prop_map(|(id, role, expires_at, uses_left)| {
+        Token {
+            id: TokenId::from_bits(id),
+            role,
+            hash: Digest([0; 32]),
+            created_at: Timestamp::EPOCH,
+            expires_at,
+            uses_left,
+        }
+    })
+}
+
+fn authority() -> impl Strategy<Value = CertificateAuthority> {
+    (0..2u8).prop_map(|root| CertificateAuthority {
+        root: Root { certificate_pem: String::new(), digest: Digest([root; 32]) },
+        sealed_key: Vec::new(),
+        previous: None,
+    })
+}
+
+/// About who is a member, and by what right.
+fn membership() -> impl Strategy<Value = Command> {
+    let node = || id().prop_map(NodeId::from_bits);
+    let others = prop::sample::select(vec![OtherTokens::Kept, OtherTokens::Voided]);
+    prop_oneof![
+        (node(), node_spec(), id(), certificate()).prop_map(|(id, spec, token, certificate)| Command::AdmitNode {
+            id,
+            spec,
+            address: id.to_string(),
+            token: TokenId::from_bits(token),
+            certificate,
+            log_format: 2
+        }),
+        (node(), certificate()).prop_map(|(id, certificate)| Command::CertifyNode { id, certificate, log_format: 2 }),
+        node().prop_map(|id| Command::RemoveNode { id }),
+        (node(), index().prop_map(Version), role()).prop_map(|(id, version, role)| Command::ChangeRole {
+            id,
+            version,
+            role
+        }),
+        (token(), others).prop_map(|(token, others)| Command::CreateToken { token, others }),
+        authority().prop_map(|authority| Command::RotateRoot { authority }),
+        Just(Command::FinishRootRotation),
+        index().prop_map(|version| Command::UpdateCluster {
+            version: Version(version),
+            spec: Box::new(ClusterSpec { task_history_limit: 1, ..ClusterSpec::default() })
+        }),
+    ]
+}
+
+fn founding() -> impl Strategy<Value = Option<Box<Founding>>> {
+    prop::option::of((authority(), certificate(), prop::collection::vec(token(), 0..3)).prop_map(
+        |(authority, certificate, tokens)| Box::new(Founding { authority, certificate, tokens, log_format: 2 }),
+    ))
+}
+
 fn node_spec() -> impl Strategy<Value = NodeSpec> {
     let availability = prop::sample::select(vec![Availability::Active, Availability::Pause, Availability::Drain]);
-    availability.prop_map(|availability| NodeSpec { role: Role::Worker, availability, ..NodeSpec::default() })
+    (role(), availability).prop_map(|(role, availability)| NodeSpec { role, availability, ..NodeSpec::default() })
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -192,8 +263,8 @@ fn command() -> impl Strategy<Value = Command> {
     let node = || id().prop_map(NodeId::from_bits);
     let version = || index().prop_map(Version);
     prop_oneof![
-        1 => (node(), node_spec()).prop_map(|(node_id, node)| Command::CreateCluster {
-            id: ClusterId::from_bits(1), spec: ClusterSpec::default(), node_id, node, address: String::new()
+        1 => (node(), node_spec(), founding()).prop_map(|(node_id, node, founding)| Command::CreateCluster {
+            id: ClusterId::from_bits(1), spec: ClusterSpec::default(), node_id, node, address: String::new(), founding
         }),
         2 => (service(), service_spec()).prop_map(|(id, spec)| Command::CreateService { id, spec: Box::new(spec) }),
         4 => (service(), version(), service_spec()).prop_map(|(id, version, spec)| Command::UpdateService {
@@ -203,6 +274,7 @@ fn command() -> impl Strategy<Value = Command> {
         1 => service().prop_map(|id| Command::RemoveService { id }),
         1 => (node(), node_spec()).prop_map(|(id, spec)| Command::JoinNode { id, spec, address: String::new() }),
         1 => (node(), version(), node_spec()).prop_map(|(id, version, spec)| Command::UpdateNode { id, version, spec }),
+        4 => membership(),
         4 => prop::collection::vec(report(), 0..6).prop_map(|reports| Command::ReportTasks { reports }),
         8 => (0..2u64, prop::collection::vec(action(), 0..8)).prop_map(|(term, actions)| Command::Execute {
             term: Term(term), actions
@@ -218,7 +290,7 @@ fn informed(state: &State, mut command: Command) -> Command {
         Command::UpdateService { id, version, .. } | Command::RollbackService { id, version } => {
             *version = service_version(*id).unwrap_or(*version);
         }
-        Command::UpdateNode { id, version, .. } => {
+        Command::UpdateNode { id, version, .. } | Command::ChangeRole { id, version, .. } => {
             *version = state.node(*id).map_or(*version, |node| node.version);
         }
         Command::ReportTasks { reports } => {
@@ -256,7 +328,16 @@ fn informed(state: &State, mut command: Command) -> Command {
         | Command::CreateService { .. }
         | Command::RemoveService { .. }
         | Command::JoinNode { .. }
+        | Command::AdmitNode { .. }
+        | Command::CertifyNode { .. }
+        | Command::RemoveNode { .. }
+        | Command::CreateToken { .. }
+        | Command::RotateRoot { .. }
+        | Command::FinishRootRotation
         | Command::DescribeNode { .. } => {}
+        Command::UpdateCluster { version, .. } => {
+            *version = state.cluster().map_or(*version, |cluster| cluster.version);
+        }
     }
     command
 }
@@ -302,7 +383,7 @@ proptest! {
         for (number, (command, at, well_informed)) in (1..).zip(commands) {
             let command = if well_informed { informed(&state, command) } else { command };
             let position = LogPosition { term: Term(1), index: number };
-            apply(&mut state, position, &Entry { format: LOG_FORMAT, at, command });
+            apply(&mut state, position, &Entry::new(at, None, command));
             prop_assert_eq!(state.applied(), position);
             reads_back(&state);
             look(&state, at);

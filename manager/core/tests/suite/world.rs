@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_core::{
     action::Action,
     apply::{Touched, apply},
-    command::{Command, Entry, LOG_FORMAT, LogPosition, Outcome},
+    command::{Command, Entry, LogPosition, Outcome},
     liveness::Liveness,
     plan::{Dirty, IdSource, Input, Plan, plan},
     state::{State, snapshot::Snapshot},
@@ -90,6 +90,7 @@ impl World {
             node_id: node_id(1),
             node: NodeSpec::default(),
             address: "10.0.0.1:7377".to_owned(),
+            founding: None,
         };
         world.commit(command);
         for number in 2..=nodes {
@@ -150,7 +151,7 @@ impl World {
     /// One entry is committed and applied.
     pub(crate) fn commit(&mut self, command: Command) -> Outcome {
         self.position.index += 1;
-        let entry = Entry { format: LOG_FORMAT, at: self.now, command };
+        let entry = Entry::new(self.now, None, command);
         let before = self.state.clone();
         let (outcome, touched) = apply(&mut self.state, self.position, &entry);
         check::step(&before, &self.state, &outcome, &touched);

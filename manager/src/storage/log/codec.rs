@@ -140,7 +140,7 @@ mod tests {
 
     fn entry(index: u64, format: u16, commands: usize) -> Entry {
         let command = Command::RemoveService { id: ServiceId::from_bits(7) };
-        let one = command::Entry { format, at: Timestamp::from_millis(1), command };
+        let one = command::Entry { format, at: Timestamp::from_millis(1), request: None, command };
         let batch = Batch { entries: vec![one; commands] };
         Entry { log_id: log_id(1, 1, index), payload: EntryPayload::Normal(batch) }
     }

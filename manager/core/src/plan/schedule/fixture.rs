@@ -19,7 +19,7 @@ use muster_proto::{
 };
 
 use super::{filter::Offer, seats::NodeUse};
-use crate::{liveness::Liveness, state::State};
+use crate::{command::LOG_FORMAT, liveness::Liveness, state::State};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
 
@@ -59,6 +59,9 @@ pub(crate) fn node(number: u128) -> Node {
             muster_version: "0.1.0".into(),
         }),
         address: format!("10.0.0.{number}:7377"),
+        raft_id: None,
+        certificate: None,
+        log_format: LOG_FORMAT,
     }
 }
 
