@@ -13,5 +13,6 @@ pub mod command;
 mod effect;
 pub mod liveness;
 pub mod plan;
+pub mod recovery;
 pub mod rejection;
 pub mod state;

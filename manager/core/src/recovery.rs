@@ -1,0 +1,171 @@
+//! The state with which a cluster goes on after its managers were lost: with one manager, on the word of one copy.
+//!
+//! Called while no manager runs, by `recover` (on a survivor) and by `restore` (from a backup). Nothing of it goes
+//! through a log: the result is what a new log begins with. What the copy does not hold is lost, and may have been seen
+//! by agents; so that no number given out by the lost part is ever given again, counting goes on far beyond it.
+
+use muster_proto::{
+    id::{NodeId, TaskId},
+    node::{Node, NodeSpec, Role},
+    time::Timestamp,
+    trust::NodeCertificate,
+    version::{RaftId, Term, Version},
+};
+
+use crate::{
+    command::{LOG_FORMAT, LogPosition},
+    effect,
+    rejection::Rejection,
+    state::State,
+};
+
+/// More commands than a cluster carries out between a copy and the loss of its managers.
+const NUMBERS_SKIPPED: u64 = 1 << 32;
+
+/// The one manager that is left, or that takes over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survivor {
+    pub id: NodeId,
+    pub address: String,
+    pub certificate: Option<NodeCertificate>,
+}
+
+/// The survivor's number in the new Raft group comes with the state.
+///
+/// Former managers stay nodes, because their agents may still run containers: as workers, whose Raft ids are retired.
+/// A node that had the survivor's address is gone: its host is the survivor's now.
+pub fn recovered(
+    mut state: State,
+    survivor: &Survivor,
+    at: Timestamp,
+    term: Term,
+) -> Result<(State, RaftId), Rejection> {
+    let index = state.applied.index.saturating_add(NUMBERS_SKIPPED);
+    state.applied = LogPosition { term, index };
+    let version = Version(index);
+    let cluster = state.cluster.as_mut().ok_or(Rejection::NoCluster)?;
+    let raft_id = cluster.next_raft_id;
+    cluster.next_raft_id = RaftId(raft_id.0.saturating_add(1));
+    cluster.incarnation = cluster.incarnation.saturating_add(1);
+    cluster.version = version;
+
+    let displaced = state.nodes().filter(|node| node.id != survivor.id && node.address == survivor.address);
+    let displaced: Vec<NodeId> = displaced.map(|node| node.id).collect();
+    displaced.into_iter().for_each(|id| displace(&mut state, id, at, version));
+    for node in state.nodes.values_mut().filter(|node| node.raft_id.is_some()) {
+        node.spec.role = Role::Worker;
+        node.raft_id = None;
+        node.version = version;
+        node.updated_at = at;
+    }
+    let node = state.nodes.entry(survivor.id).or_insert_with(|| Node {
+        id: survivor.id,
+        version,
+        created_at: at,
+        updated_at: at,
+        spec: NodeSpec::default(),
+        description: None,
+        address: String::new(),
+        raft_id: None,
+        certificate: None,
+        log_format: LOG_FORMAT,
+    });
+    node.spec.role = Role::Manager;
+    node.raft_id = Some(raft_id);
+    node.address.clone_from(&survivor.address);
+    node.log_format = LOG_FORMAT;
+    node.version = version;
+    node.updated_at = at;
+    if survivor.certificate.is_some() {
+        node.certificate.clone_from(&survivor.certificate);
+    }
+    Ok((state, raft_id))
+}
+
+fn displace(state: &mut State, id: NodeId, at: Timestamp, version: Version) {
+    let tasks: Vec<TaskId> = state.tasks_of_node(id).map(|task| task.id).collect();
+    for task in tasks {
+        state.edit_task(task, |task| {
+            if task.status.state.is_final() {
+                task.status.removed = true;
+            } else {
+                effect::orphan(task, at);
+            }
+            task.version = version;
+        });
+    }
+    if let Some(node) = state.nodes.remove(&id) {
+        let until = node.certificate.map_or(Timestamp::MAX, |held| held.expires_at);
+        state.removed_nodes.insert(id, until);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_proto::{
+        cluster::{Cluster, ClusterSpec},
+        id::ClusterId,
+    };
+
+    use super::*;
+    use crate::plan::schedule::fixture::{self, NOW};
+
+    const TERM: Term = Term(9);
+
+    fn manager(number: u128) -> Node {
+        let mut node = fixture::node(number);
+        node.spec.role = Role::Manager;
+        node.raft_id = Some(RaftId(u64::try_from(number).expect("small")));
+        node
+    }
+
+    /// Three managers, a task on each of the first two.
+    fn lost() -> State {
+        let (nodes, service) = ([manager(1), manager(2), manager(3)], fixture::service(1));
+        let tasks = [fixture::task(1, &service, 1, &nodes[0]), fixture::task(2, &service, 2, &nodes[1])];
+        let (mut state, _) = fixture::cluster(nodes, tasks);
+        state.put_service(service);
+        state.cluster = Some(Cluster {
+            id: ClusterId::from_bits(1),
+            version: Version(1),
+            created_at: NOW,
+            spec: ClusterSpec::default(),
+            next_raft_id: RaftId(4),
+            incarnation: 1,
+        });
+        state
+    }
+
+    fn survivor(number: u128, address: &str) -> Survivor {
+        Survivor { id: NodeId::from_bits(number), address: address.to_owned(), certificate: None }
+    }
+
+    #[test]
+    fn the_survivor_leads_alone_and_the_others_keep_their_tasks() {
+        let before = lost();
+        let (state, raft_id) = recovered(before.clone(), &survivor(1, "10.0.0.1:7377"), NOW, TERM).expect("a cluster");
+        assert_eq!(raft_id, RaftId(4));
+        let managers: Vec<_> = state.managers().map(|node| (node.id, node.raft_id)).collect();
+        assert_eq!(managers, [(NodeId::from_bits(1), Some(RaftId(4)))]);
+        assert!((1..=3).all(|id| state.is_retired(RaftId(id))) && !state.is_retired(RaftId(4)));
+        assert_eq!(state.nodes().count(), 3);
+        assert!(state.tasks().all(|task| task.is_active()), "containers are kept");
+        assert_eq!(state.cluster().map(|c| c.incarnation), before.cluster().map(|c| c.incarnation + 1));
+        assert!(state.applied().index > before.applied().index + (1 << 31));
+    }
+
+    #[test]
+    fn a_new_host_takes_an_old_address_over() {
+        let (state, _) = recovered(lost(), &survivor(7, "10.0.0.2:7377"), NOW, TERM).expect("a cluster");
+        assert!(state.node(NodeId::from_bits(2)).is_none() && state.was_removed(NodeId::from_bits(2)));
+        let lost = state.task(TaskId::from_bits(2)).expect("kept as history");
+        assert!(lost.status.state.is_final() && lost.status.removed);
+        assert_eq!(state.managers().map(|node| node.id).collect::<Vec<_>>(), [NodeId::from_bits(7)]);
+    }
+
+    #[test]
+    fn without_a_cluster_there_is_nothing_to_recover() {
+        let refused = recovered(State::default(), &survivor(1, ""), NOW, TERM).map(|_| ());
+        assert_eq!(refused, Err(Rejection::NoCluster));
+    }
+}
