@@ -27,6 +27,7 @@ use crate::{
     leader::{agenda::Agenda, backoff::Backoff, ids::RandomIds},
     leadership::Leadership,
     leases::{self, Leases, Terms},
+    outside::Outside,
     proposer,
     replica::{ProposeError, Replica},
 };
@@ -74,15 +75,15 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(replica: Replica, leases: Leases, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(replica: Replica, leases: Leases, outside: &Outside) -> Self {
         Self {
             replica,
             leases,
-            clock,
+            clock: outside.clock.clone(),
             phase: Phase::Following,
             agenda: Agenda::default(),
             backoff: Backoff::default(),
-            ids: RandomIds,
+            ids: RandomIds(outside.random.clone()),
             work: None,
         }
     }

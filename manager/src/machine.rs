@@ -148,8 +148,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn install_snapshot(&mut self, _meta: &SnapshotMeta, file: Box<SnapshotFile>) -> Result<(), StorageError> {
-        let snapshots = self.snapshots.clone();
-        let installed = blocking(move || snapshots.install(&file)).await;
+        let installed = self.snapshots.run(move |snapshots| snapshots.install(&file)).await;
         let (meta, state) = installed.map_err(|why| self.snapshot_failed(&why))?;
         *self.shared.state.write().unwrap_or_else(PoisonError::into_inner) = state;
         self.applied = meta.last_log_id;
@@ -166,12 +165,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
-        let (snapshots, meta, state) = (self.snapshots.clone(), self.meta.clone(), std::mem::take(&mut self.state));
-        let saved = blocking(move || snapshots.save(meta, &state)).await;
+        let (meta, state) = (self.meta.clone(), std::mem::take(&mut self.state));
+        let saved = self.snapshots.run(move |snapshots| snapshots.save(meta, &state)).await;
         saved.map(as_snapshot).map_err(|why| snapshot_failed(&self.failure, &why))
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> std::io::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|why| Err(std::io::Error::other(why)))
 }

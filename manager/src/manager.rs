@@ -19,8 +19,9 @@ use crate::{
     dispatcher::sessions::Sessions,
     failure::Failure,
     leases::Leases,
+    outside::Outside,
     preflight::Preflight,
-    raft::{Metrics, Raft},
+    raft::{Metrics, Raft, inbox::Inbox, members::Members},
     replica::Replica,
     reports::ReportBatcher,
     streams::Streams,
@@ -39,16 +40,24 @@ pub struct Config {
     pub preflight: Arc<dyn Preflight>,
 }
 
-/// Makes a new cluster of this one manager. Repeating it after a crash completes what was begun.
+/// What a manager begins with.
 #[derive(Clone, Debug)]
-pub struct Bootstrap {
-    pub spec: ClusterSpec,
+pub enum Start {
+    /// What its folder holds.
+    Again,
+    /// A new cluster of this one manager. Repeating it after a crash completes what was begun.
+    Cluster(ClusterSpec),
+    /// Nothing, unless it has begun so before: the leader adds it and sends it everything.
+    Member,
 }
 
 /// What the services of this manager work with.
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(crate) config: Config,
+    pub(crate) outside: Outside,
+    pub(crate) inbox: Inbox,
+    pub(crate) members: Members,
     pub(crate) replica: Replica,
     pub(crate) leases: Leases,
     pub(crate) reports: ReportBatcher,
@@ -126,6 +135,18 @@ impl Handle {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Where Raft messages of the other managers go.
+    #[must_use]
+    pub fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    /// Who belongs to the managers' Raft group.
+    #[must_use]
+    pub fn members(&self) -> &Members {
+        &self.members
     }
 
     #[must_use]

@@ -19,6 +19,7 @@ use crate::{
     clock::Clock,
     failure::Failure,
     leadership::Leadership,
+    outside::tasks,
     raft::{Batch, Raft},
     replica::ProposeError,
 };
@@ -92,7 +93,7 @@ impl Proposer {
         let mut under_way = JoinSet::new();
         loop {
             if !waiting.is_empty() && under_way.len() < IN_FLIGHT_MAX {
-                under_way.spawn(self.write(take_batch(&mut waiting)));
+                under_way.spawn(tasks::inherit(self.write(take_batch(&mut waiting))));
                 continue;
             }
             tokio::select! {

@@ -1,8 +1,14 @@
 //! The types openraft is instantiated with, and its settings. Openraft's own types stay inside this crate: callers see
 //! [`crate::replica`].
 
+pub mod alone;
+pub mod inbox;
+pub mod members;
 pub(crate) mod network;
+pub(crate) mod runtime;
+pub mod transport;
 pub(crate) mod watchdog;
+pub mod wire;
 
 use std::{fmt, sync::Arc};
 
@@ -53,7 +59,7 @@ openraft::declare_raft_types!(
         Node = Peer,
         Entry = openraft::Entry<TypeConfig>,
         SnapshotData = SnapshotFile,
-        AsyncRuntime = openraft::TokioRuntime,
+        AsyncRuntime = runtime::Runtime,
 );
 
 pub(crate) type Raft = openraft::Raft<TypeConfig>;

@@ -6,19 +6,22 @@
 //! [`crate::compaction`].
 
 mod format;
+pub(crate) mod travel;
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use muster_core::state::State;
 
+pub(crate) use self::travel::{Chunks, Incoming};
 use crate::{
+    outside::{Disk, Files},
     raft::{LogId, SnapshotMeta},
     snapshots::format::ReadError,
     storage::{OpenError, files},
@@ -41,6 +44,8 @@ pub(crate) struct Saved {
 
 #[derive(Debug)]
 pub(crate) struct Snapshots {
+    disk: Arc<dyn Disk>,
+    files: Arc<dyn Files>,
     dir: PathBuf,
     newest: Mutex<Option<Saved>>,
     /// The state of the newest at open, until the state machine takes it.
@@ -50,12 +55,13 @@ pub(crate) struct Snapshots {
 
 impl Snapshots {
     /// `purged`: entries up to it are in no log any more, so some snapshot must hold them.
-    pub(crate) fn open(dir: PathBuf, purged: Option<LogId>) -> Result<Self, OpenError> {
+    pub(crate) fn open(disk: Arc<dyn Disk>, dir: PathBuf, purged: Option<LogId>) -> Result<Self, OpenError> {
         let unusable = |source| OpenError::Unusable { path: dir.clone(), source };
+        let files = disk.files();
         let mut opened = None;
         let mut unread = None;
-        for path in newest_first(&dir).map_err(unusable)? {
-            match format::read(&path) {
+        for path in newest_first(&*files, &dir).map_err(unusable)? {
+            match format::read(&*files, &path) {
                 Ok((meta, state)) => {
                     opened = Some((Saved { meta, path }, state));
                     break;
@@ -76,10 +82,10 @@ impl Snapshots {
             return Err(OpenError::damaged(dir.parent().unwrap_or(&dir), what));
         }
         // Nothing before this line changes anything: a store that is refused stays as it was.
-        fs::create_dir_all(&dir).and_then(|()| remove_unfinished(&dir)).map_err(unusable)?;
+        files.make_dir(&dir).and_then(|()| remove_unfinished(&*files, &dir)).map_err(unusable)?;
         let (newest, state) = opened.unzip();
         let (newest, opened) = (Mutex::new(newest), Mutex::new(state));
-        Ok(Self { dir, newest, opened, received: AtomicU64::new(0) })
+        Ok(Self { disk, files, dir, newest, opened, received: AtomicU64::new(0) })
     }
 
     pub(crate) fn newest(&self) -> Option<Saved> {
@@ -95,27 +101,45 @@ impl Snapshots {
     pub(crate) fn save(&self, meta: SnapshotMeta, state: &State) -> io::Result<Saved> {
         let path = self.path_of(&meta);
         let temporary = files::unfinished(&path);
-        let file = format::write(&temporary, &meta, state)?;
-        files::finish(&file, &temporary, &path)?;
+        format::write(&*self.files, &temporary, &meta, state)?;
+        self.files.finish(&temporary, &path)?;
         self.adopt(Saved { meta, path })
     }
 
-    /// A file for a snapshot that is about to be received.
+    /// Where a snapshot that is about to be received goes.
+    pub(crate) fn receive(self: &Arc<Self>) -> Incoming {
+        Incoming::new(self.disk.clone(), self.begin_receiving())
+    }
+
     pub(crate) fn begin_receiving(&self) -> SnapshotFile {
         let number = self.received.fetch_add(1, Ordering::Relaxed);
         SnapshotFile { path: self.dir.join(format!("received-{number}.{}", files::UNFINISHED)) }
     }
 
+    /// The bytes of one of ours, for another manager.
+    pub(crate) fn chunks(&self, file: &SnapshotFile) -> Chunks {
+        Chunks::new(self.disk.clone(), file.path.clone())
+    }
+
+    /// Does work that blocks: reading, writing, waiting for the disk.
+    pub(crate) async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let this = self.clone();
+        self.disk.run(move || work(&this)).await
+    }
+
     /// Blocks until a received snapshot is on the disk as one of ours; returns its state.
     pub(crate) fn install(&self, file: &SnapshotFile) -> io::Result<(SnapshotMeta, State)> {
-        let (meta, state) = format::read(&file.path).map_err(ReadError::into_io)?;
+        let (meta, state) = format::read(&*self.files, &file.path).map_err(ReadError::into_io)?;
         let path = self.path_of(&meta);
         if file.path.parent() == Some(&self.dir) {
-            files::finish(&fs::File::open(&file.path)?, &file.path, &path)?;
+            self.files.finish(&file.path, &path)?;
         } else {
             let temporary = files::unfinished(&path);
-            fs::copy(&file.path, &temporary)?;
-            files::finish(&fs::File::open(&temporary)?, &temporary, &path)?;
+            io::copy(&mut self.files.open(&file.path)?, &mut self.files.create(&temporary)?)?;
+            self.files.finish(&temporary, &path)?;
         }
         self.adopt(Saved { meta: meta.clone(), path })?;
         Ok((meta, state))
@@ -126,8 +150,8 @@ impl Snapshots {
         if newest.as_ref().is_none_or(|newest| newest.meta.last_log_id <= saved.meta.last_log_id) {
             *newest = Some(saved.clone());
         }
-        for old in newest_first(&self.dir)?.into_iter().skip(KEPT) {
-            fs::remove_file(old)?;
+        for old in newest_first(&*self.files, &self.dir)?.into_iter().skip(KEPT) {
+            self.files.remove(&old)?;
         }
         Ok(saved)
     }
@@ -139,23 +163,18 @@ impl Snapshots {
     }
 }
 
-fn newest_first(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(dir) {
-        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+fn newest_first(files: &dyn Files, dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = files.list(dir)?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == SUFFIX));
     paths.sort_unstable_by(|a, b| b.cmp(a));
     Ok(paths)
 }
 
 /// What a crash left half-written.
-fn remove_unfinished(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
+fn remove_unfinished(files: &dyn Files, dir: &Path) -> io::Result<()> {
+    for path in files.list(dir)? {
         if path.extension().is_some_and(|extension| extension == files::UNFINISHED) {
-            fs::remove_file(path)?;
+            files.remove(&path)?;
         }
     }
     Ok(())

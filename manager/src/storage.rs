@@ -13,6 +13,7 @@
 //! ```
 
 pub(crate) mod commit;
+pub(crate) mod disk;
 pub(crate) mod error;
 pub(crate) mod files;
 pub(crate) mod log;
@@ -31,6 +32,7 @@ use std::{
 pub use error::OpenError;
 
 use crate::{
+    outside::Disk,
     snapshots::Snapshots,
     storage::{log::Log, sled::SledStore},
 };
@@ -42,7 +44,7 @@ const MARKER: &str = "STORE";
 const MARKER_FIRST_LINE: &str = "muster store";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Missing {
+pub enum Missing {
     /// Make a store where there is none.
     Create,
     Refuse,
@@ -54,7 +56,21 @@ pub(crate) struct Opened {
     pub(crate) snapshots: Arc<Snapshots>,
 }
 
-pub(crate) fn open(dir: &Path, missing: Missing) -> Result<Opened, OpenError> {
+/// Looks first, and changes nothing of a store that is refused.
+pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path, missing: Missing) -> Result<Opened, OpenError> {
+    let look = disk.look(dir, missing)?;
+    // Some damage shows only when sled reads, and then in a panic as well.
+    let purged = sled::survive(dir, || log::check_all(&*look, dir))?;
+    drop(look);
+    let snapshots = Snapshots::open(disk.clone(), dir.join("snapshots"), purged)?;
+    let store = disk.open(dir)?;
+    let commits = disk.commits(store.clone());
+    let commits = commits.map_err(|source| OpenError::Unusable { path: dir.to_owned(), source })?;
+    Ok(Opened { log: Log::open(store, commits, dir)?, snapshots: Arc::new(snapshots) })
+}
+
+/// Refuses a folder without a store that can be opened, or makes one.
+fn require(dir: &Path, missing: Missing) -> Result<(), OpenError> {
     let marker = dir.join(MARKER);
     let found = match fs::read(&marker) {
         Ok(text) => Some(read_marker(dir, &String::from_utf8_lossy(&text))?),
@@ -72,11 +88,7 @@ pub(crate) fn open(dir: &Path, missing: Missing) -> Result<Opened, OpenError> {
         (None, Missing::Refuse) => return Err(OpenError::damaged(dir, sled::MARKER_GONE)),
         (None, Missing::Create) => create(dir)?,
     }
-    files::check_writable(dir).map_err(|source| OpenError::Unusable { path: dir.to_owned(), source })?;
-    let purged = trial::check(dir)?;
-    let snapshots = Snapshots::open(dir.join("snapshots"), purged)?;
-    let log = Log::open(Arc::new(SledStore::open(dir)?), dir)?;
-    Ok(Opened { log, snapshots: Arc::new(snapshots) })
+    files::check_writable(dir).map_err(|source| OpenError::Unusable { path: dir.to_owned(), source })
 }
 
 /// Makes the folder, or completes one whose making was cut short before anything could be stored in it.

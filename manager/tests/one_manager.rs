@@ -8,7 +8,7 @@ use muster_core::{
     rejection::Rejection,
     state::State,
 };
-use muster_manager::{Bootstrap, Config, Handle, Manager, OpenError, preflight::Preflight};
+use muster_manager::{Config, Handle, Manager, OpenError, Outside, Start, preflight::Preflight, raft::alone::Alone};
 use muster_proto::{
     assignment::TaskReport,
     cluster::ClusterSpec,
@@ -62,8 +62,12 @@ fn config(dir: &Path) -> Config {
     }
 }
 
-fn bootstrap() -> Option<Bootstrap> {
-    Some(Bootstrap { spec: ClusterSpec::default() })
+fn founding() -> Start {
+    Start::Cluster(ClusterSpec::default())
+}
+
+fn host() -> Outside {
+    Outside::of_host(Arc::new(Alone))
 }
 
 struct Running {
@@ -73,8 +77,8 @@ struct Running {
 }
 
 impl Running {
-    async fn open(dir: &Path, bootstrap: Option<Bootstrap>) -> Self {
-        let manager = Manager::open(config(dir), bootstrap).await.unwrap();
+    async fn open(dir: &Path, begin: Start) -> Self {
+        let manager = Manager::open(config(dir), host(), begin).await.unwrap();
         let (handle, stop) = (manager.handle(), CancellationToken::new());
         let run = tokio::spawn({
             let stop = stop.clone();
@@ -159,7 +163,7 @@ fn placed(state: &State) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_is_planned_and_survives_a_restart() {
     let dir = TempDir::new().unwrap();
-    let manager = Running::open(dir.path(), bootstrap()).await;
+    let manager = Running::open(dir.path(), founding()).await;
     manager.propose(describe(NODE)).await;
     let created = async {
         assert!(matches!(manager.propose(service(SERVICE, "web", 3)).await, Outcome::Done { .. }));
@@ -182,7 +186,7 @@ async fn a_service_is_planned_and_survives_a_restart() {
     assert!(before.tasks_of_service(SERVICE).all(|task| task.status.state == TaskState::Running));
     manager.stop().await;
 
-    let manager = Running::open(dir.path(), None).await;
+    let manager = Running::open(dir.path(), Start::Again).await;
     manager.handle.replica().barrier().await.unwrap();
     let after = manager.handle.replica().read(Clone::clone);
     assert_eq!(after.tasks().collect::<Vec<_>>(), before.tasks().collect::<Vec<_>>());
@@ -193,7 +197,7 @@ async fn a_service_is_planned_and_survives_a_restart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_waits_for_a_node_and_gets_it_with_its_first_heartbeat() {
     let dir = TempDir::new().unwrap();
-    let manager = Running::open(dir.path(), bootstrap()).await;
+    let manager = Running::open(dir.path(), founding()).await;
     manager.propose(describe(NODE)).await;
     manager.propose(service(SERVICE, "web", 1)).await;
     manager
@@ -210,7 +214,7 @@ async fn a_task_waits_for_a_node_and_gets_it_with_its_first_heartbeat() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_tasks_of_a_lost_node_are_replaced_on_another() {
     let dir = TempDir::new().unwrap();
-    let manager = Running::open(dir.path(), bootstrap()).await;
+    let manager = Running::open(dir.path(), founding()).await;
     manager.propose(Command::JoinNode { id: OTHER, spec: NodeSpec::default(), address: "127.0.0.1:7378".into() }).await;
     manager.propose(describe(NODE)).await;
     manager.propose(describe(OTHER)).await;
@@ -239,7 +243,7 @@ async fn the_tasks_of_a_lost_node_are_replaced_on_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_proposals_all_get_their_own_answer() {
     let dir = TempDir::new().unwrap();
-    let manager = Running::open(dir.path(), bootstrap()).await;
+    let manager = Running::open(dir.path(), founding()).await;
     let proposals = (0..200u128).map(|number| {
         let replica = manager.handle.replica().clone();
         // Two of each name: one of them must be refused.
@@ -262,10 +266,10 @@ async fn concurrent_proposals_all_get_their_own_answer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn init_can_be_repeated_and_keeps_what_is_there() {
     let dir = TempDir::new().unwrap();
-    let manager = Running::open(dir.path(), bootstrap()).await;
+    let manager = Running::open(dir.path(), founding()).await;
     manager.propose(service(SERVICE, "web", 0)).await;
     manager.stop().await;
-    let manager = Running::open(dir.path(), bootstrap()).await;
+    let manager = Running::open(dir.path(), founding()).await;
     assert!(manager.handle.replica().read(|state| state.service(SERVICE).is_some()));
     assert_eq!(manager.handle.replica().read(|state| state.nodes().count()), 1);
     manager.stop().await;
@@ -274,21 +278,21 @@ async fn init_can_be_repeated_and_keeps_what_is_there() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_folder_without_a_cluster_or_of_another_one_is_refused() {
     let dir = TempDir::new().unwrap();
-    let missing = Manager::open(config(dir.path()), None).await.unwrap_err();
+    let missing = Manager::open(config(dir.path()), host(), Start::Again).await.unwrap_err();
     assert!(missing.to_string().contains("run `muster init`"), "{missing}");
 
-    Running::open(dir.path(), bootstrap()).await.stop().await;
+    Running::open(dir.path(), founding()).await.stop().await;
     let other = Config { cluster_id: ClusterId::from_bits(9), ..config(dir.path()) };
-    let refused = Manager::open(other, None).await.unwrap_err();
+    let refused = Manager::open(other, host(), Start::Again).await.unwrap_err();
     assert!(matches!(refused, OpenError::OtherCluster { found: CLUSTER, .. }), "{refused}");
     // The refusal left nothing running on the folder.
-    Running::open(dir.path(), None).await.stop().await;
+    Running::open(dir.path(), Start::Again).await.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_proposes_to_a_stopped_manager_is_told() {
     let dir = TempDir::new().unwrap();
-    let manager = Running::open(dir.path(), bootstrap()).await;
+    let manager = Running::open(dir.path(), founding()).await;
     let replica = manager.handle.replica().clone();
     manager.stop().await;
     let refused = replica.propose(Command::RemoveService { id: SERVICE }).await.unwrap_err();

@@ -6,7 +6,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use anyhow::{Context, anyhow, bail};
 use muster_agent::executor::{EngineDescription, Identity};
-use muster_manager::{Bootstrap, ca::Authority};
+use muster_manager::{self as manager, ca::Authority};
 use muster_proto::{
     cluster::ClusterSpec,
     id::{ClusterId, NodeId},
@@ -50,7 +50,7 @@ impl Host {
         match Record::read(&host.data_dir.member())? {
             Some(record) => match record.phase {
                 Phase::Member => {
-                    let started = host.start_member(record, None, None).await?;
+                    let started = host.start_member(record, manager::Start::Again, None).await?;
                     *host.member.lock().await = Some(started);
                 }
                 Phase::Creating => {
@@ -98,7 +98,7 @@ impl Host {
     async fn start_member(
         &self,
         record: Record,
-        bootstrap: Option<Bootstrap>,
+        begin: manager::Start,
         listener: Option<tokio::net::TcpListener>,
     ) -> anyhow::Result<Member> {
         let listener = match listener {
@@ -112,7 +112,7 @@ impl Host {
             failures: self.failures.0.clone(),
             listener,
         };
-        Member::start(start, record, bootstrap).await
+        Member::start(start, record, begin).await
     }
 
     /// Makes a cluster of this host alone.
@@ -153,8 +153,8 @@ impl Host {
         let authority = Authority::create(record.cluster_id)?;
         record::write_durably(&folder.join(record::CA_KEY_FILE), authority.key_pem().as_bytes(), 0o600)?;
         record::write_credentials(&folder, &authority.issue(record.node_id, Role::Manager)?)?;
-        let bootstrap = Bootstrap { spec: ClusterSpec::default() };
-        let mut member = self.start_member(record.clone(), Some(bootstrap), Some(listener)).await?;
+        let begin = manager::Start::Cluster(ClusterSpec::default());
+        let mut member = self.start_member(record.clone(), begin, Some(listener)).await?;
         let record = Record { phase: Phase::Member, ..record.clone() };
         match record.write(&folder) {
             Ok(()) => {
@@ -201,7 +201,7 @@ impl Host {
             // Who forgot the cluster now could never tell which containers were its own.
             Err(error) => {
                 stays.write(&self.data_dir.member())?;
-                *slot = Some(self.start_member(stays, None, None).await?);
+                *slot = Some(self.start_member(stays, manager::Start::Again, None).await?);
                 Err(anyhow::Error::new(error).context("this host stays in its cluster"))
             }
         }

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use muster_agent::{Agent, executor::Identity};
-use muster_manager::{Bootstrap, Manager, ca::Credentials};
+use muster_manager::{self as manager, Manager, Outside, ca::Credentials, raft::alone::Alone};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::TcpIncoming};
@@ -57,12 +57,14 @@ pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 impl Member {
-    pub(super) async fn start(start: Start<'_>, record: Record, bootstrap: Option<Bootstrap>) -> anyhow::Result<Self> {
+    pub(super) async fn start(start: Start<'_>, record: Record, begin: manager::Start) -> anyhow::Result<Self> {
         let credentials = record::read_credentials(&start.data_dir.member())?;
         let identity = Identity { cluster_id: record.cluster_id, node_id: record.node_id };
         let executor = engine::choose(start.args, identity);
         let preflight = Arc::new(LocalHost::new(Arc::clone(&executor)));
-        let manager = Manager::open(manager_config(&record, start.data_dir, Arc::clone(&preflight)), bootstrap).await?;
+        let outside = Outside::of_host(Arc::new(Alone));
+        let config = manager_config(&record, start.data_dir, Arc::clone(&preflight));
+        let manager = Manager::open(config, outside, begin).await?;
         let agent = Agent::open(muster_agent::Config {
             identity,
             data_dir: start.data_dir.agent(),

@@ -22,7 +22,7 @@ impl Control {
         }
         let preflight = &*self.handle.config.preflight;
         let admitted = admission::admit(preflight, spec, None, Resolve::Always).await?;
-        let id = ServiceId::from_bits(rand::random());
+        let id = ServiceId::from_bits(self.handle.outside.random.wide_bits());
         self.propose(Command::CreateService { id, spec: Box::new(admitted.spec) }).await?;
         Ok(v1::CreateServiceResponse { id: id.to_string(), warnings: admitted.warnings })
     }

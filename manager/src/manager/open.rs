@@ -7,6 +7,7 @@ use muster_core::{
     rejection::Rejection,
 };
 use muster_proto::{
+    cluster::ClusterSpec,
     id::ClusterId,
     node::{NodeSpec, Role},
 };
@@ -17,17 +18,17 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Bootstrap, Config, Handle, Manager};
+use super::{Config, Handle, Manager, Start};
 use crate::{
-    clock::{Clock, WallClock},
     compaction,
     dispatcher::sessions::Sessions,
     leader,
     leadership::{self, Leadership},
     leases::Leases,
     machine::Machine,
+    outside::Outside,
     proposer::{self, Proposer},
-    raft::{self, Peer, Raft, network::Alone, watchdog},
+    raft::{self, Peer, Raft, inbox::Inbox, members::Members, network::Network, watchdog},
     replica::{ProposeError, Replica},
     reports,
     storage::{self, Missing, Opened},
@@ -51,15 +52,23 @@ pub enum OpenError {
 }
 
 impl Manager {
-    /// Starts this manager on its folder. With `bootstrap` the cluster is made first, where it is not there yet.
-    pub async fn open(config: Config, bootstrap: Option<Bootstrap>) -> Result<Self, OpenError> {
+    /// Starts this manager on its folder, where it makes or finds what `begin` says.
+    pub async fn open(config: Config, outside: Outside, begin: Start) -> Result<Self, OpenError> {
+        outside.clone().run(Self::open_within(config, outside, begin)).await
+    }
+
+    async fn open_within(config: Config, outside: Outside, begin: Start) -> Result<Self, OpenError> {
         let folder = storage::folder(&config.data_dir);
-        let missing = if bootstrap.is_some() { Missing::Create } else { Missing::Refuse };
-        let opened = tokio::task::spawn_blocking(move || storage::open(&folder, missing)).await;
+        let missing = match &begin {
+            Start::Again => Missing::Refuse,
+            Start::Cluster(_) | Start::Member => Missing::Create,
+        };
+        let disk = outside.disk.clone();
+        let opened = outside.disk.run(move || Ok(storage::open(&disk, &folder, missing))).await;
         let opened = opened.map_err(|why| OpenError::Failed(why.to_string().into()))??;
         let settings = raft::config(config.cluster_id.to_string());
-        let manager = start(config, settings, opened).await?;
-        match manager.settle(bootstrap).await {
+        let manager = start(config, outside, settings, opened).await?;
+        match manager.settle(begin).await {
             Ok(()) => Ok(manager),
             Err(why) => {
                 let failure = manager.failure.clone();
@@ -69,12 +78,18 @@ impl Manager {
         }
     }
 
-    pub(super) async fn settle(&self, bootstrap: Option<Bootstrap>) -> Result<(), OpenError> {
-        if let Some(bootstrap) = bootstrap {
-            self.initialise().await?;
-            self.create_cluster(bootstrap).await?;
-        } else if !self.raft.is_initialized().await.map_err(|why| OpenError::Failed(why.to_string().into()))? {
-            return Err(OpenError::Unfinished);
+    pub(super) async fn settle(&self, begin: Start) -> Result<(), OpenError> {
+        match begin {
+            Start::Cluster(spec) => {
+                self.initialise().await?;
+                self.create_cluster(spec).await?;
+            }
+            Start::Again => {
+                if !self.raft.is_initialized().await.map_err(|why| OpenError::Failed(why.to_string().into()))? {
+                    return Err(OpenError::Unfinished);
+                }
+            }
+            Start::Member => {}
         }
         let expected = self.handle.config.cluster_id;
         match self.handle.replica.read(|state| state.cluster().map(|cluster| cluster.id)) {
@@ -97,11 +112,11 @@ impl Manager {
         }
     }
 
-    async fn create_cluster(&self, bootstrap: Bootstrap) -> Result<(), OpenError> {
+    async fn create_cluster(&self, spec: ClusterSpec) -> Result<(), OpenError> {
         let Config { cluster_id, node_id, advertise_addr, .. } = &self.handle.config;
         let command = Command::CreateCluster {
             id: *cluster_id,
-            spec: bootstrap.spec,
+            spec,
             node_id: *node_id,
             node: NodeSpec { role: Role::Manager, ..NodeSpec::default() },
             address: advertise_addr.clone(),
@@ -117,15 +132,18 @@ impl Manager {
 
 pub(super) async fn start(
     config: Config,
+    outside: Outside,
     settings: Arc<openraft::Config>,
     opened: Opened,
 ) -> Result<Manager, OpenError> {
-    let clock: Arc<dyn Clock> = Arc::new(WallClock);
+    let clock = outside.clock.clone();
     let failure = opened.log.failure().clone();
     let appended = opened.log.appended();
-    let machine = Machine::new(opened.snapshots, failure.clone());
+    let (snapshots, transport) = (opened.snapshots, outside.transport.clone());
+    let network = Network { cluster: config.cluster_id, from: config.raft_id, transport, snapshots: snapshots.clone() };
+    let machine = Machine::new(snapshots.clone(), failure.clone());
     let shared = machine.shared();
-    let raft = Raft::new(config.raft_id, settings, Alone, opened.log, machine)
+    let raft = Raft::new(config.raft_id, settings, network.clone(), opened.log, machine)
         .await
         .map_err(|fatal| OpenError::Failed(failure.get().unwrap_or_else(|| fatal.to_string().into())))?;
 
@@ -136,14 +154,16 @@ pub(super) async fn start(
     let leases = Leases::new(clock.clone());
     let (reports, batching) = reports::new(replica.clone());
     let proposer = Proposer { raft: raft.clone(), clock: clock.clone(), queue, leadership, failure: failure.clone() };
-    let leader = leader::Service::new(replica.clone(), leases.clone(), clock);
-    tasks.spawn(leadership::follow(raft.clone(), told, stop.clone()));
-    tasks.spawn(compaction::run(raft.clone(), appended, stop.clone()));
-    tasks.spawn(watchdog::run(raft.clone(), stop.clone()));
-    tasks.spawn(proposer.run(stop.clone()));
-    tasks.spawn(batching.run(stop.clone()));
-    tasks.spawn(leader.run(stop.clone()));
+    let leader = leader::Service::new(replica.clone(), leases.clone(), &outside);
+    tasks.spawn(outside.run(leadership::follow(raft.clone(), told, stop.clone())));
+    tasks.spawn(outside.run(compaction::run(raft.clone(), appended, stop.clone())));
+    tasks.spawn(outside.run(watchdog::run(raft.clone(), outside.random.clone(), stop.clone())));
+    tasks.spawn(outside.run(proposer.run(stop.clone())));
+    tasks.spawn(outside.run(batching.run(stop.clone())));
+    tasks.spawn(outside.run(leader.run(stop.clone())));
     let (sessions, streams) = (Sessions::default(), Streams::default());
-    let handle = Handle { config, replica, leases, reports, sessions, streams };
+    let inbox = Inbox::new(config.cluster_id, raft.clone(), snapshots);
+    let members = Members::new(raft.clone(), network);
+    let handle = Handle { config, outside, inbox, members, replica, leases, reports, sessions, streams };
     Ok(Manager { handle, raft, tasks, stop, failure })
 }

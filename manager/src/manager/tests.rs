@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::{
     manager::open::start,
-    raft::{self, Batch},
+    raft::{self, Batch, alone::Alone},
     replica::ProposeError,
     snapshots::Snapshots,
     storage::{
@@ -91,8 +91,16 @@ fn config(dir: &Path) -> Config {
     }
 }
 
-fn bootstrap() -> Option<Bootstrap> {
-    Some(Bootstrap { spec: ClusterSpec::default() })
+fn founding() -> Start {
+    Start::Cluster(ClusterSpec::default())
+}
+
+fn host() -> Outside {
+    Outside::of_host(Arc::new(Alone))
+}
+
+fn open_store(dir: &Path, missing: Missing) -> Opened {
+    storage::open(&host().disk, &storage::folder(dir), missing).unwrap()
 }
 
 /// Changes nothing, and takes its place in the log.
@@ -109,12 +117,12 @@ async fn ended(manager: Manager) -> String {
 async fn a_failed_sync_stops_the_manager_and_acknowledges_nothing_more() {
     let dir = TempDir::new().unwrap();
     let folder = storage::folder(dir.path());
-    drop(storage::open(&folder, Missing::Create).unwrap());
+    drop(open_store(dir.path(), Missing::Create));
     let store = Arc::new(Failing { sled: SledStore::open(&folder).unwrap(), fails: AtomicBool::new(false) });
-    let log = Log::open(store.clone(), &folder).unwrap();
-    let snapshots = Arc::new(Snapshots::open(folder.join("snapshots"), None).unwrap());
-    let manager = start(config(dir.path()), raft::config("c".into()), Opened { log, snapshots }).await.unwrap();
-    manager.settle(bootstrap()).await.unwrap();
+    let log = Log::open(store.clone(), host().disk.commits(store.clone()).unwrap(), &folder).unwrap();
+    let snapshots = Arc::new(Snapshots::open(host().disk, folder.join("snapshots"), None).unwrap());
+    let manager = start(config(dir.path()), host(), raft::config("c".into()), Opened { log, snapshots }).await.unwrap();
+    manager.settle(founding()).await.unwrap();
     let replica = manager.handle().replica().clone();
     replica.propose(command()).await.unwrap();
 
@@ -133,7 +141,7 @@ async fn a_failed_sync_stops_the_manager_and_acknowledges_nothing_more() {
 #[tokio::test]
 async fn an_agent_that_sends_too_much_does_not_hold_up_the_reports_of_others() {
     let dir = TempDir::new().unwrap();
-    let manager = Manager::open(config(dir.path()), bootstrap()).await.unwrap();
+    let manager = Manager::open(config(dir.path()), host(), founding()).await.unwrap();
     let reports = manager.handle().reports().clone();
     let report = |message: String| TaskReport {
         task_id: TaskId::from_bits(5),
@@ -157,17 +165,17 @@ async fn an_agent_that_sends_too_much_does_not_hold_up_the_reports_of_others() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_init_cut_short_is_completed_by_the_next_one() {
     let dir = TempDir::new().unwrap();
-    drop(storage::open(&storage::folder(dir.path()), Missing::Create).unwrap());
-    let refused = Manager::open(config(dir.path()), None).await.unwrap_err();
+    drop(open_store(dir.path(), Missing::Create));
+    let refused = Manager::open(config(dir.path()), host(), Start::Again).await.unwrap_err();
     assert!(matches!(refused, OpenError::Unfinished), "{refused}");
 
-    let opened = storage::open(&storage::folder(dir.path()), Missing::Create).unwrap();
-    let manager = start(config(dir.path()), raft::config("c".into()), opened).await.unwrap();
+    let opened = open_store(dir.path(), Missing::Create);
+    let manager = start(config(dir.path()), host(), raft::config("c".into()), opened).await.unwrap();
     let me = raft::Peer { node_id: NodeId::from_bits(2), address: "127.0.0.1:7377".into() };
     manager.raft.initialize(std::collections::BTreeMap::from([(1, me)])).await.unwrap();
     manager.close().await;
 
-    let manager = Manager::open(config(dir.path()), bootstrap()).await.unwrap();
+    let manager = Manager::open(config(dir.path()), host(), founding()).await.unwrap();
     assert!(manager.handle().replica().read(|state| state.cluster().is_some()));
     manager.close().await;
 }
@@ -175,7 +183,7 @@ async fn an_init_cut_short_is_completed_by_the_next_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_entry_of_a_newer_format_stops_the_manager() {
     let dir = TempDir::new().unwrap();
-    let manager = Manager::open(config(dir.path()), bootstrap()).await.unwrap();
+    let manager = Manager::open(config(dir.path()), host(), founding()).await.unwrap();
     let newer = Entry { format: LOG_FORMAT + 1, at: Timestamp::EPOCH, request: None, command: command() };
     manager.raft.client_write(Batch { entries: vec![newer] }).await.unwrap_err();
     let said = ended(manager).await;
@@ -183,7 +191,7 @@ async fn an_entry_of_a_newer_format_stops_the_manager() {
         said.contains(&format!("an entry of format {}", LOG_FORMAT + 1)) && said.contains("run the muster version"),
         "{said}"
     );
-    let refused = Manager::open(config(dir.path()), None).await.unwrap_err().to_string();
+    let refused = Manager::open(config(dir.path()), host(), Start::Again).await.unwrap_err().to_string();
     assert!(refused.contains(&format!("an entry of format {}", LOG_FORMAT + 1)), "{refused}");
 }
 
@@ -192,9 +200,9 @@ async fn a_log_cut_behind_a_snapshot_brings_back_the_same_state() {
     let dir = TempDir::new().unwrap();
     let mut settings = (*raft::config("c".into())).clone();
     settings.snapshot_policy = openraft::SnapshotPolicy::LogsSinceLast(10);
-    let opened = storage::open(&storage::folder(dir.path()), Missing::Create).unwrap();
-    let manager = start(config(dir.path()), Arc::new(settings), opened).await.unwrap();
-    manager.settle(bootstrap()).await.unwrap();
+    let opened = open_store(dir.path(), Missing::Create);
+    let manager = start(config(dir.path()), host(), Arc::new(settings), opened).await.unwrap();
+    manager.settle(founding()).await.unwrap();
     let replica = manager.handle().replica().clone();
     let metrics = manager.raft.data_metrics();
     let cut = async {
@@ -207,10 +215,10 @@ async fn a_log_cut_behind_a_snapshot_brings_back_the_same_state() {
     drop(metrics);
     manager.close().await;
 
-    let mut opened = storage::open(&storage::folder(dir.path()), Missing::Refuse).unwrap();
+    let mut opened = open_store(dir.path(), Missing::Refuse);
     assert!(opened.log.get_log_state().await.unwrap().last_purged_log_id.is_some());
     drop(opened);
-    let manager = Manager::open(config(dir.path()), None).await.unwrap();
+    let manager = Manager::open(config(dir.path()), host(), Start::Again).await.unwrap();
     let replica = manager.handle().replica().clone();
     replica.barrier().await.unwrap();
     assert_eq!(replica.read(Clone::clone), before);

@@ -8,7 +8,6 @@
 //! Both MessagePack with names: openraft's account of what the snapshot holds, and the state's tables.
 
 use std::{
-    fs::File,
     io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     path::Path,
 };
@@ -18,7 +17,7 @@ use muster_core::state::{
     snapshot::{Snapshot, SnapshotError},
 };
 
-use crate::raft::SnapshotMeta;
+use crate::{outside::Files, raft::SnapshotMeta};
 
 pub(super) const FORMAT: u32 = 1;
 
@@ -94,26 +93,25 @@ impl Header {
 }
 
 /// Written, not yet synced.
-pub(super) fn write(path: &Path, meta: &SnapshotMeta, state: &State) -> io::Result<File> {
-    let mut out = Summed::new(BufWriter::new(File::create(path)?));
+pub(super) fn write(files: &dyn Files, path: &Path, meta: &SnapshotMeta, state: &State) -> io::Result<()> {
+    let mut out = Summed::new(BufWriter::new(files.create(path)?));
     out.inner.write_all(&[0; HEADER_BYTES])?;
     rmp_serde::encode::write_named(&mut out, meta).map_err(io::Error::other)?;
     let meta_bytes = u32::try_from(out.bytes).map_err(io::Error::other)?;
     rmp_serde::encode::write_named(&mut out, &Snapshot::of(state)).map_err(io::Error::other)?;
     let (body_bytes, checksum) = (out.bytes - u64::from(meta_bytes), out.hasher.finalize());
-    let mut file = out.inner.into_inner()?;
+    let mut file = out.inner.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.seek(SeekFrom::Start(0))?;
-    file.write_all(&Header { meta_bytes, body_bytes, checksum }.encode())?;
-    Ok(file)
+    file.write_all(&Header { meta_bytes, body_bytes, checksum }.encode())
 }
 
-pub(super) fn read(path: &Path) -> Result<(SnapshotMeta, State), ReadError> {
-    let mut file = File::open(path).map_err(ReadError::Io)?;
+pub(super) fn read(files: &dyn Files, path: &Path) -> Result<(SnapshotMeta, State), ReadError> {
+    let mut file = files.open(path).map_err(ReadError::Io)?;
     let mut header = [0; HEADER_BYTES];
     file.read_exact(&mut header)?;
     let header = Header::decode(&header)?;
     let expected = HEADER_BYTES as u64 + u64::from(header.meta_bytes) + header.body_bytes;
-    if file.metadata()?.len() != expected {
+    if files.bytes(path)? != expected {
         return Err(ReadError::Damaged("is cut short or has grown"));
     }
     // Summed before it is decoded: what a decoder makes of damage is anyone's guess.

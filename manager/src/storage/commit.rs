@@ -10,9 +10,10 @@ use std::{
     thread,
 };
 
-use crate::storage::store::Store;
+use crate::{outside::Commits, storage::store::Store};
 
-type Durable = Box<dyn FnOnce(io::Result<()>) + Send>;
+/// Told once what it waits for is durable, or never will be.
+pub type Durable = Box<dyn FnOnce(io::Result<()>) + Send>;
 
 /// Owned by the log; the thread ends with it, after everything handed in before.
 #[derive(Debug)]
@@ -27,9 +28,10 @@ impl Committer {
         let thread = thread::Builder::new().name("log-commit".into()).spawn(move || run(&*store, &waiting))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
+}
 
-    /// Calls `durable` once everything written before this call is. Openraft has a handful of them under way at most.
-    pub(crate) fn commit(&self, durable: Durable) {
+impl Commits for Committer {
+    fn commit(&self, durable: Durable) {
         let refused = match &self.queue {
             Some(queue) => queue.send(durable).err().map(|unsent| unsent.0),
             None => Some(durable),

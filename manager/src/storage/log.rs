@@ -26,9 +26,9 @@ use tokio::sync::oneshot;
 
 use crate::{
     failure::Failure,
+    outside::Commits,
     raft::{LogId, StorageError, TypeConfig, Vote},
     storage::{
-        commit::Committer,
         error::OpenError,
         log::codec::{Assembler, COMMITTED, Entry, PURGED, Unreadable, VOTE},
         store::{Store, Write},
@@ -46,7 +46,7 @@ pub(crate) struct Log(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     // Before the store, so that its thread ends before the store is closed.
-    committer: Committer,
+    commits: Box<dyn Commits>,
     store: Arc<dyn Store>,
     ends: Mutex<Ends>,
     appended: Appended,
@@ -97,14 +97,12 @@ fn refused(why: ReadError, dir: &Path) -> OpenError {
 }
 
 impl Log {
-    pub(crate) fn open(store: Arc<dyn Store>, dir: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn open(store: Arc<dyn Store>, commits: Box<dyn Commits>, dir: &Path) -> Result<Self, OpenError> {
         let (ends, bytes) = check(&*store).map_err(|why| refused(why, dir))?;
-        let committer = Committer::start(store.clone());
-        let committer = committer.map_err(|source| OpenError::Unusable { path: dir.to_owned(), source })?;
         let appended = Appended::default();
         appended.add(bytes);
         let (ends, failure) = (Mutex::new(ends), Failure::default());
-        Ok(Self(Arc::new(Inner { committer, store, ends, appended, failure })))
+        Ok(Self(Arc::new(Inner { commits, store, ends, appended, failure })))
     }
 
     pub(crate) fn appended(&self) -> Appended {
@@ -133,7 +131,7 @@ impl Log {
 
     async fn durable(&self) -> io::Result<()> {
         let (tell, told) = oneshot::channel();
-        self.0.committer.commit(Box::new(move |result| {
+        self.0.commits.commit(Box::new(move |result| {
             // The caller waits for it.
             let _ = tell.send(result);
         }));
@@ -297,7 +295,7 @@ impl RaftLogStorage<TypeConfig> for Log {
         ends.last = last.or(ends.last);
         drop(ends);
         let failure = self.0.failure.clone();
-        self.0.committer.commit(Box::new(move |result| {
+        self.0.commits.commit(Box::new(move |result| {
             if let Err(why) = &result {
                 failure.note(format!("the log could not be written ({why}); see to the disk, then start it again"));
             }

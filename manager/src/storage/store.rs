@@ -4,14 +4,15 @@
 use std::io;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Write {
+pub enum Write {
     Put { key: Vec<u8>, value: Vec<u8> },
     Delete { key: Vec<u8> },
 }
 
 impl Write {
     /// Of its value.
-    pub(crate) fn bytes(&self) -> usize {
+    #[must_use]
+    pub fn bytes(&self) -> usize {
         match self {
             Write::Put { value, .. } => value.len(),
             Write::Delete { .. } => 0,
@@ -19,9 +20,9 @@ impl Write {
     }
 }
 
-pub(crate) type Pair = (Vec<u8>, Vec<u8>);
+pub type Pair = (Vec<u8>, Vec<u8>);
 
-pub(crate) trait Store: std::fmt::Debug + Send + Sync + 'static {
+pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>>;
 
     /// Keys from `from`, included, to `to`, excluded, in order, until their values take `bytes_max`; at least one where

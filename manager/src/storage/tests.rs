@@ -16,10 +16,14 @@ use super::*;
 use crate::{
     machine::Machine,
     raft::{Batch, TypeConfig, Vote},
-    storage::{log::LIMITED_BYTES_MAX, store::Write},
+    storage::{disk::HostDisk, log::LIMITED_BYTES_MAX, store::Write},
 };
 
 type Entry = openraft::Entry<TypeConfig>;
+
+fn disk() -> Arc<dyn Disk> {
+    Arc::new(HostDisk)
+}
 
 struct Folder {
     parent: TempDir,
@@ -35,11 +39,11 @@ impl Folder {
     }
 
     fn open(&self) -> Opened {
-        open(&self.path(), Missing::Create).unwrap()
+        open(&disk(), &self.path(), Missing::Create).unwrap()
     }
 
     fn refused(&self) -> String {
-        let refused = open(&self.path(), Missing::Refuse).unwrap_err().to_string();
+        let refused = open(&disk(), &self.path(), Missing::Refuse).unwrap_err().to_string();
         let refused = refused.replace(&self.path().display().to_string(), "DIR");
         refused.replace(&self.parent.path().display().to_string(), "DATA")
     }
@@ -251,7 +255,7 @@ async fn parts_that_were_removed_are_missed() {
         fs::remove_file(folder.path().join(part)).unwrap();
         assert!(folder.refused().contains(said), "{part}: {}", folder.refused());
         // Nor does `init` start empty over it.
-        assert!(open(&folder.path(), Missing::Create).is_err());
+        assert!(open(&disk(), &folder.path(), Missing::Create).is_err());
     }
     let folder = Folder::filled().await;
     fs::remove_dir_all(folder.path().join("log")).unwrap();
@@ -311,7 +315,7 @@ async fn a_refused_store_is_left_as_it_was() {
         harm(&folder.path());
         let before = folder.contents();
         for missing in [Missing::Refuse, Missing::Create] {
-            let refused = open(&folder.path(), missing).map(drop).expect_err(name).to_string();
+            let refused = open(&disk(), &folder.path(), missing).map(drop).expect_err(name).to_string();
             let after = folder.contents();
             assert!(before.keys().eq(after.keys()), "{name}: {:?}", after.keys());
             assert!(before == after, "{name} ({refused}): a file has changed");
@@ -340,14 +344,14 @@ async fn making_a_folder_can_be_cut_short_anywhere() {
     fs::create_dir_all(folder.path()).unwrap();
     SledStore::create(&folder.path()).unwrap();
     folder.open();
-    open(&folder.path(), Missing::Refuse).unwrap();
+    open(&disk(), &folder.path(), Missing::Refuse).unwrap();
 }
 
 #[test]
 fn a_file_in_the_folder_s_place_is_named() {
     let folder = Folder::new();
     fs::write(folder.path(), "").unwrap();
-    let refused = open(&folder.path(), Missing::Create).unwrap_err().to_string();
+    let refused = open(&disk(), &folder.path(), Missing::Create).unwrap_err().to_string();
     assert!(refused.contains("cannot be used (") && refused.contains("--data-dir"), "{refused}");
 }
 

@@ -10,28 +10,57 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    raft::LogId,
-    storage::{
-        error::OpenError,
-        files::UNFINISHED,
-        log,
-        sled::{LOG, SledStore, survive},
-    },
+use crate::storage::{
+    error::OpenError,
+    files::UNFINISHED,
+    sled::{LOG, SledStore, survive},
+    store::{Pair, Store, Write},
 };
 
-/// Refuses a log that is not whole; says up to where it was purged otherwise.
-pub(super) fn check(dir: &Path) -> Result<Option<LogId>, OpenError> {
-    SledStore::check_files(dir)?;
-    let copy = Copy::of(&dir.join(LOG)).map_err(|source| match source.kind() {
-        io::ErrorKind::StorageFull => OpenError::Full { path: dir.to_owned() },
-        _ => OpenError::Unusable { path: dir.to_owned(), source },
-    })?;
-    // Some damage shows only when sled reads, and then in a panic as well.
-    survive(dir, || log::check_all(&SledStore::open_copy(dir, &copy.0)?, dir))
+/// The log's copy. Its folder goes when this does.
+#[derive(Debug)]
+pub(super) struct Trial {
+    // Before the folder, so that it is closed by then.
+    store: SledStore,
+    _copy: Copy,
+}
+
+impl Trial {
+    pub(super) fn of(dir: &Path) -> Result<Self, OpenError> {
+        SledStore::check_files(dir)?;
+        let copy = Copy::of(&dir.join(LOG)).map_err(|source| match source.kind() {
+            io::ErrorKind::StorageFull => OpenError::Full { path: dir.to_owned() },
+            _ => OpenError::Unusable { path: dir.to_owned(), source },
+        })?;
+        let store = survive(dir, || SledStore::open_copy(dir, &copy.0))?;
+        Ok(Self { store, _copy: copy })
+    }
+}
+
+impl Store for Trial {
+    fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        self.store.get(key)
+    }
+
+    fn range(&self, from: &[u8], to: &[u8], bytes_max: usize) -> io::Result<Vec<Pair>> {
+        self.store.range(from, to, bytes_max)
+    }
+
+    fn keys(&self, from: &[u8], to: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+        self.store.keys(from, to)
+    }
+
+    fn write(&self, _batch: Vec<Write>) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn make_durable(&self) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
 }
 
 /// Removed when dropped; what a crash leaves is removed before the next copy is made.
+#[derive(Debug)]
 struct Copy(PathBuf);
 
 impl Copy {

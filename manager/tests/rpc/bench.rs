@@ -8,9 +8,10 @@ use std::{
 
 use async_trait::async_trait;
 use muster_manager::{
-    Bootstrap, Config, Manager,
+    Config, Manager, Outside, Start,
     ca::{Credentials, PeerIdentity},
     preflight::Preflight,
+    raft::alone::Alone,
 };
 use muster_proto::{
     cluster::ClusterSpec,
@@ -117,8 +118,8 @@ impl Bench {
             advertise_addr: "127.0.0.1:7377".to_owned(),
             preflight: host.clone(),
         };
-        let bootstrap = Bootstrap { spec: ClusterSpec::default() };
-        let manager = soon("opening", Manager::open(config, Some(bootstrap))).await.expect("opens");
+        let (outside, begin) = (Outside::of_host(Arc::new(Alone)), Start::Cluster(ClusterSpec::default()));
+        let manager = soon("opening", Manager::open(config, outside, begin)).await.expect("opens");
         let handle = manager.handle();
         let (stop_manager, stop_server) = (CancellationToken::new(), CancellationToken::new());
         let mut tasks = JoinSet::new();

@@ -1,0 +1,137 @@
+//! Who belongs to the managers' Raft group, and the steps that change it. Each is safe by itself (openraft goes through
+//! a joint membership); which to take when is decided by whoever calls.
+//!
+//! Only the leader can take them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use openraft::{
+    ChangeMembers,
+    error::{ClientWriteError, RaftError},
+};
+
+use crate::raft::{
+    Peer, Raft,
+    network::Network,
+    transport::{Call, Target, TransportError},
+    wire::HandOver,
+};
+
+#[derive(Clone)]
+pub struct Members {
+    raft: Raft,
+    network: Network,
+}
+
+impl fmt::Debug for Members {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Members").field("now", &self.now()).finish_non_exhaustive()
+    }
+}
+
+/// The group as this manager knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    pub voters: BTreeSet<u64>,
+    pub learners: BTreeSet<u64>,
+    pub peers: BTreeMap<u64, Peer>,
+    /// A change that is not complete: until it is, no other is begun.
+    pub changing: bool,
+    /// How far each member's log is known to be the leader's. Empty on a manager that does not lead.
+    pub matched: BTreeMap<u64, u64>,
+    /// The last entry of this manager's own log.
+    pub last: u64,
+}
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum MembersError {
+    #[error("this manager does not lead")]
+    NotLeader,
+    #[error("another change of the managers is under way")]
+    Changing,
+    #[error("this manager has stopped")]
+    Stopped,
+    #[error("the manager that was to take over did not: {0}")]
+    NotTaken(TransportError),
+    #[error("the change of the managers was refused: {0}")]
+    Refused(String),
+}
+
+impl Members {
+    pub(crate) fn new(raft: Raft, network: Network) -> Self {
+        Self { raft, network }
+    }
+
+    #[must_use]
+    pub fn now(&self) -> Group {
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow();
+        let membership = now.membership_config.membership();
+        let committed = now.last_applied >= *now.membership_config.log_id();
+        let replication = now.replication.as_ref();
+        Group {
+            voters: membership.voter_ids().collect(),
+            learners: membership.learner_ids().collect(),
+            peers: membership.nodes().map(|(id, peer)| (*id, peer.clone())).collect(),
+            changing: membership.get_joint_config().len() > 1 || !committed,
+            matched: replication
+                .map(|all| all.iter().map(|(id, matched)| (*id, matched.map_or(0, |last| last.index))).collect())
+                .unwrap_or_default(),
+            last: now.last_log_index.unwrap_or(0),
+        }
+    }
+
+    /// Adds a member that gets everything and decides nothing. Returns once that is committed.
+    pub async fn add_learner(&self, raft_id: u64, peer: Peer) -> Result<(), MembersError> {
+        self.change(ChangeMembers::AddNodes(BTreeMap::from([(raft_id, peer)]))).await
+    }
+
+    /// Gives members new addresses.
+    pub async fn readdress(&self, peers: BTreeMap<u64, Peer>) -> Result<(), MembersError> {
+        self.change(ChangeMembers::SetNodes(peers)).await
+    }
+
+    /// From now on these decide. Who decided before and is not among them is no member any more.
+    pub async fn set_voters(&self, voters: BTreeSet<u64>) -> Result<(), MembersError> {
+        self.change(ChangeMembers::ReplaceAllVoters(voters)).await
+    }
+
+    /// Takes a learner out.
+    pub async fn remove_learner(&self, raft_id: u64) -> Result<(), MembersError> {
+        self.change(ChangeMembers::RemoveNodes(BTreeSet::from([raft_id]))).await
+    }
+
+    /// Asks a voter to stand for election now. It is heard by whoever has seen nothing newer, which a voter that is
+    /// up to date has not. Returns when it has the word, not when it leads.
+    pub async fn hand_over(&self, raft_id: u64) -> Result<(), MembersError> {
+        let (term, target) = {
+            let metrics = self.raft.metrics();
+            let now = metrics.borrow();
+            let peer = now.membership_config.membership().get_node(&raft_id).cloned();
+            if now.current_leader != Some(now.id) {
+                return Err(MembersError::NotLeader);
+            }
+            let Some(peer) = peer else {
+                return Err(MembersError::Refused(format!("there is no manager {raft_id}")));
+            };
+            (now.current_term, Target { raft_id, peer })
+        };
+        let word = self.network.call::<_, ()>(&target, Call::Elect, HandOver { term });
+        word.await.map_err(MembersError::NotTaken)
+    }
+
+    async fn change(&self, change: ChangeMembers<u64, Peer>) -> Result<(), MembersError> {
+        match self.raft.change_membership(change, false).await {
+            Ok(_) => Ok(()),
+            Err(RaftError::Fatal(_)) => Err(MembersError::Stopped),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Err(MembersError::NotLeader),
+            Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(why))) => Err(match why {
+                openraft::error::ChangeMembershipError::InProgress(_) => MembersError::Changing,
+                why => MembersError::Refused(why.to_string()),
+            }),
+        }
+    }
+}

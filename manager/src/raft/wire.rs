@@ -1,0 +1,147 @@
+//! The bytes of the managers' Raft messages: the only file that encodes and decodes them.
+//!
+//! ```text
+//! format (2) | envelope: MessagePack with names
+//! ```
+//!
+//! A field added later is skipped by who does not know it; what an older version could misread raises the format, and
+//! such a message is refused. The entries inside carry formats of their own.
+
+use muster_proto::id::ClusterId;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    proposer::encoded_len,
+    raft::{SnapshotMeta, TypeConfig, Vote, transport::MESSAGE_BYTES_MAX},
+};
+
+pub(crate) type Append = openraft::raft::AppendEntriesRequest<TypeConfig>;
+pub(crate) type Appended = openraft::raft::AppendEntriesResponse<u64>;
+pub(crate) type VoteAsked = openraft::raft::VoteRequest<u64>;
+pub(crate) type VoteGiven = openraft::raft::VoteResponse<u64>;
+pub(crate) type SnapshotTaken = openraft::raft::SnapshotResponse<u64>;
+
+const FORMAT: u16 = 1;
+/// Around the entries of a message.
+const ENVELOPE_BYTES_MAX: usize = 16 << 10;
+
+/// Who sends, and in which cluster: a message that strayed is not even looked at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Envelope<T> {
+    pub(crate) cluster: ClusterId,
+    /// The sender's Raft id.
+    pub(crate) from: u64,
+    pub(crate) body: T,
+}
+
+/// The leader asks a member to take over from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HandOver {
+    /// That the sender leads in. In another the word has come too late.
+    pub(crate) term: u64,
+}
+
+/// What comes before the bytes of a snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Offer {
+    pub(crate) vote: Vote,
+    pub(crate) meta: SnapshotMeta,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    #[error("the message is of format {0}, this muster reads {FORMAT}; run the same version on all managers")]
+    Format(u16),
+    #[error("the message cannot be read")]
+    Unreadable,
+    #[error("the message takes {0} bytes and one may take {MESSAGE_BYTES_MAX}")]
+    TooLarge(usize),
+}
+
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, WireError> {
+    let mut bytes = FORMAT.to_be_bytes().to_vec();
+    rmp_serde::encode::write_named(&mut bytes, value).map_err(|_| WireError::Unreadable)?;
+    if bytes.len() > MESSAGE_BYTES_MAX { Err(WireError::TooLarge(bytes.len())) } else { Ok(bytes) }
+}
+
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
+    if bytes.len() > MESSAGE_BYTES_MAX {
+        return Err(WireError::TooLarge(bytes.len()));
+    }
+    let (format, rest) = bytes.split_first_chunk::<2>().ok_or(WireError::Unreadable)?;
+    match u16::from_be_bytes(*format) {
+        FORMAT => rmp_serde::from_slice(rest).map_err(|_| WireError::Unreadable),
+        newer => Err(WireError::Format(newer)),
+    }
+}
+
+/// How many of the entries, from the first, fit in one message; at least one.
+pub(crate) fn fitting(append: &Append) -> usize {
+    let mut room = MESSAGE_BYTES_MAX - ENVELOPE_BYTES_MAX;
+    let fitting = append.entries.iter().take_while(|entry| {
+        let bytes = encoded_len(entry);
+        let fits = bytes <= room;
+        room = room.saturating_sub(bytes);
+        fits
+    });
+    fitting.count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_core::command::{Command, Entry, LOG_FORMAT};
+    use muster_proto::{id::NodeId, node::NodeSpec, time::Timestamp};
+    use openraft::{CommittedLeaderId, EntryPayload, LogId};
+
+    use super::*;
+    use crate::raft::Batch;
+
+    fn append(address_bytes: usize, entries: u64) -> Append {
+        let (id, spec, address) = (NodeId::from_bits(2), NodeSpec::default(), "a".repeat(address_bytes));
+        let command = Command::JoinNode { id, spec, address };
+        let entry = Entry { format: LOG_FORMAT, at: Timestamp::EPOCH, request: None, command };
+        let batch = Batch { entries: vec![entry] };
+        let entry = |index| openraft::Entry::<TypeConfig> {
+            log_id: LogId::new(CommittedLeaderId::new(1, 1), index),
+            payload: EntryPayload::Normal(batch.clone()),
+        };
+        Append {
+            vote: Vote::new_committed(1, 1),
+            prev_log_id: None,
+            entries: (1..=entries).map(entry).collect(),
+            leader_commit: None,
+        }
+    }
+
+    fn envelope<T>(body: T) -> Envelope<T> {
+        Envelope { cluster: ClusterId::from_bits(7), from: 3, body }
+    }
+
+    #[test]
+    fn what_is_sent_is_what_arrives() {
+        let sent = envelope(append(10, 3));
+        let arrived: Envelope<Append> = decode(&encode(&sent).unwrap()).unwrap();
+        assert_eq!((arrived.cluster, arrived.from), (sent.cluster, sent.from));
+        assert_eq!(arrived.body.entries, sent.body.entries);
+    }
+
+    #[test]
+    fn another_format_and_nonsense_are_told_apart() {
+        let mut bytes = encode(&envelope(HandOver { term: 4 })).unwrap();
+        assert_eq!(decode::<Envelope<HandOver>>(&bytes[..bytes.len() - 1]), Err(WireError::Unreadable));
+        assert_eq!(decode::<Envelope<HandOver>>(&[]), Err(WireError::Unreadable));
+        bytes[..2].copy_from_slice(&(FORMAT + 1).to_be_bytes());
+        assert_eq!(decode::<Envelope<HandOver>>(&bytes), Err(WireError::Format(FORMAT + 1)));
+    }
+
+    #[test]
+    fn as_many_entries_go_as_fit() {
+        let large = append(1 << 20, 9);
+        let fitting = fitting(&large);
+        assert!((1..9).contains(&fitting), "{fitting}");
+        let cut = Append { entries: large.entries[..fitting].to_vec(), ..large.clone() };
+        assert!(encode(&envelope(cut)).is_ok());
+        let more = Append { entries: large.entries[..=fitting].to_vec(), ..large };
+        assert!(matches!(encode(&envelope(more)), Err(WireError::TooLarge(_))));
+    }
+}
