@@ -5,6 +5,7 @@
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
+use muster_proto::node::NodeOrders;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::{JoinError, JoinSet},
@@ -18,13 +19,22 @@ use crate::{
     executor::{Executor, ExecutorError, Found, Identity},
     ingress::{self, Ingress},
     roster::{self, Leave, Roster},
-    session::Sessions,
-    store,
+    session::{
+        Sessions,
+        acquaintance::{Acquaintance, Known},
+    },
+    store::{
+        self, StoreError,
+        kept::{self, Keeper},
+    },
     task::Context,
 };
 
 /// Messages of the managers that wait for the disk. More, and the session is opened anew.
 const DELTAS_MAX: usize = 64;
+
+/// In the agent's folder.
+const KNOWN_FILE: &str = "managers.json";
 
 #[derive(Debug)]
 pub struct Config {
@@ -66,12 +76,19 @@ pub enum RemoveError {
 pub struct Handle {
     ingress: ingress::Handle,
     leaves: mpsc::Sender<Leave>,
+    orders: watch::Receiver<Option<NodeOrders>>,
 }
 
 impl Handle {
     #[must_use]
     pub fn ingress(&self) -> ingress::Handle {
         self.ingress.clone()
+    }
+
+    /// What the managers want this node to be; None until one has spoken since the agent began.
+    #[must_use]
+    pub fn orders(&self) -> watch::Receiver<Option<NodeOrders>> {
+        self.orders.clone()
     }
 
     /// Stops and removes every container of this node and forgets every task. From then on the agent takes nothing in;
@@ -89,6 +106,7 @@ pub struct Agent {
     handle: Handle,
     ingress: Ingress,
     writer: store::Writer,
+    known_keeper: Keeper<Known>,
     describer: Describer,
     census: watch::Sender<Option<Arc<Vec<Found>>>>,
     sessions: Sessions,
@@ -103,8 +121,13 @@ impl Agent {
     /// For tests: times in statuses come from `clock`.
     pub async fn open_with_clock(config: Config, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let data_dir = config.data_dir.clone();
-        let opened = tokio::task::spawn_blocking(move || store::open(&data_dir)).await;
-        let (store, writer, records) = match opened {
+        let open = move || {
+            let tasks = store::open(&data_dir)?;
+            let known = kept::open::<Known>(&data_dir, KNOWN_FILE)?;
+            Ok((tasks, known))
+        };
+        let opened: Result<Result<_, StoreError>, _> = tokio::task::spawn_blocking(open).await;
+        let ((store, writer, records), (known, known_keeper)) = match opened {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
                 let source = std::error::Error::source(&error).map(|cause| cause.to_string().into());
@@ -119,6 +142,7 @@ impl Agent {
         let (store_problem, store_problem_seen) = watch::channel(None);
         let (deltas, deltas_in) = mpsc::channel(DELTAS_MAX);
         let (leaves, leaves_in) = mpsc::channel(1);
+        let (orders, orders_seen) = watch::channel(None);
         let describer = Describer::begin(
             config.executor.clone(),
             config.hostname,
@@ -137,10 +161,21 @@ impl Agent {
             executor: config.executor.clone(),
             description: describer.watch(),
             deltas,
+            acquaintance: Acquaintance { known, orders },
         };
-        let handle = Handle { ingress: ingress.handle(), leaves };
+        let handle = Handle { ingress: ingress.handle(), leaves, orders: orders_seen };
         let roster = Roster::new(Arc::new(context), records, store_problem, deltas_in, leaves_in);
-        Ok(Self { executor: config.executor, handle, ingress, writer, describer, census, sessions, roster })
+        Ok(Self {
+            executor: config.executor,
+            handle,
+            ingress,
+            writer,
+            known_keeper,
+            describer,
+            census,
+            sessions,
+            roster,
+        })
     }
 
     #[must_use]
@@ -156,6 +191,7 @@ impl Agent {
         parts.spawn(self.describer.run(stop.clone()));
         parts.spawn(roster::take_census(self.executor, self.census, stop.clone()));
         parts.spawn(self.sessions.run(stop.clone()));
+        parts.spawn(self.known_keeper.run(stop.clone()));
         // Ends when the last task that could still have something written down has.
         parts.spawn(self.writer.run());
         let mut broken = None;

@@ -4,13 +4,14 @@
 //! can happen to it. Assignments go to the roster, reports come from the outbox ([`reports`]), log streams are read on
 //! the side ([`logs`]). Losing a session changes nothing on this host.
 
-mod backoff;
+pub(crate) mod acquaintance;
+mod candidates;
 pub(crate) mod delta;
 mod link;
 mod logs;
 pub(crate) mod reports;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use muster_proto::node::NodeDescription;
 use tokio::{
@@ -25,7 +26,8 @@ use crate::{
     executor::{Executor, Identity},
     task::Directory,
 };
-use backoff::Backoff;
+use acquaintance::Acquaintance;
+use candidates::{Candidates, Tried};
 use delta::Delta;
 use link::{Ended, Link};
 use reports::Outbox;
@@ -42,50 +44,39 @@ pub(crate) struct Sessions {
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) description: watch::Receiver<NodeDescription>,
     pub(crate) deltas: mpsc::Sender<Delta>,
+    pub(crate) acquaintance: Acquaintance,
 }
 
 impl Sessions {
     pub(crate) async fn run(self, shutdown: CancellationToken) {
-        let mut backoff = Backoff::default();
-        let mut known: Vec<String> = self.managers.clone();
-        let mut turn = 0;
+        let mut candidates = Candidates::new(self.candidates());
         let mut last_words = String::new();
-        while !known.is_empty() {
-            let manager = known[turn % known.len()].clone();
-            let ended = tokio::select! {
+        while let Some(manager) = candidates.next() {
+            let Ended { how, why } = tokio::select! {
                 () = shutdown.cancelled() => return,
                 ended = Link::serve(&self, &manager) => ended,
             };
-            let (why, served) = match ended {
-                Ended::NotServed(why) => (why, false),
-                Ended::Lost { managers, why } => {
-                    known = with_configured(&self.managers, managers);
-                    turn = known.iter().position(|address| *address == manager).unwrap_or_default();
-                    (why, true)
-                }
-            };
-            if served {
-                backoff.reset();
-            } else {
-                turn += 1;
-            }
+            candidates.learn(self.candidates());
             // Once for each reason: a manager that is away for an hour fills no log.
-            if served || why != last_words {
-                warn!(%manager, reason = why, "no session; trying again, and containers run on meanwhile");
-            } else {
-                debug!(%manager, reason = why, "still no session");
+            match &how {
+                Tried::Redirected { leader } => debug!(%manager, %leader, "sent on to the leader"),
+                Tried::Refused if why == last_words => debug!(%manager, reason = why, "still no session"),
+                Tried::Served { .. } | Tried::Refused => {
+                    warn!(%manager, reason = why, "no session; trying again, and containers run on meanwhile");
+                }
             }
             last_words = why;
+            let pause = candidates.tried(&manager, how, rand::random());
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = sleep(backoff.next(rand::random())) => {}
+                () = sleep(pause) => {}
             }
         }
         shutdown.cancelled().await;
     }
-}
 
-fn with_configured(configured: &[String], named: Vec<String>) -> Vec<String> {
-    let mut seen = BTreeSet::new();
-    named.into_iter().chain(configured.iter().cloned()).filter(|address| seen.insert(address.clone())).collect()
+    /// What managers said of themselves comes first: it is newer than what was configured.
+    fn candidates(&self) -> Vec<String> {
+        self.acquaintance.managers().into_iter().chain(self.managers.iter().cloned()).collect()
+    }
 }

@@ -5,6 +5,8 @@
 //! every file of it is durable before any of its senders hears so. It knows nothing of containers or managers.
 
 mod files;
+pub(crate) mod kept;
+mod sealed;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -13,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use files::Files;
 pub(crate) use files::StoreError;
+
+use files::Files;
 
 /// Writes that wait; a sender that finds no room waits too.
 const QUEUE_MAX: usize = 256;

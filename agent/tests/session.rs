@@ -25,6 +25,21 @@ use tokio_util::sync::CancellationToken;
 
 const IDENTITY: Identity = Identity { cluster_id: ClusterId::from_bits(1), node_id: NodeId::from_bits(2) };
 
+/// What a test starts an agent with.
+fn config(dir: &Path, sim: &Arc<Sim>, managers: Vec<String>) -> Config {
+    let executor: Arc<dyn Executor> = sim.clone();
+    Config {
+        identity: IDENTITY,
+        data_dir: dir.to_owned(),
+        managers,
+        dial: Arc::new(Clear),
+        executor,
+        ingress_ip: [127, 0, 0, 1].into(),
+        hostname: "host".to_owned(),
+        muster_version: "0.0.0".to_owned(),
+    }
+}
+
 struct Node {
     handle: Handle,
     shutdown: CancellationToken,
@@ -33,17 +48,10 @@ struct Node {
 
 impl Node {
     async fn start(dir: &Path, sim: &Arc<Sim>, manager: &Manager) -> Self {
-        let executor: Arc<dyn Executor> = sim.clone();
-        let config = Config {
-            identity: IDENTITY,
-            data_dir: dir.to_owned(),
-            managers: vec![manager.address.to_string()],
-            dial: Arc::new(Clear),
-            executor,
-            ingress_ip: [127, 0, 0, 1].into(),
-            hostname: "host".to_owned(),
-            muster_version: "0.0.0".to_owned(),
-        };
+        Self::start_with(config(dir, sim, vec![manager.address.to_string()])).await
+    }
+
+    async fn start_with(config: Config) -> Self {
         let agent = Agent::open(config).await.unwrap();
         let (handle, shutdown) = (agent.handle(), CancellationToken::new());
         Self { handle, agent: tokio::spawn(agent.run(shutdown.clone())), shutdown }
@@ -191,4 +199,52 @@ async fn the_engines_health_is_told_at_once_and_leaving_removes_everything() {
     assert_eq!(sim.list().await.unwrap(), []);
     agent.stop().await;
     assert_eq!(fs::read_dir(dir.path().join("tasks")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn an_agent_goes_to_the_leader_that_it_is_sent_to_and_remembers_all_managers() {
+    let (dir, sim) = (tempfile::tempdir().unwrap(), sim());
+    let (first, second, third) = (Manager::start().await, Manager::start().await, Manager::start().await);
+    first.follow(&second);
+    second.name_managers(&[&first, &second]);
+    let agent = Node::start(dir.path(), &sim, &first).await;
+    second.until_sessions(1).await;
+    let mut orders = agent.handle.orders();
+    let named = |list: &[&Manager]| list.iter().map(|manager| manager.address.to_string()).collect::<Vec<_>>();
+    let expected = named(&[&second, &third]);
+    second.name_managers(&[&second, &third]);
+    let heard = orders.wait_for(|orders| orders.as_ref().is_some_and(|orders| orders.managers == expected));
+    timeout(PATIENCE, heard).await.expect("told").unwrap();
+    second.follow(&third);
+    third.until_sessions(1).await;
+    agent.stop().await;
+
+    // Started anew it knows them from its disk: the one it was configured with is away.
+    first.follow(&first);
+    let before = third.sessions();
+    let agent = Node::start_with(config(dir.path(), &sim, Vec::new())).await;
+    third.until_sessions(before + 1).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_manager_of_an_earlier_incarnation_is_refused() {
+    let (dir, sim) = (tempfile::tempdir().unwrap(), sim());
+    let (recovered, left_behind) = (Manager::start().await, Manager::start().await);
+    recovered.belong_to(2);
+    left_behind.belong_to(1);
+    let agent = Node::start(dir.path(), &sim, &recovered).await;
+    recovered.assign(assignment(1, &[]));
+    recovered.until_state(task(1), Running).await;
+    agent.stop().await;
+
+    // It knows of no task, and would have the container removed.
+    let agent = Node::start(dir.path(), &sim, &left_behind).await;
+    left_behind.until_sessions(3).await;
+    assert_eq!(running(&sim).await, 1);
+    assert_eq!(left_behind.reports(), 0);
+    left_behind.belong_to(3);
+    left_behind.assign(assignment(1, &[]));
+    left_behind.until_state(task(1), Running).await;
+    agent.stop().await;
 }

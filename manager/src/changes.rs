@@ -77,11 +77,12 @@ fn merge(held: Option<Changed>, new: &Changed) -> Changed {
 
 pub(crate) fn merge_touched(held: &mut Touched, new: &Touched) {
     // Taken apart, so that a field added later is not forgotten here.
-    let Touched { services, nodes, capacity, ingress } = new;
+    let Touched { services, nodes, capacity, ingress, orders } = new;
     held.services.extend(services);
     held.nodes.extend(nodes);
     held.capacity |= capacity;
     held.ingress |= ingress;
+    held.orders |= orders;
 }
 
 #[cfg(test)]

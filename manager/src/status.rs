@@ -2,7 +2,7 @@
 //! and one of what to do, made where the error is made.
 
 use muster_core::{command::Outcome, rejection::Rejection};
-use muster_proto::version::Version;
+use muster_proto::{assignment::LEADER_METADATA, version::Version};
 use tonic::{Code, Status};
 
 use crate::{leadership::Leadership, replica::ProposeError};
@@ -61,7 +61,13 @@ pub(crate) fn unproposed(error: &ProposeError) -> Status {
         ProposeError::Unconfirmed => Code::DeadlineExceeded,
         ProposeError::Failed(_) => Code::Internal,
     };
-    Status::new(code, error.to_string())
+    let mut status = Status::new(code, error.to_string());
+    if let ProposeError::NotLeader { leader } = error
+        && let Ok(leader) = leader.parse()
+    {
+        status.metadata_mut().insert(LEADER_METADATA, leader);
+    }
+    status
 }
 
 /// What only the leader does, asked of another.

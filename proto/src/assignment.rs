@@ -17,6 +17,9 @@ use crate::{
 /// What an agent says it speaks in its Hello. Counted up with a change that the other side could misread.
 pub const SESSION_PROTOCOL: u32 = 1;
 
+/// In the metadata of a refusal for want of leadership: the address of the manager that leads.
+pub const LEADER_METADATA: &str = "muster-leader";
+
 /// The longest message of an agent that a manager takes. An agent splits its reports and log chunks to stay below.
 pub const AGENT_MESSAGE_BYTES_MAX: usize = 4 << 20;
 
@@ -42,7 +45,10 @@ pub struct Assignment {
 pub struct Backend {
     pub task_id: TaskId,
     pub node_id: NodeId,
+    /// Of the container, as its own node reaches it.
     pub address: IpAddr,
+    /// Where that node is reached: `host:port`.
+    pub node_address: String,
 }
 
 /// One service with ingress ports, as every node needs to know it.

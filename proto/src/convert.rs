@@ -18,6 +18,7 @@ mod container;
 mod field;
 mod mount;
 mod node;
+mod orders;
 mod placement;
 mod resources;
 mod rollout;

@@ -96,6 +96,16 @@ fn first_format() -> u16 {
     1
 }
 
+/// What a node should be, beside what it should run. One that is not so asks the managers for what it lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeOrders {
+    pub role: Role,
+    /// The digests of all roots the cluster trusts, the one that signs first, with commas; empty where there is none.
+    pub roots_digest: String,
+    /// Addresses of all managers: `host:port` each.
+    pub managers: Vec<String>,
+}
+
 /// What the leader's memory says of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum NodeState {

@@ -220,6 +220,7 @@ mod tests {
             task_id: task(n),
             node_id: NodeId::from_bits(1),
             address: [127, 0, 0, n].into(),
+            node_address: "node:7377".to_owned(),
         });
         let port = PortConfig { protocol: Protocol::Tcp, target: 8080, published: PORT, mode: PublishMode::Ingress };
         let service_id = ServiceId::from_bits(1);

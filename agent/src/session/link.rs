@@ -9,7 +9,8 @@ use std::{
 
 use hyper_util::rt::TokioIo;
 use muster_proto::{
-    assignment::{AGENT_MESSAGE_BYTES_MAX, MANAGER_MESSAGE_BYTES_MAX, SESSION_PROTOCOL},
+    assignment::{AGENT_MESSAGE_BYTES_MAX, LEADER_METADATA, MANAGER_MESSAGE_BYTES_MAX, SESSION_PROTOCOL},
+    node::NodeOrders,
     v1::{
         self,
         agent_message::{Heartbeat, Hello, LogChunk, Message, Reports},
@@ -29,7 +30,7 @@ use tonic::{
 use tower::service_fn;
 use tracing::info;
 
-use super::{Sessions, delta::Delta, logs::Readers};
+use super::{Sessions, candidates::Tried, delta::Delta, logs::Readers};
 
 /// To open a connection, and again to be welcomed on it. Longer, and another manager is asked sooner.
 const OPEN_MAX: Duration = Duration::from_secs(2);
@@ -44,19 +45,41 @@ const QUEUE_MAX: usize = 16;
 /// Against a manager that asks for the impossible.
 const PERIOD_MIN: Duration = Duration::from_millis(50);
 
-pub(super) enum Ended {
-    /// Never was a session.
-    NotServed(String),
-    Lost {
-        managers: Vec<String>,
-        why: String,
-    },
+pub(super) struct Ended {
+    pub(super) how: Tried,
+    pub(super) why: String,
+}
+
+/// Why there is no session, or none any more.
+struct Refusal {
+    why: String,
+    /// Where to go instead.
+    leader: Option<String>,
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Self { why, leader: None }
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(why: &str) -> Self {
+        why.to_owned().into()
+    }
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        let leader = status.metadata().get(LEADER_METADATA).and_then(|leader| leader.to_str().ok()).map(str::to_owned);
+        Self { why: told(&status), leader }
+    }
 }
 
 /// All that can wake a session.
 enum Event {
     Heard(Result<Option<v1::ManagerMessage>, Status>),
-    /// No word from the manager for a whole lease.
+    /// No word from the manager for longer than [`patience`].
     Silence,
     Beat,
     Described,
@@ -71,7 +94,7 @@ pub(super) struct Link<'a> {
     sessions: &'a Sessions,
     out: mpsc::Sender<v1::AgentMessage>,
     queue: VecDeque<Message>,
-    lease: Duration,
+    patience: Duration,
     acked_at: Instant,
     heartbeats: u64,
     reports: u64,
@@ -88,8 +111,9 @@ impl<'a> Link<'a> {
         let opened = timeout(OPEN_MAX * 2, open(sessions, manager)).await;
         let (out, mut inbound, welcome) = match opened {
             Ok(Ok(opened)) => opened,
-            Ok(Err(why)) => return Ended::NotServed(why),
-            Err(_elapsed) => return Ended::NotServed("no answer in time".to_owned()),
+            Ok(Err(Refusal { why, leader: Some(leader) })) => return Ended { how: Tried::Redirected { leader }, why },
+            Ok(Err(Refusal { why, leader: None })) => return Ended { how: Tried::Refused, why },
+            Err(_elapsed) => return Ended { how: Tried::Refused, why: "no answer in time".to_owned() },
         };
         info!(%manager, "session begins");
         sessions.outbox.rewind();
@@ -98,7 +122,7 @@ impl<'a> Link<'a> {
             sessions,
             out,
             queue: VecDeque::new(),
-            lease: Duration::from_millis(welcome.lease_ms).max(PERIOD_MIN),
+            patience: patience(Duration::from_millis(welcome.lease_ms)),
             acked_at: Instant::now(),
             heartbeats: 0,
             reports: 0,
@@ -107,12 +131,12 @@ impl<'a> Link<'a> {
             readers,
         };
         let mut beats = beats(Duration::from_millis(welcome.heartbeat_ms).max(PERIOD_MIN));
-        let why = loop {
+        let Refusal { why, leader } = loop {
             let (reports_due, out) = (link.reports_due, link.out.clone());
             let may_report = link.in_flight.len() < REPORTS_IN_FLIGHT_MAX && link.queue.len() < QUEUE_MAX;
             let event = tokio::select! {
                 heard = inbound.message() => Event::Heard(heard),
-                () = sleep_until(link.acked_at + link.lease) => Event::Silence,
+                () = sleep_until(link.acked_at + link.patience) => Event::Silence,
                 _ = beats.tick() => Event::Beat,
                 Ok(()) = description.changed() => Event::Described,
                 () = sessions.outbox.filled() => Event::Filled,
@@ -126,19 +150,21 @@ impl<'a> Link<'a> {
                     Err(_closed) => Event::ConnectionLost,
                 },
             };
-            if let Err(why) = link.handle(event) {
-                break why;
+            if let Err(refusal) = link.handle(event) {
+                break refusal;
             }
         };
-        Ended::Lost { managers: welcome.managers, why }
+        Ended { how: Tried::Served { leader }, why }
     }
 
-    fn handle(&mut self, event: Event) -> Result<(), String> {
+    fn handle(&mut self, event: Event) -> Result<(), Refusal> {
         match event {
             Event::Heard(Ok(Some(message))) => self.hear(message)?,
-            Event::Heard(Ok(None)) | Event::ConnectionLost => return Err("the manager ended the session".to_owned()),
-            Event::Heard(Err(status)) => return Err(told(&status)),
-            Event::Silence => return Err(format!("no word from the manager for {} ms", self.lease.as_millis())),
+            Event::Heard(Ok(None)) | Event::ConnectionLost => return Err("the manager ended the session".into()),
+            Event::Heard(Err(status)) => return Err(status.into()),
+            Event::Silence => {
+                return Err(format!("no word from the manager for {} ms", self.patience.as_millis()).into());
+            }
             Event::Beat => self.beat(None),
             Event::Described => {
                 let description = v1::NodeDescription::from(&*self.sessions.description.borrow());
@@ -201,11 +227,18 @@ impl<'a> Link<'a> {
             Some(manager_message::Message::OpenLog(open)) => self.readers.open(open),
             Some(manager_message::Message::LogCredit(credit)) => self.readers.credit(credit.stream, credit.chunks),
             Some(manager_message::Message::CloseLog(close)) => self.readers.close(close.stream),
+            Some(manager_message::Message::Orders(orders)) => self.sessions.take_orders(orders)?,
             // Of a later minor version; nothing that this one could do.
             None => {}
         }
         Ok(())
     }
+}
+
+/// How long a manager may say nothing. Shorter than the lease, so that of a manager that vanished without a word a third
+/// of it is left to find the next one.
+fn patience(lease: Duration) -> Duration {
+    (lease / 3 * 2).max(PERIOD_MIN)
 }
 
 /// Pending while nothing is due.
@@ -224,7 +257,7 @@ fn beats(period: Duration) -> Interval {
 
 type Opened = (mpsc::Sender<v1::AgentMessage>, Streaming<v1::ManagerMessage>, Welcome);
 
-async fn open(sessions: &Sessions, manager: &str) -> Result<Opened, String> {
+async fn open(sessions: &Sessions, manager: &str) -> Result<Opened, Refusal> {
     let channel = connect(sessions, manager).await?;
     let mut client = DispatcherClient::new(channel)
         .max_decoding_message_size(MANAGER_MESSAGE_BYTES_MAX)
@@ -235,15 +268,37 @@ async fn open(sessions: &Sessions, manager: &str) -> Result<Opened, String> {
         node_id: sessions.identity.node_id.to_string(),
         description: Some((&*sessions.description.borrow()).into()),
         protocol: SESSION_PROTOCOL,
+        incarnation: sessions.acquaintance.incarnation(),
     };
     let hello = v1::AgentMessage { message: Some(Message::Hello(hello)) };
     out.try_send(hello).map_err(|_full| "no room for a greeting".to_owned())?;
-    let answer = client.session(ReceiverStream::new(outbound)).await.map_err(|status| told(&status))?;
-    let mut inbound = answer.into_inner();
-    let first = inbound.message().await.map_err(|status| told(&status))?;
-    match first.and_then(|message| message.message) {
-        Some(manager_message::Message::Welcome(welcome)) => Ok((out, inbound, welcome)),
-        Some(_) | None => Err("the manager did not welcome this node".to_owned()),
+    let mut inbound = client.session(ReceiverStream::new(outbound)).await?.into_inner();
+    match inbound.message().await?.and_then(|message| message.message) {
+        Some(manager_message::Message::Welcome(mut welcome)) => {
+            sessions.meet(&mut welcome)?;
+            Ok((out, inbound, welcome))
+        }
+        Some(_) | None => Err("the manager did not welcome this node".into()),
+    }
+}
+
+impl Sessions {
+    fn meet(&self, welcome: &mut Welcome) -> Result<(), String> {
+        let (seen, now) = (self.acquaintance.incarnation(), welcome.incarnation);
+        if now < seen {
+            return Err(format!(
+                "the manager was left behind when the cluster was recovered (its incarnation is {now}, this node has \
+                 seen {seen}); run `muster leave --force` there and join it again"
+            ));
+        }
+        self.acquaintance.meet(now);
+        welcome.orders.take().map_or(Ok(()), |orders| self.take_orders(orders))
+    }
+
+    fn take_orders(&self, orders: v1::NodeOrders) -> Result<(), String> {
+        let orders = NodeOrders::try_from(orders).map_err(|error| format!("orders refused: {error}"))?;
+        self.acquaintance.ordered(orders);
+        Ok(())
     }
 }
 

@@ -1,22 +1,20 @@
-//! The files themselves: `tasks/<task id>.json`, one line of JSON that a person can read and one with its checksum.
+//! The tasks' files: `tasks/<task id>.json`, each [`super::sealed`].
 //!
-//! A file is replaced whole (temporary name, fsync, rename), and the folder is synced once for a batch: after a power
-//! loss each task has either its old record or its new one. Blocking throughout; no runtime is known here.
+//! The folder is synced once for a batch: after a power loss each task has either its old record or its new one.
+//! Blocking throughout; no runtime is known here.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use muster_proto::id::TaskId;
-use serde::{Deserialize, Serialize};
 use tracing::error;
 
-use super::Record;
-
-/// Of the file's content. A change that an older version could not read gets the next number.
-const FORMAT: u32 = 1;
+use super::{
+    Record,
+    sealed::{Content, Damage, FORMAT, parse, replace, sync_folder},
+};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
@@ -31,35 +29,6 @@ pub(crate) enum StoreError {
     Version { path: PathBuf, found: u32 },
     #[error("the store of assignments has ended")]
     Closed,
-}
-
-/// Why one file holds no record.
-#[derive(Debug, thiserror::Error)]
-enum Damage {
-    #[error("its checksum does not match its content")]
-    Checksum,
-    #[error("it is not a record of a task")]
-    Content(#[source] serde_json::Error),
-    #[error("it is the record of another task")]
-    Name,
-}
-
-#[derive(Serialize)]
-struct Out<'a> {
-    format: u32,
-    #[serde(flatten)]
-    record: &'a Record,
-}
-
-#[derive(Deserialize)]
-struct Format {
-    format: u32,
-}
-
-enum Content {
-    Record(Box<Record>),
-    Damaged(Damage),
-    OtherFormat(u32),
 }
 
 #[derive(Debug)]
@@ -104,58 +73,20 @@ impl Files {
     }
 }
 
-fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError + use<> {
+pub(super) fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError + use<> {
     let path = path.to_owned();
     move |source| StoreError::Io { verb, path, source }
-}
-
-fn sync_folder(dir: &Path) -> Result<(), StoreError> {
-    File::open(dir).and_then(|folder| folder.sync_all()).map_err(failed("synced", dir))
-}
-
-fn replace(path: &Path, record: &Record) -> Result<(), StoreError> {
-    let mut text = serde_json::to_string(&Out { format: FORMAT, record })
-        .map_err(|error| failed("written", path)(io::Error::other(error)))?;
-    text = format!("{text}\ncrc32 {:08x}\n", crc32fast::hash(text.as_bytes()));
-    let temporary = path.with_extension("tmp");
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_data()
-    });
-    written.map_err(failed("written", &temporary))?;
-    fs::rename(&temporary, path).map_err(failed("written", path))
 }
 
 fn read(path: &Path) -> Result<Option<Record>, StoreError> {
     let bytes = fs::read(path).map_err(failed("read", path))?;
     let named = path.file_stem().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
     match parse(&bytes) {
-        Content::Record(record) if named == Some(record.assignment.task_id) => Ok(Some(*record)),
-        Content::Record(_) => set_aside(path, &Damage::Name),
+        Content::<Record>::Value(record) if named == Some(record.assignment.task_id) => Ok(Some(*record)),
+        Content::Value(_) => set_aside(path, &Damage::Name),
         Content::Damaged(damage) => set_aside(path, &damage),
         Content::OtherFormat(found) => Err(StoreError::Version { path: path.to_owned(), found }),
     }
-}
-
-fn parse(bytes: &[u8]) -> Content {
-    let Some((text, sum)) = split(bytes) else { return Content::Damaged(Damage::Checksum) };
-    if crc32fast::hash(text.as_bytes()) != sum {
-        return Content::Damaged(Damage::Checksum);
-    }
-    match serde_json::from_str::<Format>(text) {
-        Ok(Format { format: FORMAT }) => match serde_json::from_str(text) {
-            Ok(record) => Content::Record(Box::new(record)),
-            Err(error) => Content::Damaged(Damage::Content(error)),
-        },
-        Ok(Format { format }) => Content::OtherFormat(format),
-        Err(error) => Content::Damaged(Damage::Content(error)),
-    }
-}
-
-fn split(bytes: &[u8]) -> Option<(&str, u32)> {
-    let (text, sum) = std::str::from_utf8(bytes).ok()?.split_once('\n')?;
-    let sum = u32::from_str_radix(sum.strip_prefix("crc32 ")?.strip_suffix('\n')?, 16).ok()?;
-    Some((text, sum))
 }
 
 /// The task is then as one never heard of: the managers' first complete set says what becomes of its container.
@@ -169,6 +100,8 @@ fn set_aside(path: &Path, damage: &Damage) -> Result<Option<Record>, StoreError>
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
     use crate::task::fixture;
 
@@ -201,11 +134,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         kept(dir.path(), &[1]);
         let whole = fs::read(file(dir.path(), 1)).unwrap();
-        assert!(matches!(parse(&whole), Content::Record(_)));
+        assert!(matches!(parse::<Record>(&whole), Content::Value(_)));
         for at in 0..whole.len() {
             let mut bytes = whole.clone();
             bytes[at] ^= 1;
-            assert!(matches!(parse(&bytes), Content::Damaged(_)), "byte {at}");
+            assert!(matches!(parse::<Record>(&bytes), Content::Damaged(_)), "byte {at}");
         }
     }
 

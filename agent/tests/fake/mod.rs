@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::Stream;
 use muster_proto::{
-    assignment::{Assignment, TaskReport},
+    assignment::{Assignment, IngressService, LEADER_METADATA, TaskReport},
     container::ContainerSpec,
     id::{ServiceId, TaskId},
     placement::Placement,
@@ -21,7 +21,7 @@ use muster_proto::{
     task::{Slot, TaskSpec, TaskStatus, Template},
     task_state::{DesiredState, TaskState},
     v1::{
-        self,
+        self, NodeOrders,
         agent_message::{LogChunk, Message as FromAgent},
         dispatcher_server::{Dispatcher, DispatcherServer},
         manager_message::{Assignments, HeartbeatAck, Message, OpenLog, ReportsAck, Welcome},
@@ -47,6 +47,12 @@ struct Word {
     forgotten: Vec<TaskId>,
     log: Option<OpenLog>,
     silent: bool,
+    /// Of all managers.
+    managers: Vec<String>,
+    ingress: Vec<IngressService>,
+    incarnation: u64,
+    /// Leads in its place.
+    leader: Option<String>,
     /// Counts the times that all sessions were ended.
     ended: u32,
 }
@@ -132,6 +138,21 @@ impl Manager {
         self.word.send_modify(|word| word.silent = silent);
     }
 
+    /// In the next welcome, and at once where there is a session.
+    pub(crate) fn name_managers(&self, managers: &[&Manager]) {
+        let managers = managers.iter().map(|manager| manager.address.to_string()).collect();
+        self.word.send_modify(|word| word.managers = managers);
+    }
+
+    pub(crate) fn belong_to(&self, incarnation: u64) {
+        self.word.send_modify(|word| word.incarnation = incarnation);
+    }
+
+    /// From now on sends agents on to another; those in a session are told when it ends.
+    pub(crate) fn follow(&self, leader: &Manager) {
+        self.word.send_modify(|word| word.leader = Some(leader.address.to_string()));
+    }
+
     async fn until<T>(&self, what: &str, find: impl Fn(&Heard) -> Option<T>) -> T {
         let mut changed = self.changed.subscribe();
         let search = async {
@@ -173,6 +194,10 @@ impl Manager {
         self.heard.lock().unwrap().hellos
     }
 
+    pub(crate) fn reports(&self) -> usize {
+        self.heard.lock().unwrap().reports.len()
+    }
+
     /// How often this very status was told.
     pub(crate) fn times_told(&self, task: TaskId, state: TaskState) -> usize {
         let heard = self.heard.lock().unwrap();
@@ -192,6 +217,9 @@ impl Dispatcher for Service {
     type SessionStream = Outbound;
 
     async fn session(&self, request: Request<Streaming<v1::AgentMessage>>) -> Result<Response<Outbound>, Status> {
+        if let Some(leader) = &self.word.borrow().leader {
+            return Err(not_leading(leader));
+        }
         let (out, outbound) = mpsc::channel(64);
         let (word, heard, changed) = (self.word.subscribe(), Arc::clone(&self.heard), self.changed.clone());
         tokio::spawn(serve(request.into_inner(), out, word, heard, changed));
@@ -207,7 +235,13 @@ async fn serve(
     changed: watch::Sender<u64>,
 ) {
     let said = word.borrow_and_update().clone();
-    let mut ack = Some(Message::Welcome(Welcome { heartbeat_ms: 100, lease_ms: 1_000, managers: Vec::new() }));
+    let mut ordered = orders(&said);
+    let mut ack = Some(Message::Welcome(Welcome {
+        heartbeat_ms: 100,
+        lease_ms: 1_000,
+        orders: Some(ordered.clone()),
+        incarnation: said.incarnation,
+    }));
     let mut told = 0;
     let mut log_open = false;
     let mut first = Some(assignments(&said, 0, true));
@@ -235,6 +269,15 @@ async fn serve(
                 if now.ended != said.ended {
                     return;
                 }
+                if let Some(leader) = &now.leader {
+                    // The agent may have gone meanwhile.
+                    let _ = out.send(Err(not_leading(leader))).await;
+                    return;
+                }
+                if orders(&now) != ordered {
+                    ordered = orders(&now);
+                    ack = Some(Message::Orders(ordered.clone()));
+                }
                 first = Some(assignments(&now, told - 1, false));
                 told = now.forgotten.len() + 1;
                 if let Some(open) = now.log.filter(|_| !log_open) {
@@ -246,11 +289,22 @@ async fn serve(
     }
 }
 
+fn not_leading(leader: &str) -> Status {
+    let mut status = Status::unavailable("another manager leads");
+    status.metadata_mut().insert(LEADER_METADATA, leader.parse().unwrap());
+    status
+}
+
+fn orders(word: &Word) -> NodeOrders {
+    NodeOrders { role: v1::Role::Worker.into(), managers: word.managers.clone(), ..NodeOrders::default() }
+}
+
 fn assignments(word: &Word, forgotten_before: usize, complete: bool) -> Message {
     Message::Assignments(Assignments {
         complete,
         assign: word.tasks.values().map(Into::into).collect(),
         forget: word.forgotten[forgotten_before..].iter().map(ToString::to_string).collect(),
+        ingress: word.ingress.iter().map(Into::into).collect(),
         ..Assignments::default()
     })
 }

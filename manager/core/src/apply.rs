@@ -83,8 +83,8 @@ fn dispatch(state: &mut State, stamp: Stamp, command: &Command, touched: &mut To
         Command::ChangeRole { id, version, role } => node::change_role(state, stamp, (*id, *version), *role, touched)?,
         Command::UpdateCluster { version, spec } => node::update_cluster(state, stamp, *version, spec, touched)?,
         Command::CreateToken { token, others } => trust::create_token(state, stamp, token, *others)?,
-        Command::RotateRoot { authority } => trust::rotate_root(state, stamp, authority)?,
-        Command::FinishRootRotation => trust::finish_rotation(state, stamp)?,
+        Command::RotateRoot { authority } => trust::rotate_root(state, stamp, authority, touched)?,
+        Command::FinishRootRotation => trust::finish_rotation(state, stamp, touched)?,
         Command::UpdateNode { id, version, spec } => node::update(state, stamp, (*id, *version), spec, touched)?,
         Command::DescribeNode { id, description, address } => {
             node::describe(state, stamp, *id, description, address, touched)?

@@ -3,13 +3,14 @@
 //! Called by the dispatcher. [`crate::apply`] asks it which rows a node sees differently, so that what is touched and
 //! what is sent cannot part ways.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use muster_proto::{
     assignment::{Assignment, Backend, IngressService},
     cluster::ClusterSpec,
     endpoint::PublishMode,
     id::{NodeId, TaskId},
+    node::{NodeOrders, Role},
     resources::{Limits, ResourceRequirements},
     service::Service,
     task::Task,
@@ -43,14 +44,30 @@ pub(crate) fn standing(task: &Task) -> Option<(NodeId, Fence, DesiredState)> {
     task.node_id.filter(|_| !task.status.removed).map(|node| (node, task.fence, task.desired))
 }
 
-/// Ready for traffic and not about to leave: a task that shall stop is out of rotation from that moment.
-pub(crate) fn backend(task: &Task) -> Option<Backend> {
+/// Where a task serves that is ready for traffic and not about to leave: one that shall stop is out of rotation from
+/// that moment.
+pub(crate) fn serving(task: &Task) -> Option<(NodeId, IpAddr)> {
     let serves = task.status.state == TaskState::Running && task.desired == DesiredState::Running;
-    let (node_id, address) = task.node_id.zip(task.status.address)?;
-    serves.then_some(Backend { task_id: task.id, node_id, address })
+    task.node_id.zip(task.status.address).filter(|_| serves)
+}
+
+/// What `node` should be; None when it is no member.
+#[must_use]
+pub fn orders(state: &State, node: NodeId) -> Option<NodeOrders> {
+    let role = state.node(node)?.spec.role;
+    let managers = state.nodes().filter(|node| node.spec.role == Role::Manager);
+    let managers = managers.map(|node| node.address.clone()).collect();
+    let roots = state.authority().into_iter().flat_map(|authority| authority.roots());
+    let roots: Vec<String> = roots.map(|root| root.digest.to_string()).collect();
+    Some(NodeOrders { role, roots_digest: roots.join(","), managers })
 }
 
 fn ingress_of(state: &State, service: &Service) -> IngressService {
+    let backend = |task: &Task| {
+        let (node_id, address) = serving(task)?;
+        let node_address = state.node(node_id)?.address.clone();
+        Some(Backend { task_id: task.id, node_id, address, node_address })
+    };
     let mut backends: Vec<Backend> = state.tasks_of_service(service.id).filter_map(backend).collect();
     backends.sort_by_key(|backend| backend.task_id);
     let ports = service.ports.iter().filter(|port| port.mode == PublishMode::Ingress).cloned().collect();

@@ -40,7 +40,8 @@ impl Dispatcher for WhoAmI {
     ) -> Result<Response<Self::SessionStream>, Status> {
         let PeerIdentity { cluster_id, node_id, role } = peer(&request)?;
         let said = vec![cluster_id.to_string(), node_id.to_string(), role.to_string()];
-        let welcome = Welcome { managers: said, ..Welcome::default() };
+        let welcome =
+            Welcome { orders: Some(v1::NodeOrders { managers: said, ..Default::default() }), ..Welcome::default() };
         let message = v1::ManagerMessage { message: Some(Message::Welcome(welcome)) };
         Ok(Response::new(Box::pin(stream::iter([Ok(message)]))))
     }
@@ -68,7 +69,7 @@ async fn ask(port: u16, tls: Option<ClientTlsConfig>) -> Result<Vec<String>, Sta
         let channel = endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let mut answers = DispatcherClient::new(channel).session(stream::pending()).await?.into_inner();
         match answers.message().await?.and_then(|message| message.message) {
-            Some(Message::Welcome(welcome)) => Ok(welcome.managers),
+            Some(Message::Welcome(welcome)) => Ok(welcome.orders.unwrap_or_default().managers),
             other => panic!("{other:?}"),
         }
     };

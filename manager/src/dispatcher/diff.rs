@@ -100,6 +100,7 @@ mod tests {
             task_id: TaskId::from_bits(task),
             node_id: NodeId::from_bits(1),
             address: [10, 0, 0, 1].into(),
+            node_address: "10.0.0.9:7377".into(),
         };
         IngressService {
             service_id: ServiceId::from_bits(service),

@@ -24,6 +24,13 @@ pub(super) fn check(hello: &Hello, peer: &PeerIdentity, state: &State) -> Result
             "the node belongs to another cluster; run `muster leave` there before it joins this one",
         ));
     }
+    if let Some(here) = state.cluster().map(|cluster| cluster.incarnation).filter(|here| *here < hello.incarnation) {
+        return Err(Status::failed_precondition(format!(
+            "this manager was left behind when the cluster was recovered (its incarnation is {here}, the node has seen {}); \
+             run `muster leave --force` on the manager and join it again",
+            hello.incarnation,
+        )));
+    }
     if hello.node_id.parse::<NodeId>().ok() != Some(peer.node_id) {
         let said: String = hello.node_id.chars().take(ID_TEXT_LEN).collect();
         return Err(Status::permission_denied(format!(

@@ -3,9 +3,12 @@
 
 use std::collections::VecDeque;
 
-use muster_proto::v1::{
-    self,
-    manager_message::{Assignments, HeartbeatAck, Message, ReportsAck, Welcome},
+use muster_proto::{
+    node,
+    v1::{
+        self, NodeOrders,
+        manager_message::{Assignments, HeartbeatAck, Message, ReportsAck, Welcome},
+    },
 };
 
 use super::diff::Delta;
@@ -19,6 +22,8 @@ pub(super) struct Outbox {
     heartbeat_ack: Option<u64>,
     /// Each is heard of by itself; as many as the session takes unsettled messages.
     reports_acks: VecDeque<u64>,
+    /// The latest says it all.
+    orders: Option<NodeOrders>,
     delta: Option<Delta>,
     log: VecDeque<Message>,
 }
@@ -39,6 +44,10 @@ impl Outbox {
 
     pub(super) fn reports_acks(&self) -> usize {
         self.reports_acks.len()
+    }
+
+    pub(super) fn put_orders(&mut self, orders: &node::NodeOrders) {
+        self.orders = Some(orders.into());
     }
 
     pub(super) fn put_delta(&mut self, delta: Delta) {
@@ -64,6 +73,7 @@ impl Outbox {
         self.welcome.is_none()
             && self.heartbeat_ack.is_none()
             && self.reports_acks.is_empty()
+            && self.orders.is_none()
             && self.delta.is_none()
             && self.log.is_empty()
     }
@@ -73,6 +83,7 @@ impl Outbox {
         let message = (self.welcome.take().map(Message::Welcome))
             .or_else(|| self.heartbeat_ack.take().map(|sequence| Message::HeartbeatAck(HeartbeatAck { sequence })))
             .or_else(|| self.reports_acks.pop_front().map(|sequence| Message::ReportsAck(ReportsAck { sequence })))
+            .or_else(|| self.orders.take().map(Message::Orders))
             .or_else(|| self.delta.take().map(|delta| Message::Assignments(on_the_wire(&delta))))
             .or_else(|| self.log.pop_front())?;
         Some(v1::ManagerMessage { message: Some(message) })

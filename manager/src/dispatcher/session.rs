@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use muster_core::{
+    assign,
     command::{Command, Outcome},
     rejection::Rejection,
     state::State,
@@ -13,7 +14,7 @@ use muster_proto::{
     assignment::TaskReport,
     convert::ConvertError,
     id::NodeId,
-    node::{NodeDescription, Role},
+    node::{NodeDescription, NodeOrders},
     v1::{self, agent_message, manager_message::Welcome},
 };
 use prost::Message as _;
@@ -63,6 +64,7 @@ pub(super) struct Session {
     /// What the node's description is, or will be once what was proposed is applied.
     described: Option<NodeDescription>,
     told: Option<View>,
+    orders: NodeOrders,
     outbox: Outbox,
     /// In the order they came.
     unsettled: FuturesOrdered<BoxFuture<'static, Result<Settled, ProposeError>>>,
@@ -98,7 +100,7 @@ impl Session {
         description: Option<v1::NodeDescription>,
     ) -> Result<Self, Status> {
         let replica = handle.replica.clone();
-        let welcome = replica.read(welcome)?;
+        let (welcome, orders) = replica.read(|state| welcome(state, node))?;
         let mut session = Self {
             node,
             leases: handle.leases.clone(),
@@ -107,11 +109,12 @@ impl Session {
             seated: handle.sessions.take_seat(node),
             described: replica.read(|state| state.node(node).and_then(|node| node.description.clone())),
             told: None,
+            orders,
             outbox: Outbox::new(welcome),
             unsettled: FuturesOrdered::new(),
             logs: LogStreams::default(),
             pace: Pace::new(replica.watch(), LOOK_INTERVAL, move |touched| {
-                touched.ingress || touched.nodes.contains(&node)
+                touched.ingress || touched.orders || touched.nodes.contains(&node)
             }),
             replica,
         };
@@ -264,10 +267,14 @@ impl Session {
 
     fn look(&mut self) -> Result<(), Status> {
         let node = self.node;
-        let next = self
+        let (next, orders) = self
             .replica
-            .read(|state| state.node(node).map(|_member| View::of(state, node)))
+            .read(|state| assign::orders(state, node).map(|orders| (View::of(state, node), orders)))
             .ok_or_else(|| hello::not_a_member(node))?;
+        if orders != self.orders {
+            self.outbox.put_orders(&orders);
+            self.orders = orders;
+        }
         let delta = match &self.told {
             None => Some(next.whole()),
             Some(told) => told.delta_to(&next),
@@ -286,17 +293,16 @@ async fn lost(leadership: &mut watch::Receiver<Leadership>) -> Leadership {
     }
 }
 
-fn welcome(state: &State) -> Result<Welcome, Status> {
-    let spec = &state.cluster().ok_or_else(|| status::rejected(&Rejection::NoCluster))?.spec;
-    let managers = state.nodes().filter(|node| match node.spec.role {
-        Role::Manager => true,
-        Role::Worker => false,
-    });
-    Ok(Welcome {
-        heartbeat_ms: millis(spec.heartbeat),
-        lease_ms: millis(spec.lease),
-        managers: managers.map(|node| node.address.clone()).collect(),
-    })
+fn welcome(state: &State, node: NodeId) -> Result<(Welcome, NodeOrders), Status> {
+    let cluster = state.cluster().ok_or_else(|| status::rejected(&Rejection::NoCluster))?;
+    let orders = assign::orders(state, node).ok_or_else(|| hello::not_a_member(node))?;
+    let welcome = Welcome {
+        heartbeat_ms: millis(cluster.spec.heartbeat),
+        lease_ms: millis(cluster.spec.lease),
+        orders: Some((&orders).into()),
+        incarnation: cluster.incarnation,
+    };
+    Ok((welcome, orders))
 }
 
 fn millis(span: Duration) -> u64 {

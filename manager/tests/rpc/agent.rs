@@ -28,6 +28,7 @@ pub(crate) struct Agent {
     pub(crate) heartbeats_acked: u64,
     /// Messages about logs, in order.
     pub(crate) log_requests: Vec<Heard>,
+    pub(crate) orders: v1::NodeOrders,
     reports_sent: u64,
 }
 
@@ -37,6 +38,7 @@ pub(crate) fn hello() -> Hello {
         node_id: NODE.to_string(),
         description: Some(description("first")),
         protocol: SESSION_PROTOCOL,
+        ..Hello::default()
     }
 }
 
@@ -69,6 +71,7 @@ impl Agent {
         let mut agent = Self {
             say,
             hear,
+            orders: welcome.orders.clone().expect("a welcome says what the node should be"),
             welcome,
             assigned: BTreeMap::new(),
             ingress: BTreeMap::new(),
@@ -96,6 +99,7 @@ impl Agent {
                 self.reports_acked = ack.sequence;
             }
             Heard::Assignments(changes) => self.take(changes),
+            Heard::Orders(orders) => self.orders = orders.clone(),
             Heard::OpenLog(_) | Heard::CloseLog(_) | Heard::LogCredit(_) => self.log_requests.push(message.clone()),
         }
         Ok(message)

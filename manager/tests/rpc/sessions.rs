@@ -23,7 +23,8 @@ async fn a_welcome_carries_the_clusters_settings() {
     let bench = Bench::start().await;
     let agent = Agent::connect(&bench).await;
     assert_eq!((agent.welcome.heartbeat_ms, agent.welcome.lease_ms), (1_000, 3_000));
-    assert_eq!(agent.welcome.managers, ["127.0.0.1:7377"]);
+    assert_eq!(agent.orders.managers, ["127.0.0.1:7377"]);
+    assert_eq!(agent.orders.role(), v1::Role::Manager);
     bench.stop().await;
 }
 
@@ -35,6 +36,7 @@ async fn who_may_not_have_a_session_is_told_why() {
         Hello { cluster_id: ClusterId::from_bits(77).to_string(), ..hello() },
         Hello { node_id: NodeId::from_bits(78).to_string(), ..hello() },
         Hello { node_id: "x".repeat(100_000), ..hello() },
+        Hello { incarnation: 7, ..hello() },
     ];
     let mut refusals = Vec::new();
     for hello in hellos {
@@ -52,6 +54,7 @@ async fn who_may_not_have_a_session_is_told_why() {
         PermissionDenied: the node belongs to another cluster; run `muster leave` there before it joins this one
         PermissionDenied: the agent says that it is node "0000000000000000000000026", and its certificate is that of node 0000000000000000000000002; give each node its own data folder
         PermissionDenied: the agent says that it is node "xxxxxxxxxxxxxxxxxxxxxxxxx", and its certificate is that of node 0000000000000000000000002; give each node its own data folder
+        FailedPrecondition: this manager was left behind when the cluster was recovered (its incarnation is 1, the node has seen 7); run `muster leave --force` on the manager and join it again
         PermissionDenied: node 0000000000000000000000027 is not a member of this cluster (any more); run `muster leave --force` there and join it again"#]].assert_eq(&refusals.join("\n"));
     bench.stop().await;
 }

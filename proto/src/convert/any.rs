@@ -11,7 +11,7 @@ use crate::{
     health::{HealthCheck, HealthPolicy, Probe},
     id::{NodeId, ServiceId, TaskId},
     mount::{Mount, MountSource},
-    node::{EngineHealth, NodeDescription},
+    node::{EngineHealth, NodeDescription, NodeOrders, Role},
     pin::ImagePin,
     placement::{Comparison, Constraint, NodeField, Placement, SpreadOver},
     resources::{Limits, MEMORY_BYTES_MAX, NANO_CPUS_MAX, ResourceRequirements, Resources},
@@ -249,11 +249,8 @@ pub(super) fn assignment() -> impl Strategy<Value = Assignment> {
 }
 
 pub(super) fn ingress_service() -> impl Strategy<Value = IngressService> {
-    let backend = (task_id(), node_id(), any::<std::net::IpAddr>()).prop_map(|(task_id, node_id, address)| Backend {
-        task_id,
-        node_id,
-        address,
-    });
+    let backend = (task_id(), node_id(), any::<std::net::IpAddr>(), text())
+        .prop_map(|(task_id, node_id, address, node_address)| Backend { task_id, node_id, address, node_address });
     (service_id(), vec(port(), 0..4), vec(backend, 0..4)).prop_map(|(service_id, ports, backends)| IngressService {
         service_id,
         ports,
@@ -290,6 +287,11 @@ pub(super) fn task_report() -> impl Strategy<Value = TaskReport> {
         fence: Fence(fence),
         status,
     })
+}
+
+pub(super) fn node_orders() -> impl Strategy<Value = NodeOrders> {
+    let role = select(vec![Role::Worker, Role::Manager]);
+    (role, text(), texts()).prop_map(|(role, roots_digest, managers)| NodeOrders { role, roots_digest, managers })
 }
 
 pub(super) fn node_description() -> impl Strategy<Value = NodeDescription> {

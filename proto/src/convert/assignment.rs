@@ -52,6 +52,7 @@ impl From<&Backend> for v1::Backend {
             task_id: domain.task_id.to_string(),
             node_id: domain.node_id.to_string(),
             address: domain.address.to_string(),
+            node_address: domain.node_address.clone(),
         }
     }
 }
@@ -63,6 +64,7 @@ impl TryFrom<v1::Backend> for Backend {
             task_id: field::id("task_id", &wire.task_id)?,
             node_id: field::id("node_id", &wire.node_id)?,
             address: field::text("address", &wire.address, "an IP address")?,
+            node_address: wire.node_address,
         })
     }
 }

@@ -93,6 +93,11 @@ proptest! {
     }
 
     #[test]
+    fn node_orders_return(orders in any::node_orders()) {
+        prop_assert_eq!(sent::<v1::NodeOrders, _>(&orders), orders);
+    }
+
+    #[test]
     fn a_task_report_returns(report in any::task_report()) {
         prop_assert_eq!(sent::<v1::TaskReport, _>(&report), report);
     }

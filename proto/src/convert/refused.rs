@@ -109,6 +109,7 @@ fn what_is_not_readable() {
         task_id: TaskId::from_bits(1).to_string(),
         node_id: NodeId::from_bits(1).to_string()[1..].to_owned(),
         address: "10.0.0.1".to_owned(),
+        node_address: "10.0.0.9:7377".to_owned(),
     };
     let service = v1::IngressService {
         service_id: ServiceId::from_bits(1).to_string(),

@@ -65,8 +65,12 @@ impl Edge {
     }
 
     pub(super) fn publish(&self, backends: &[u8]) {
-        let backends =
-            backends.iter().map(|&n| Backend { task_id: task(n), node_id: NodeId::from_bits(1), address: self.ip(n) });
+        let backends = backends.iter().map(|&n| Backend {
+            task_id: task(n),
+            node_id: NodeId::from_bits(1),
+            address: self.ip(n),
+            node_address: String::new(),
+        });
         self.handle.set(vec![IngressService {
             service_id: ServiceId::from_bits(1),
             ports: vec![PortConfig {

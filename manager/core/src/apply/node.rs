@@ -91,8 +91,8 @@ pub(super) fn join(
         certificate: None,
         log_format: 1,
     };
+    touched.node(None, Some(&node));
     state.nodes.insert(id, node);
-    touched.capacity = true;
     touched.nodes.insert(id);
     Ok(stamp.version())
 }
@@ -179,11 +179,12 @@ pub(super) fn change_role(
         }
     };
     let node = state.nodes.get_mut(&id).ok_or(Rejection::NoSuchNode(id))?;
+    let before = node.clone();
     node.spec.role = role;
     node.raft_id = raft_id;
     node.version = stamp.version();
     node.updated_at = stamp.at;
-    touched.capacity = true;
+    touched.node(Some(&before), Some(node));
     touched.nodes.insert(id);
     Ok(stamp.version())
 }
@@ -196,7 +197,8 @@ pub(super) fn remove(state: &mut State, stamp: Stamp, id: NodeId, touched: &mut 
     }
     let held_until = node.certificate.as_ref().map_or(Timestamp::MAX, |held| held.expires_at);
     let tasks: Vec<TaskId> = state.tasks_of_node(id).map(|task| task.id).collect();
-    state.nodes.remove(&id);
+    let removed = state.nodes.remove(&id);
+    touched.node(removed.as_ref(), None);
     state.removed_nodes.retain(|_, until| *until > stamp.at);
     while state.removed_nodes.len() >= REMOVED_MAX {
         state.removed_nodes.pop_first();
@@ -216,7 +218,6 @@ pub(super) fn remove(state: &mut State, stamp: Stamp, id: NodeId, touched: &mut 
         let Some((before, after)) = changed.map(|(before, after)| (before, after.clone())) else { continue };
         touched.task(state, Some(&before), Some(&after));
     }
-    touched.capacity = true;
     touched.nodes.insert(id);
     Ok(stamp.version())
 }
@@ -238,10 +239,11 @@ pub(super) fn update(
     }
     let spec = NodeSpec { role: node.spec.role, ..spec.clone() };
     if node.spec != spec {
+        let before = node.clone();
         node.spec = spec;
         node.version = stamp.version();
         node.updated_at = stamp.at;
-        touched.capacity = true;
+        touched.node(Some(&before), Some(node));
     }
     Ok(node.version)
 }
@@ -257,11 +259,12 @@ pub(super) fn describe(
 ) -> Result<Version, Rejection> {
     let node = state.nodes.get_mut(&id).ok_or(Rejection::NoSuchNode(id))?;
     if node.description.as_ref() != Some(description) || node.address != address {
+        let before = node.clone();
         node.description = Some(description.clone());
         node.address = address.to_owned();
         node.version = stamp.version();
         node.updated_at = stamp.at;
-        touched.capacity = true;
+        touched.node(Some(&before), Some(node));
     }
     Ok(node.version)
 }

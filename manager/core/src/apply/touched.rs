@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use muster_proto::{
     id::{NodeId, ServiceId},
+    node::{Node, Role},
     service::Service,
     task::Task,
 };
@@ -20,8 +21,10 @@ pub struct Touched {
     /// A node came, went, or changed what it offers: any waiting task may now fit. (Tasks that ended are not counted:
     /// every plan looks at all waiting tasks.)
     pub capacity: bool,
-    /// Ports or backends of some service changed: every node's ingress may have.
+    /// Ports or backends of some service changed, or how a node is reached: every node's ingress may have.
     pub ingress: bool,
+    /// Roles or managers' addresses changed: every node's orders may have.
+    pub orders: bool,
 }
 
 impl Touched {
@@ -33,6 +36,15 @@ impl Touched {
         self.ingress |= ports(before) != ports(after);
     }
 
+    /// `before` or `after` is None where the row came or went.
+    pub(super) fn node(&mut self, before: Option<&Node>, after: Option<&Node>) {
+        self.capacity = true;
+        let address = |node: Option<&Node>| node.map(|node| node.address.clone());
+        let manager = |node: Option<&Node>| address(node.filter(|node| node.spec.role == Role::Manager));
+        self.ingress |= address(before) != address(after);
+        self.orders |= manager(before) != manager(after);
+    }
+
     /// `before` or `after` is None where the row came or went. `state` is the one after the change.
     pub(super) fn task(&mut self, state: &State, before: Option<&Task>, after: Option<&Task>) {
         let Some(service_id) = before.or(after).map(|task| task.service_id) else { return };
@@ -41,7 +53,7 @@ impl Touched {
         if told != tell {
             self.nodes.extend([told, tell].into_iter().flatten().map(|(node, ..)| node));
         }
-        if before.and_then(assign::backend) != after.and_then(assign::backend) {
+        if before.and_then(assign::serving) != after.and_then(assign::serving) {
             self.ingress |= state.service(service_id).is_some_and(assign::has_ingress);
         }
     }

@@ -7,7 +7,7 @@ use muster_proto::{
     version::Version,
 };
 
-use super::Stamp;
+use super::{Stamp, Touched};
 use crate::{command::OtherTokens, rejection::Rejection, state::State};
 
 /// Of both roles together. What ended is dropped before they are counted.
@@ -48,17 +48,23 @@ pub(super) fn redeem(state: &mut State, stamp: Stamp, id: TokenId) -> Result<Rol
 }
 
 /// The present root becomes the previous one, whatever the command says of that.
-pub(super) fn rotate_root(state: &mut State, stamp: Stamp, next: &CertificateAuthority) -> Result<Version, Rejection> {
+pub(super) fn rotate_root(
+    state: &mut State,
+    stamp: Stamp,
+    next: &CertificateAuthority,
+    touched: &mut Touched,
+) -> Result<Version, Rejection> {
     let present = state.authority.as_ref().ok_or(Rejection::NoAuthority)?;
     if present.previous.is_some() {
         return Err(Rejection::RotationUnderWay);
     }
     let previous = Some(present.root.clone());
     state.authority = Some(CertificateAuthority { previous, ..next.clone() });
+    touched.orders = true;
     Ok(stamp.version())
 }
 
-pub(super) fn finish_rotation(state: &mut State, stamp: Stamp) -> Result<Version, Rejection> {
+pub(super) fn finish_rotation(state: &mut State, stamp: Stamp, touched: &mut Touched) -> Result<Version, Rejection> {
     let root = state.authority.as_ref().ok_or(Rejection::NoAuthority)?.root.digest;
     let is_behind = |node: &&muster_proto::node::Node| node.certificate.as_ref().map(|held| held.root) != Some(root);
     if let Some(behind) = state.nodes().find(is_behind) {
@@ -66,6 +72,7 @@ pub(super) fn finish_rotation(state: &mut State, stamp: Stamp) -> Result<Version
     }
     if let Some(authority) = state.authority.as_mut() {
         authority.previous = None;
+        touched.orders = true;
     }
     Ok(stamp.version())
 }

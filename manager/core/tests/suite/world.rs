@@ -389,6 +389,10 @@ mod check {
         if !touched.ingress {
             assert_eq!(muster_core::assign::ingress(before), muster_core::assign::ingress(after));
         }
+        let orders = |state: &State, node| muster_core::assign::orders(state, node);
+        for node in after.nodes().filter(|node| !touched.orders && !touched.nodes.contains(&node.id)) {
+            assert_eq!(orders(before, node.id), orders(after, node.id), "node {} was not touched", node.id);
+        }
     }
 
     impl World {

@@ -1,0 +1,49 @@
+//! What managers said of the cluster that must outlast the daemon: where they are, and how recent they are.
+
+use muster_proto::node::NodeOrders;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::store::kept::Kept;
+
+/// As it is on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Known {
+    /// `host:port` each.
+    pub(crate) managers: Vec<String>,
+    /// The highest that a manager has named. One that names a lower was left behind by a recovery of the cluster.
+    pub(crate) incarnation: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Acquaintance {
+    pub(crate) known: Kept<Known>,
+    /// None until a manager has spoken since the agent began.
+    pub(crate) orders: watch::Sender<Option<NodeOrders>>,
+}
+
+impl Acquaintance {
+    pub(super) fn managers(&self) -> Vec<String> {
+        self.known.get().managers
+    }
+
+    pub(super) fn incarnation(&self) -> u64 {
+        self.known.get().incarnation
+    }
+
+    pub(super) fn meet(&self, incarnation: u64) {
+        self.known.set(Known { incarnation, ..self.known.get() });
+    }
+
+    pub(super) fn ordered(&self, orders: NodeOrders) {
+        // A manager that knows of none cannot be what this one is.
+        if !orders.managers.is_empty() {
+            self.known.set(Known { managers: orders.managers.clone(), ..self.known.get() });
+        }
+        self.orders.send_if_modified(|held| {
+            let changed = held.as_ref() != Some(&orders);
+            *held = Some(orders);
+            changed
+        });
+    }
+}
