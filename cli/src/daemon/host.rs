@@ -6,7 +6,10 @@ use tokio::sync::{Mutex, mpsc};
 
 use anyhow::{Context, anyhow, bail};
 use muster_agent::executor::{EngineDescription, Identity};
-use muster_manager::{self as manager, ca::Authority};
+use muster_manager::{
+    self as manager,
+    ca::{Authority, Credentials, NODE_VALIDITY},
+};
 use muster_proto::{
     cluster::ClusterSpec,
     id::{ClusterId, NodeId},
@@ -152,7 +155,8 @@ impl Host {
         record.write(&folder)?;
         let authority = Authority::create(record.cluster_id)?;
         record::write_durably(&folder.join(record::CA_KEY_FILE), authority.key_pem().as_bytes(), 0o600)?;
-        record::write_credentials(&folder, &authority.issue(record.node_id, Role::Manager)?)?;
+        let credentials = Credentials::issue(&authority, record.node_id, Role::Manager, NODE_VALIDITY)?;
+        record::write_credentials(&folder, &credentials)?;
         let begin = manager::Start::Cluster(ClusterSpec::default());
         let mut member = self.start_member(record.clone(), begin, Some(listener)).await?;
         let record = Record { phase: Phase::Member, ..record.clone() };

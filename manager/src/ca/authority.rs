@@ -8,19 +8,22 @@ use muster_proto::{
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber, SubjectPublicKeyInfo,
 };
+use ring::rand::{SecureRandom, SystemRandom};
 use x509_parser::pem::parse_x509_pem;
 
-use super::{CaError, Credentials, manager_name, node_name};
+use super::{CaError, manager_name, node_name, peer::only};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Longer than a cluster lives: changing the root means to visit every node.
+/// Longer than most clusters live; a new root before that is one command.
 const CA_VALIDITY: Duration = Duration::from_secs(20 * 365 * DAY.as_secs());
 /// What Swarm gives its nodes.
-const NODE_VALIDITY: Duration = Duration::from_secs(90 * DAY.as_secs());
+pub const NODE_VALIDITY: Duration = Duration::from_secs(90 * DAY.as_secs());
 /// A node whose clock is behind the issuer's still takes the certificate.
-const CLOCK_SKEW: Duration = DAY;
+pub(super) const CLOCK_SKEW: Duration = DAY;
+/// Positive and of at most 20 bytes, says RFC 5280; 128 random bits never repeat.
+const SERIAL_BYTES: usize = 16;
 
 /// The CA of one cluster. Whoever holds it can make nodes.
 pub struct Authority {
@@ -38,7 +41,7 @@ impl std::fmt::Debug for Authority {
 }
 
 impl Authority {
-    /// A new CA, for a new cluster.
+    /// A new CA, for a new cluster or as the next root of one.
     pub fn create(cluster: ClusterId) -> Result<Self, CaError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = subject(&format!("muster {cluster}"), cluster);
@@ -54,7 +57,11 @@ impl Authority {
     /// The CA as [`Authority::cert_pem`] and [`Authority::key_pem`] gave it out.
     pub fn from_pem(cert_pem: &str, key_pem: &str) -> Result<Self, CaError> {
         let key = KeyPair::from_pem(key_pem).map_err(CaError::Read)?;
-        let cluster = cluster_of(cert_pem).ok_or(CaError::NoCluster)?;
+        let (cluster, certified) = read_ca(cert_pem)?;
+        // What a key of another CA signs nobody would trust.
+        if certified != key.subject_public_key_info() {
+            return Err(CaError::AnotherKey);
+        }
         let issuer = Issuer::from_ca_cert_pem(cert_pem, key).map_err(CaError::Read)?;
         Ok(Self { cluster, cert_pem: cert_pem.to_owned(), key_pem: key_pem.to_owned(), issuer })
     }
@@ -75,23 +82,22 @@ impl Authority {
         &self.key_pem
     }
 
-    /// A key and a certificate for one node in one role.
-    pub fn issue(&self, node: NodeId, role: Role) -> Result<Credentials, CaError> {
+    /// A certificate for one node in one role, in PEM. The key is the node's: `public_key_der` is its
+    /// [`super::NodeKey::public_der`], as it came over the wire.
+    pub fn sign(&self, node: NodeId, role: Role, public_key_der: &[u8], validity: Duration) -> Result<String, CaError> {
+        let key = SubjectPublicKeyInfo::from_der(public_key_der).map_err(CaError::PublicKey)?;
+        if key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
+            return Err(CaError::PublicKey(rcgen::Error::UnsupportedSignatureAlgorithm));
+        }
         let mut params = CertificateParams::new(server_names(self.cluster, node, role)).map_err(CaError::Issue)?;
         params.distinguished_name = subject(&node.to_string(), self.cluster);
         params.distinguished_name.push(DnType::OrganizationalUnitName, role.to_string());
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
-        valid_for(&mut params, NODE_VALIDITY);
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CaError::Issue)?;
-        let cert = params.signed_by(&key, &self.issuer).map_err(CaError::Issue)?;
-        Ok(Credentials {
-            cluster: self.cluster,
-            ca_pem: self.cert_pem.clone(),
-            cert_pem: cert.pem(),
-            key_pem: key.serialize_pem(),
-        })
+        params.serial_number = Some(serial()?);
+        valid_for(&mut params, validity);
+        Ok(params.signed_by(&key, &self.issuer).map_err(CaError::Issue)?.pem())
     }
 }
 
@@ -109,6 +115,13 @@ fn subject(common_name: &str, cluster: ClusterId) -> DistinguishedName {
     name
 }
 
+fn serial() -> Result<SerialNumber, CaError> {
+    let mut bytes = [0; SERIAL_BYTES];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| CaError::Issue(rcgen::Error::RingUnspecified))?;
+    bytes[0] &= 0x7f;
+    Ok(SerialNumber::from_slice(&bytes))
+}
+
 fn valid_for(params: &mut CertificateParams, span: Duration) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
@@ -116,8 +129,14 @@ fn valid_for(params: &mut CertificateParams, span: Duration) {
     params.not_after = epoch + now + span;
 }
 
-pub(super) fn cluster_of(cert_pem: &str) -> Option<ClusterId> {
-    let (_, pem) = parse_x509_pem(cert_pem.as_bytes()).ok()?;
-    let certificate = pem.parse_x509().ok()?;
-    certificate.subject().iter_organization().next()?.as_str().ok()?.parse().ok()
+/// Whose it is, and the key it certifies, as a SubjectPublicKeyInfo.
+fn read_ca(cert_pem: &str) -> Result<(ClusterId, Vec<u8>), CaError> {
+    let (_, pem) = parse_x509_pem(cert_pem.as_bytes()).map_err(|_| CaError::NoCertificate)?;
+    let certificate = pem.parse_x509().map_err(|_| CaError::NoCertificate)?;
+    let cluster = only(certificate.subject().iter_organization()).and_then(|name| name.parse().ok());
+    Ok((cluster.ok_or(CaError::NoCluster)?, certificate.public_key().raw.to_vec()))
+}
+
+pub(super) fn cluster_of(cert_pem: &str) -> Result<ClusterId, CaError> {
+    read_ca(cert_pem).map(|(cluster, _)| cluster)
 }

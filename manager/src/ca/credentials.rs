@@ -1,19 +1,27 @@
-//! What one node shows the others, and how it uses it.
+//! What one node shows the others, as it is kept on disk.
 
 use std::time::Duration;
 
-use muster_proto::id::ClusterId;
+use muster_proto::{
+    id::{ClusterId, NodeId},
+    node::Role,
+    time::Timestamp,
+};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
+use x509_parser::parse_x509_certificate;
 
-use super::{CaError, authority::cluster_of, manager_name};
+use super::{
+    Authority, CaError, NodeKey, PeerIdentity,
+    authority::{CLOCK_SKEW, cluster_of},
+    manager_name, peer,
+};
 
-/// A connection that has not shown a certificate holds a place no longer than this.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-
-/// A node's certificate and key with the CA it trusts, in PEM as they are kept on disk.
+/// A node's certificate and key with the roots it trusts, in PEM.
 #[derive(Clone)]
 pub struct Credentials {
     pub cluster: ClusterId,
+    /// Several, one after another, while the cluster changes its root.
     pub ca_pem: String,
     pub cert_pem: String,
     /// Secret.
@@ -28,17 +36,45 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// As read back from disk.
+    /// As read back from disk, or as granted.
     pub fn from_pem(ca_pem: String, cert_pem: String, key_pem: String) -> Result<Self, CaError> {
-        let cluster = cluster_of(&ca_pem).ok_or(CaError::NoCluster)?;
+        let cluster = cluster_of(&ca_pem)?;
         Ok(Self { cluster, ca_pem, cert_pem, key_pem })
+    }
+
+    /// A node that holds the CA makes its own.
+    pub fn issue(authority: &Authority, node: NodeId, role: Role, validity: Duration) -> Result<Self, CaError> {
+        let key = NodeKey::generate()?;
+        Ok(Self {
+            cluster: authority.cluster(),
+            ca_pem: authority.cert_pem().to_owned(),
+            cert_pem: authority.sign(node, role, &key.public_der(), validity)?,
+            key_pem: key.key_pem(),
+        })
+    }
+
+    pub fn identity(&self) -> Result<PeerIdentity, CaError> {
+        peer::identity(&self.certificate()?).ok_or(CaError::NoNode)
+    }
+
+    /// When to ask for the next certificate: between half and three fifths of its life, each certificate at a moment
+    /// of its own, so that nodes that joined together do not come back together.
+    pub fn renew_at(&self) -> Result<Timestamp, CaError> {
+        let der = self.certificate()?;
+        let (_, certificate) = parse_x509_certificate(&der).map_err(|_| CaError::NoCertificate)?;
+        let (not_before, expires_at) = peer::span(&certificate).ok_or(CaError::NoCertificate)?;
+        let chance = certificate.raw_serial().last().copied().unwrap_or_default();
+        Ok(renewal(not_before + CLOCK_SKEW, expires_at, chance))
+    }
+
+    fn certificate(&self) -> Result<CertificateDer<'static>, CaError> {
+        CertificateDer::from_pem_slice(self.cert_pem.as_bytes()).map_err(|_| CaError::NoCertificate)
     }
 
     /// Callers without a certificate of this cluster do not get past the handshake.
     #[must_use]
     pub fn server_tls(&self) -> ServerTlsConfig {
         ServerTlsConfig::new()
-            .timeout(HANDSHAKE_MAX)
             .identity(Identity::from_pem(&self.cert_pem, &self.key_pem))
             .client_ca_root(Certificate::from_pem(&self.ca_pem))
     }
@@ -47,9 +83,37 @@ impl Credentials {
     #[must_use]
     pub fn client_tls(&self) -> ClientTlsConfig {
         ClientTlsConfig::new()
-            .timeout(HANDSHAKE_MAX)
             .ca_certificate(Certificate::from_pem(&self.ca_pem))
             .identity(Identity::from_pem(&self.cert_pem, &self.key_pem))
             .domain_name(manager_name(self.cluster))
+    }
+}
+
+/// Counted from the issue, not from when the certificate is valid from: that lies [`CLOCK_SKEW`] earlier, which is
+/// longer than a short-lived certificate lives.
+fn renewal(issued_at: Timestamp, expires_at: Timestamp, chance: u8) -> Timestamp {
+    let life = expires_at.since(issued_at);
+    issued_at + life / 2 + life / 10 * u32::from(chance) / u32::from(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewal_is_in_the_middle_of_a_certificates_life_however_short_that_is() {
+        let at = Timestamp::from_millis;
+        assert_eq!(renewal(at(1_000), at(11_000), 0), at(6_000));
+        assert_eq!(renewal(at(1_000), at(11_000), u8::MAX), at(7_000));
+        assert_eq!(renewal(at(5_000), at(1_000), u8::MAX), at(5_000), "a clock that went back: at once");
+    }
+
+    #[test]
+    fn the_skew_of_clocks_does_not_make_a_new_certificate_due() {
+        let authority = Authority::create(ClusterId::from_bits(1)).unwrap();
+        let validity = Duration::from_secs(1_000);
+        let made = Credentials::issue(&authority, NodeId::from_bits(2), Role::Worker, validity).unwrap();
+        let life_left = made.identity().unwrap().expires_at.since(made.renew_at().unwrap());
+        assert!((399..=501).contains(&life_left.as_secs()), "{life_left:?}");
     }
 }

@@ -1,22 +1,24 @@
-//! Who calls: read from the certificate that the TLS handshake has verified.
+//! Who calls: what a verified certificate says, and how an RPC asks for it.
 
 use muster_proto::{
     id::{ClusterId, NodeId},
     node::Role,
+    time::Timestamp,
 };
 use tonic::{Request, Status};
-use x509_parser::{parse_x509_certificate, x509::AttributeTypeAndValue};
+use x509_parser::{certificate::X509Certificate, parse_x509_certificate, x509::AttributeTypeAndValue};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerIdentity {
     pub cluster_id: ClusterId,
     pub node_id: NodeId,
+    /// What the certificate allows; what the node may do is also a matter of the state.
     pub role: Role,
+    pub expires_at: Timestamp,
 }
 
-/// The caller's identity. Refused unless the connection is TLS with a client certificate that names one, or a server
-/// interceptor has put a [`PeerIdentity`] into the request's extensions. A remote caller cannot do the latter; it is
-/// for servers that know their caller by other means, such as an in-process connection.
+/// The caller's identity, as the server that took the connection has put it into the request's extensions. A remote
+/// caller cannot do that.
 pub fn peer<T>(request: &Request<T>) -> Result<PeerIdentity, Status> {
     if let Some(identity) = request.extensions().get::<PeerIdentity>() {
         return Ok(*identity);
@@ -29,7 +31,8 @@ pub fn peer<T>(request: &Request<T>) -> Result<PeerIdentity, Status> {
     })
 }
 
-fn identity(certificate_der: &[u8]) -> Option<PeerIdentity> {
+/// None: it names no node of a cluster. Says nothing of who signed it.
+pub(super) fn identity(certificate_der: &[u8]) -> Option<PeerIdentity> {
     let (_, certificate) = parse_x509_certificate(certificate_der).ok()?;
     let subject = certificate.subject();
     Some(PeerIdentity {
@@ -40,11 +43,19 @@ fn identity(certificate_der: &[u8]) -> Option<PeerIdentity> {
             "manager" => Role::Manager,
             _ => return None,
         },
+        expires_at: span(&certificate)?.1,
     })
 }
 
+/// From when to when it is valid.
+pub(super) fn span(certificate: &X509Certificate<'_>) -> Option<(Timestamp, Timestamp)> {
+    let millis = |seconds: i64| Some(Timestamp::from_millis(u64::try_from(seconds).ok()?.checked_mul(1_000)?));
+    let validity = certificate.validity();
+    Some((millis(validity.not_before.timestamp())?, millis(validity.not_after.timestamp())?))
+}
+
 /// Two values would leave open which one was meant.
-fn only<'a>(mut values: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Option<&'a str> {
+pub(super) fn only<'a>(mut values: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Option<&'a str> {
     let value = values.next()?;
     if values.next().is_some() {
         return None;

@@ -26,6 +26,7 @@ use muster_proto::{
     rollout::UpdateConfig,
     service::{Mode, ServiceSpec},
     task::TaskSpec,
+    time::Timestamp,
     v1::{self, control_client::ControlClient, dispatcher_client::DispatcherClient},
 };
 use tempfile::TempDir;
@@ -101,7 +102,8 @@ pub(crate) enum Callers {
 
 impl Bench {
     pub(crate) async fn start() -> Self {
-        let myself = PeerIdentity { cluster_id: CLUSTER, node_id: NODE, role: Role::Manager };
+        let myself =
+            PeerIdentity { cluster_id: CLUSTER, node_id: NODE, role: Role::Manager, expires_at: Timestamp::MAX };
         Self::start_with(Callers::All(myself)).await
     }
 

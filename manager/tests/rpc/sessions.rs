@@ -1,10 +1,11 @@
 //! What agents and the dispatcher do with each other.
 
 use expect_test::expect;
-use muster_manager::ca::{Authority, PeerIdentity};
+use muster_manager::ca::{Authority, Credentials, NODE_VALIDITY, PeerIdentity};
 use muster_proto::{
     id::{ClusterId, NodeId},
     node::Role,
+    time::Timestamp,
     v1::{
         self,
         agent_message::{Hello, Message as Said, Reports},
@@ -44,7 +45,12 @@ async fn who_may_not_have_a_session_is_told_why() {
         refusals.push(format!("{:?}: {}", refused.code(), refused.message()));
     }
     bench.stop().await;
-    let stranger = PeerIdentity { cluster_id: CLUSTER, node_id: NodeId::from_bits(79), role: Role::Worker };
+    let stranger = PeerIdentity {
+        cluster_id: CLUSTER,
+        node_id: NodeId::from_bits(79),
+        role: Role::Worker,
+        expires_at: Timestamp::MAX,
+    };
     let bench = Bench::start_with(Callers::All(stranger)).await;
     let hello = Hello { node_id: stranger.node_id.to_string(), ..hello() };
     let Err(refused) = Agent::try_connect(&bench, hello).await else { panic!("refused") };
@@ -62,7 +68,7 @@ async fn who_may_not_have_a_session_is_told_why() {
 #[tokio::test]
 async fn a_certificate_opens_the_session_of_its_own_node_and_no_other() {
     let authority = Authority::create(CLUSTER).expect("a CA");
-    let issue = |node| Box::new(authority.issue(node, Role::Manager).expect("issued"));
+    let issue = |node| Box::new(Credentials::issue(&authority, node, Role::Manager, NODE_VALIDITY).expect("issued"));
     let bench = Bench::start_with(Callers::ByCertificate { server: issue(NODE), client: issue(NODE) }).await;
     Agent::connect(&bench).await;
     bench.stop().await;
