@@ -27,10 +27,10 @@ pub use cluster_key::{ClusterKey, SealError};
 pub use credentials::Credentials;
 pub use dial::{DIAL_MAX, Expect, dial_pinned};
 pub use dial_error::DialError;
-pub use digest::{Digest, InvalidDigest, digest};
+pub use digest::{digest, digest_of};
 pub use handshake::Alpn;
-pub use join_token::{InvalidToken, JoinSecret, JoinToken, SecretHash};
-pub use keeper::{GRACE, Keeper, Presented, Worthless};
+pub use join_token::{InvalidToken, JoinSecret, JoinToken};
+pub use keeper::{Keeper, Presented, Worthless};
 pub use node_key::NodeKey;
 pub use peer::{PeerIdentity, peer};
 

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use muster_proto::id::TokenId;
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     hmac,
@@ -85,9 +86,9 @@ impl ClusterKey {
 
     /// The secret of the join token with this id: the same on every manager, and kept by none.
     #[must_use]
-    pub fn join_secret(&self, token_id: &[u8]) -> JoinSecret {
+    pub fn join_secret(&self, token: TokenId) -> JoinSecret {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.derived(b"muster join tokens, 1").as_ref());
-        let tag = hmac::sign(&key, token_id);
+        let tag = hmac::sign(&key, &token.bits().to_be_bytes());
         JoinSecret::from_bytes(*tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes"))
     }
 
@@ -136,10 +137,10 @@ mod tests {
 
     #[test]
     fn a_tokens_secret_is_the_same_wherever_it_is_made() {
-        let key = ClusterKey::generate().unwrap();
-        assert_eq!(key.join_secret(b"one"), ClusterKey::from_bytes(key.bytes()).unwrap().join_secret(b"one"));
-        assert_ne!(key.join_secret(b"one"), key.join_secret(b"two"));
-        assert_ne!(key.join_secret(b"one"), ClusterKey::generate().unwrap().join_secret(b"one"));
+        let (key, one) = (ClusterKey::generate().unwrap(), TokenId::from_bits(1));
+        assert_eq!(key.join_secret(one), ClusterKey::from_bytes(key.bytes()).unwrap().join_secret(one));
+        assert_ne!(key.join_secret(one), key.join_secret(TokenId::from_bits(2)));
+        assert_ne!(key.join_secret(one), ClusterKey::generate().unwrap().join_secret(one));
     }
 
     #[test]

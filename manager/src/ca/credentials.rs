@@ -11,11 +11,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 use x509_parser::parse_x509_certificate;
 
-use super::{
-    Authority, CaError, NodeKey, PeerIdentity,
-    authority::{CLOCK_SKEW, cluster_of},
-    manager_name, peer,
-};
+use super::{Authority, CaError, NodeKey, PeerIdentity, authority::cluster_of, manager_name, peer};
 
 /// A node's certificate and key with the roots it trusts, in PEM.
 #[derive(Clone)]
@@ -62,9 +58,9 @@ impl Credentials {
     pub fn renew_at(&self) -> Result<Timestamp, CaError> {
         let der = self.certificate()?;
         let (_, certificate) = parse_x509_certificate(&der).map_err(|_| CaError::NoCertificate)?;
-        let (not_before, expires_at) = peer::span(&certificate).ok_or(CaError::NoCertificate)?;
+        let (issued_at, expires_at) = peer::span(&certificate).ok_or(CaError::NoCertificate)?;
         let chance = certificate.raw_serial().last().copied().unwrap_or_default();
-        Ok(renewal(not_before + CLOCK_SKEW, expires_at, chance))
+        Ok(renewal(issued_at, expires_at, chance))
     }
 
     fn certificate(&self) -> Result<CertificateDer<'static>, CaError> {
@@ -89,8 +85,6 @@ impl Credentials {
     }
 }
 
-/// Counted from the issue, not from when the certificate is valid from: that lies [`CLOCK_SKEW`] earlier, which is
-/// longer than a short-lived certificate lives.
 fn renewal(issued_at: Timestamp, expires_at: Timestamp, chance: u8) -> Timestamp {
     let life = expires_at.since(issued_at);
     issued_at + life / 2 + life / 10 * u32::from(chance) / u32::from(u8::MAX)

@@ -7,13 +7,16 @@ use std::{
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use muster_proto::id::{ClusterId, NodeId};
+use muster_proto::{
+    id::{ClusterId, NodeId},
+    trust::Digest,
+};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Channel, Endpoint};
 
-use super::{Alpn, CaError, DialError, Digest, Keeper, keeper, manager_name, node_name, pinned::PinnedRoot};
+use super::{Alpn, CaError, DialError, Keeper, keeper, manager_name, node_name, pinned::PinnedRoot};
 
 /// From the first packet to a secured connection. A node that does not answer within it is tried again or given up.
 pub const DIAL_MAX: Duration = Duration::from_secs(5);

@@ -6,34 +6,40 @@
 
 use std::{fmt, str::FromStr};
 
+use muster_proto::trust::Digest;
 use subtle::ConstantTimeEq;
 
-use super::{
-    base36,
-    digest::{DIGEST_TEXT_LEN, Digest},
-};
+use super::{base36, digest::of_parts};
 
 const PREFIX: &str = "MST";
 const FORMAT: &str = "1";
+/// 36^50 > 2^256 > 36^49.
+const DIGEST_TEXT_LEN: usize = 50;
 const SECRET_BYTES: usize = 16;
 /// 36^25 > 2^128 > 36^24.
 const SECRET_TEXT_LEN: usize = 25;
 /// 20 bits: of a million slips of the pen one goes unnoticed here, and is then refused by the manager.
 const CHECKSUM_TEXT_LEN: usize = 4;
 
+/// What a token proves. As text it is what travels in a join.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct JoinSecret([u8; SECRET_BYTES]);
 
 impl JoinSecret {
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; SECRET_BYTES]) -> Self {
+    pub(super) const fn from_bytes(bytes: [u8; SECRET_BYTES]) -> Self {
         Self(bytes)
     }
 
-    /// What managers keep of it, and compare.
+    /// What managers keep of it.
     #[must_use]
-    pub fn hash(&self) -> SecretHash {
-        SecretHash(*Digest::of_parts(&[b"muster join secret, 1\0", &self.0]).bytes())
+    pub fn hash(&self) -> Digest {
+        of_parts(&[b"muster join secret, 1\0", &self.0])
+    }
+
+    /// Takes the same time wherever the difference is.
+    #[must_use]
+    pub fn has_hash(&self, hash: &Digest) -> bool {
+        self.hash().0.ct_eq(&hash.0).into()
     }
 }
 
@@ -44,31 +50,19 @@ impl fmt::Debug for JoinSecret {
     }
 }
 
-/// Equality takes the same time wherever the difference is.
-#[derive(Clone, Copy, Eq)]
-pub struct SecretHash([u8; 32]);
-
-impl SecretHash {
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    #[must_use]
-    pub const fn bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl PartialEq for SecretHash {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl fmt::Debug for SecretHash {
+impl fmt::Display for JoinSecret {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("SecretHash(..)")
+        out.write_str(&base36::encode(&self.0, SECRET_TEXT_LEN))
+    }
+}
+
+impl FromStr for JoinSecret {
+    type Err = InvalidToken;
+    fn from_str(text: &str) -> Result<Self, InvalidToken> {
+        if text.len() != SECRET_TEXT_LEN {
+            return Err(InvalidToken::Mistyped);
+        }
+        base36::decode(text).map(Self).ok_or(InvalidToken::Mistyped)
     }
 }
 
@@ -103,16 +97,15 @@ const FORMAT_SHOWN_MAX: usize = 8;
 
 impl JoinToken {
     fn checksum(&self) -> String {
-        let digest = Digest::of_parts(&[b"muster join token, 1\0", self.ca.bytes(), &self.secret.0]);
-        let [first, second, third, ..] = *digest.bytes();
+        let Digest([first, second, third, ..]) = of_parts(&[b"muster join token, 1\0", &self.ca.0, &self.secret.0]);
         base36::encode(&[first & 0x0f, second, third], CHECKSUM_TEXT_LEN)
     }
 }
 
 impl fmt::Display for JoinToken {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let secret = base36::encode(&self.secret.0, SECRET_TEXT_LEN);
-        write!(out, "{PREFIX}-{FORMAT}-{}-{secret}{}", self.ca, self.checksum())
+        let ca = base36::encode(&self.ca.0, DIGEST_TEXT_LEN);
+        write!(out, "{PREFIX}-{FORMAT}-{ca}-{}{}", self.secret, self.checksum())
     }
 }
 
@@ -131,9 +124,8 @@ impl FromStr for JoinToken {
         }
         let (ca, secret) = rest.split_once('-').ok_or(InvalidToken::Mistyped)?;
         let (secret, checksum) = secret.split_at_checked(SECRET_TEXT_LEN).ok_or(InvalidToken::Mistyped)?;
-        let ca = ca.parse().map_err(|_| InvalidToken::Mistyped)?;
-        let secret = base36::decode(secret).map(JoinSecret).ok_or(InvalidToken::Mistyped)?;
-        let token = Self { ca, secret };
+        let ca = base36::decode(ca).map(Digest).ok_or(InvalidToken::Mistyped)?;
+        let token = Self { ca, secret: secret.parse()? };
         if token.checksum() == checksum { Ok(token) } else { Err(InvalidToken::Mistyped) }
     }
 }
@@ -145,7 +137,7 @@ mod tests {
     use super::*;
 
     fn token() -> JoinToken {
-        JoinToken { ca: Digest::of(b"a certificate"), secret: JoinSecret::from_bytes([7; 16]) }
+        JoinToken { ca: of_parts(&[b"a certificate"]), secret: JoinSecret::from_bytes([7; 16]) }
     }
 
     #[test]
@@ -154,7 +146,7 @@ mod tests {
         assert_eq!(text.len(), TEXT_LEN);
         assert_eq!(text.parse(), Ok(token()));
         assert_eq!(format!(" {text}\n").parse(), Ok(token()), "what is pasted has blanks around it");
-        assert!(!format!("{:?}", token()).contains(&base36::encode(&[7u8; 16], SECRET_TEXT_LEN)));
+        assert!(!format!("{:?}", token()).contains(&token().secret.to_string()));
     }
 
     #[test]
@@ -191,7 +183,9 @@ mod tests {
 
     #[test]
     fn only_the_same_secret_has_the_same_hash() {
-        assert_eq!(JoinSecret::from_bytes([7; 16]).hash(), token().secret.hash());
-        assert_ne!(JoinSecret::from_bytes([8; 16]).hash(), token().secret.hash());
+        let secret = token().secret;
+        assert_eq!(secret.to_string().parse(), Ok(secret));
+        assert!(secret.has_hash(&JoinSecret::from_bytes([7; 16]).hash()));
+        assert!(!secret.has_hash(&JoinSecret::from_bytes([8; 16]).hash()));
     }
 }

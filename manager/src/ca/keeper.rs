@@ -37,8 +37,8 @@ use super::{
 const SESSIONS_MAX: usize = 1_024;
 /// Roots that a node trusts at once: the present one, the next one, and room for a change begun anew.
 const ROOTS_MAX: usize = 4;
-/// For how long after its end a certificate still lets its node renew.
-pub const GRACE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// A certificate lets its node renew for as long again as it was good for, and this long at least.
+const GRACE_MIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the other end of a connection showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,12 +60,7 @@ pub enum Worthless {
 
 /// Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub struct Keeper(Arc<Shared>);
-
-struct Shared {
-    current: RwLock<Arc<Current>>,
-    grace: Duration,
-}
+pub struct Keeper(Arc<RwLock<Arc<Current>>>);
 
 /// Never changed, only exchanged as a whole.
 struct Current {
@@ -86,10 +81,8 @@ impl fmt::Debug for Keeper {
 }
 
 impl Keeper {
-    /// `grace` is [`GRACE`] but in tests.
-    pub fn new(credentials: Credentials, grace: Duration) -> Result<Self, CaError> {
-        let current = RwLock::new(Arc::new(Current::new(credentials)?));
-        Ok(Self(Arc::new(Shared { current, grace })))
+    pub fn new(credentials: Credentials) -> Result<Self, CaError> {
+        Ok(Self(Arc::new(RwLock::new(Arc::new(Current::new(credentials)?)))))
     }
 
     /// From now on every new connection uses these. Refused, and nothing is changed, unless they are of the same node
@@ -100,7 +93,7 @@ impl Keeper {
         if (next.identity.cluster_id, next.identity.node_id) != (before.cluster_id, before.node_id) {
             return Err(CaError::AnotherNode);
         }
-        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = next;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = next;
         Ok(())
     }
 
@@ -133,7 +126,8 @@ impl Keeper {
         let (current, unix) = (self.current(), UnixTime::since_unix_epoch(Duration::from_millis(now.millis())));
         let verdict = match current.callers.verify_client_cert(leaf, &[], unix) {
             Err(rustls::Error::InvalidCertificate(rustls::CertificateError::ExpiredContext { not_after, .. })) => {
-                if unix.as_secs().saturating_sub(not_after.as_secs()) > self.0.grace.as_secs() {
+                let grace = peer::life(leaf).unwrap_or_default().max(GRACE_MIN);
+                if unix.as_secs().saturating_sub(not_after.as_secs()) > grace.as_secs() {
                     return Presented::Worthless(Worthless::LongExpired);
                 }
                 // Everything else about it still has to hold.
@@ -165,7 +159,7 @@ impl Keeper {
     }
 
     fn current(&self) -> Arc<Current> {
-        Arc::clone(&self.0.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

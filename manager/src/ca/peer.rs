@@ -1,5 +1,7 @@
 //! Who calls: what a verified certificate says, and how an RPC asks for it.
 
+use std::time::Duration;
+
 use muster_proto::{
     id::{ClusterId, NodeId},
     node::Role,
@@ -7,6 +9,8 @@ use muster_proto::{
 };
 use tonic::{Request, Status};
 use x509_parser::{certificate::X509Certificate, parse_x509_certificate, x509::AttributeTypeAndValue};
+
+use super::authority::CLOCK_SKEW;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerIdentity {
@@ -47,11 +51,19 @@ pub(super) fn identity(certificate_der: &[u8]) -> Option<PeerIdentity> {
     })
 }
 
-/// From when to when it is valid.
+/// How long it is good for, from its issue.
+pub(super) fn life(certificate_der: &[u8]) -> Option<Duration> {
+    let (_, certificate) = parse_x509_certificate(certificate_der).ok()?;
+    let (issued_at, expires_at) = span(&certificate)?;
+    Some(expires_at.since(issued_at))
+}
+
+/// From its issue to its end. What the certificate says of its beginning lies [`CLOCK_SKEW`] earlier, which is longer
+/// than a short-lived one lives.
 pub(super) fn span(certificate: &X509Certificate<'_>) -> Option<(Timestamp, Timestamp)> {
     let millis = |seconds: i64| Some(Timestamp::from_millis(u64::try_from(seconds).ok()?.checked_mul(1_000)?));
     let validity = certificate.validity();
-    Some((millis(validity.not_before.timestamp())?, millis(validity.not_after.timestamp())?))
+    Some((millis(validity.not_before.timestamp())? + CLOCK_SKEW, millis(validity.not_after.timestamp())?))
 }
 
 /// Two values would leave open which one was meant.

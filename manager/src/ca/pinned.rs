@@ -12,7 +12,9 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-use super::{Digest, dial_error, handshake::provider, manager_name, peer};
+use muster_proto::trust::Digest;
+
+use super::{dial_error, digest_of, handshake::provider, manager_name, peer};
 
 /// Accepts a manager whose certificate is signed by the root with this digest. The server sends that root along.
 #[derive(Debug)]
@@ -43,7 +45,7 @@ impl ServerCertVerifier for PinnedRoot {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let identity = peer::identity(end_entity).ok_or_else(|| wrong(dial_error::NamesNoNode))?;
-        let root = intermediates.iter().find(|sent| Digest::of(sent) == self.digest);
+        let root = intermediates.iter().find(|sent| digest_of(sent) == self.digest);
         let root = root.ok_or_else(|| wrong(dial_error::NotPinned))?.clone().into_owned();
         let mut roots = RootCertStore::empty();
         roots.add(root.clone())?;

@@ -21,8 +21,8 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    Alpn, Authority, CaError, Credentials, DialError, Expect, GRACE, Keeper, NODE_VALIDITY, NodeKey, PeerIdentity,
-    Presented, Worthless, dial_pinned, digest,
+    Alpn, Authority, CaError, Credentials, DialError, Expect, Keeper, NODE_VALIDITY, NodeKey, PeerIdentity, Presented,
+    Worthless, dial_pinned, digest,
 };
 
 const CLUSTER: ClusterId = ClusterId::from_bits(1);
@@ -39,7 +39,7 @@ fn credentials(authority: &Authority, node: NodeId, role: Role) -> Credentials {
 }
 
 fn keeper(authority: &Authority, node: NodeId, role: Role) -> Keeper {
-    Keeper::new(credentials(authority, node, role), GRACE).expect("a keeper")
+    Keeper::new(credentials(authority, node, role)).expect("a keeper")
 }
 
 fn now() -> Timestamp {
@@ -139,7 +139,7 @@ async fn a_certificate_of_another_ca_is_worth_nothing() {
     // Trusts the server, and shows a certificate of its own CA for the same cluster and node.
     let mut forged = credentials(&other, MANAGER, Role::Manager);
     forged.ca_pem.push_str(authority.cert_pem());
-    let (presented, _) = server.visit(&Keeper::new(forged, GRACE).unwrap(), Expect::AnyManager).await.expect("secured");
+    let (presented, _) = server.visit(&Keeper::new(forged).unwrap(), Expect::AnyManager).await.expect("secured");
     assert_eq!(presented, Presented::Worthless(Worthless::OtherAuthority));
 }
 
@@ -147,11 +147,11 @@ async fn a_certificate_of_another_ca_is_worth_nothing() {
 async fn an_expired_certificate_counts_until_its_grace_ends() {
     let authority = authority();
     let manager = keeper(&authority, MANAGER, Role::Manager);
-    let life = Duration::from_secs(60);
+    let life = NODE_VALIDITY / 3;
     let short = Credentials::issue(&authority, WORKER, Role::Worker, life).unwrap();
     let expires_at = short.identity().unwrap().expires_at;
     let server = Server::start(manager.clone()).await;
-    let (presented, _) = server.visit(&Keeper::new(short.clone(), GRACE).unwrap(), Expect::AnyManager).await.unwrap();
+    let (presented, _) = server.visit(&Keeper::new(short.clone()).unwrap(), Expect::AnyManager).await.unwrap();
     assert_eq!(certificate(presented).expires_at, expires_at);
 
     let leaf = <rustls::pki_types::CertificateDer as rustls::pki_types::pem::PemObject>::from_pem_slice(
@@ -160,8 +160,8 @@ async fn an_expired_certificate_counts_until_its_grace_ends() {
     .unwrap();
     let at = |when| manager.presented(Some(std::slice::from_ref(&leaf)), when);
     assert_eq!(certificate(at(expires_at + Duration::from_secs(2))).node_id, WORKER);
-    assert_eq!(certificate(at(expires_at + GRACE)).node_id, WORKER);
-    assert_eq!(at(expires_at + GRACE + Duration::from_secs(2)), Presented::Worthless(Worthless::LongExpired));
+    assert_eq!(certificate(at(expires_at + life)).node_id, WORKER);
+    assert_eq!(at(expires_at + life + Duration::from_secs(2)), Presented::Worthless(Worthless::LongExpired));
     assert_eq!(at(Timestamp::EPOCH), Presented::Worthless(Worthless::NotYetValid));
     assert_eq!(manager.presented(None, now()), Presented::Nothing);
     assert_eq!(manager.presented(Some(&[]), now()), Presented::Nothing);
@@ -171,7 +171,7 @@ async fn an_expired_certificate_counts_until_its_grace_ends() {
 async fn an_expired_server_is_refused() {
     let authority = authority();
     let expired = Credentials::issue(&authority, MANAGER, Role::Manager, Duration::ZERO).unwrap();
-    let server = Server::start(Keeper::new(expired, GRACE).unwrap()).await;
+    let server = Server::start(Keeper::new(expired).unwrap()).await;
     tokio::time::timeout(DEADLINE, async {
         // A certificate is good to the end of the second it expires in.
         loop {
@@ -297,7 +297,7 @@ fn a_ca_read_back_signs_for_the_same_cluster() {
     let key = NodeKey::from_pem(&key.key_pem()).expect("its own PEM");
     let read = Credentials::from_pem(made.cert_pem().to_owned(), cert_pem, key.key_pem()).expect("its own PEM");
     assert_eq!(read.cluster, CLUSTER);
-    Keeper::new(read, GRACE).expect("they hold together");
+    Keeper::new(read).expect("they hold together");
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn what_does_not_belong_together_is_refused() {
     assert!(matches!(Authority::from_pem(authority.cert_pem(), other.key_pem()), Err(CaError::AnotherKey)));
 
     let (ours, theirs) = (credentials(&authority, WORKER, Role::Worker), credentials(&other, WORKER, Role::Worker));
-    let refused = |credentials| Keeper::new(credentials, GRACE).expect_err("refused");
+    let refused = |credentials| Keeper::new(credentials).expect_err("refused");
     let mixed = Credentials { key_pem: theirs.key_pem.clone(), ..ours.clone() };
     assert!(matches!(refused(mixed), CaError::Mismatch(_)));
     assert!(matches!(refused(Credentials { ca_pem: theirs.ca_pem, ..ours.clone() }), CaError::NoRoot));
@@ -317,7 +317,7 @@ fn what_does_not_belong_together_is_refused() {
     let roots = Credentials { ca_pem: authority.cert_pem().repeat(5), ..ours.clone() };
     assert!(matches!(refused(roots), CaError::RootCount { found: 5 }));
 
-    let keeper = Keeper::new(ours, GRACE).unwrap();
+    let keeper = Keeper::new(ours).unwrap();
     let another = keeper.replace(credentials(&authority, MANAGER, Role::Manager));
     assert!(matches!(another, Err(CaError::AnotherNode)));
     assert_eq!(keeper.node(), WORKER);
