@@ -6,6 +6,7 @@
 // Openraft's storage traits return its own large error by value; it is made once, when everything ends.
 #![allow(clippy::result_large_err)]
 
+pub mod authorization;
 pub mod ca;
 pub mod changes;
 pub mod clock;
