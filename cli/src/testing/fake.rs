@@ -217,7 +217,7 @@ impl Control for Fake {
             return Err(Status::aborted("the node has changed since it was read; read it again"));
         }
         world.nodes_updated.push(request.into_inner());
-        Ok(Response::new(v1::UpdateNodeResponse { version: 20 }))
+        Ok(Response::new(v1::UpdateNodeResponse { version: 20, warnings: Vec::new() }))
     }
 
     async fn list_nodes(&self, _: Request<v1::ListNodesRequest>) -> Answer<v1::ListNodesResponse> {

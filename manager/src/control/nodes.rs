@@ -23,6 +23,6 @@ impl Control {
             self.handle.replica.read(|state| lookup::node(state, &wanted).map(|node| (node.id, node.spec.role)))?;
         let spec = NodeSpec { role, availability: change.availability, labels: change.labels };
         let version = self.propose(Command::UpdateNode { id, version, spec }).await?;
-        Ok(v1::UpdateNodeResponse { version: version.0 })
+        Ok(v1::UpdateNodeResponse { version: version.0, warnings: Vec::new() })
     }
 }
