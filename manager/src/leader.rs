@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, future::Future, pin::Pin, sync::Arc, time::Dura
 use muster_core::{
     action::Action,
     command::{Command, Outcome},
-    plan::{Dirty, Input, Plan, plan},
+    plan::{Dirty, Input, Plan, outage, plan},
 };
 use muster_proto::{id::NodeId, version::Term};
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
@@ -188,7 +188,9 @@ impl Service {
         if self.phase == Phase::Following {
             return;
         }
-        let services = self.replica.read(|state| agenda::services_of_nodes(state, nodes));
+        let liveness = self.leases.liveness();
+        let services =
+            self.replica.read(|state| agenda::services_of_nodes(state, &outage::concerned(state, &liveness, nodes)));
         self.agenda.add_services(services);
     }
 

@@ -15,6 +15,7 @@ use muster_proto::{
     container::ContainerSpec,
     endpoint::EndpointSpec,
     id::{ClusterId, NodeId, ServiceId},
+    isolation::OnIsolation,
     node::{EngineHealth, NodeDescription, NodeSpec, NodeState},
     pin::ImagePin,
     placement::Placement,
@@ -143,6 +144,7 @@ fn service(id: ServiceId, name: &str, replicas: u32) -> Command {
         restart: RestartPolicy::default(),
         placement: Placement::default(),
         force_update: 0,
+        on_isolation: OnIsolation::default(),
     };
     let spec = ServiceSpec {
         name: name.into(),

@@ -12,6 +12,7 @@ pub mod convert;
 pub mod endpoint;
 pub mod health;
 pub mod id;
+pub mod isolation;
 pub mod mount;
 pub mod node;
 pub mod parse;

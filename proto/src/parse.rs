@@ -25,7 +25,9 @@ mod ulimit;
 use std::fmt;
 
 pub use address::{Address, address};
-pub use choice::{availability, failure_action, protocol, publish_mode, restart_condition, role, update_order};
+pub use choice::{
+    availability, failure_action, on_isolation, protocol, publish_mode, restart_condition, role, update_order,
+};
 pub use constraint::{constraint, node_field, preference};
 pub use cpus::cpus;
 pub(crate) use dns_name::is_dns_name;

@@ -13,7 +13,7 @@ use crate::{
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum UpdateOrder {
-    /// Start-first, except where a slot cannot run twice: a host port or a writable volume.
+    /// Start-first, except where a slot cannot run twice: a host port, a writable volume, or at most one task wanted.
     #[default]
     Auto,
     StartFirst,

@@ -8,6 +8,7 @@ use crate::{
     container::ContainerSpec,
     endpoint::PortConfig,
     id::{NodeId, ServiceId, TaskId},
+    isolation::OnIsolation,
     placement::Placement,
     resources::ResourceRequirements,
     restart::{RestartPolicy, RestartRecord},
@@ -26,6 +27,8 @@ pub struct TaskSpec {
     pub placement: Placement,
     /// Counted up by `--force`: the only difference that makes new tasks of an otherwise equal template.
     pub force_update: u64,
+    #[serde(default)]
+    pub on_isolation: OnIsolation,
 }
 
 impl TaskSpec {
@@ -37,6 +40,7 @@ impl TaskSpec {
             restart: RestartPolicy::default(),
             placement: Placement::default(),
             force_update: 0,
+            on_isolation: OnIsolation::default(),
         }
     }
 }

@@ -73,8 +73,8 @@ pub fn service_spec(spec: &ServiceSpec) -> Result {
     resources::check(&spec.task.resources)?;
     restart(spec)?;
     placement::check(&spec.task.placement, spec.mode)?;
-    rollout::check("update", &spec.update)?;
-    rollout::check("rollback", &spec.rollback)?;
+    rollout::check("update", &spec.update, spec.task.on_isolation)?;
+    rollout::check("rollback", &spec.rollback, spec.task.on_isolation)?;
     ports::check(&spec.endpoint)?;
     let bytes = v1::ServiceSpec::from(spec).encoded_len();
     if bytes > SPEC_BYTES_MAX {

@@ -43,6 +43,13 @@ pub enum WaitingOn {
     Predecessor,
     /// The task ended and the restart policy allows no further attempt.
     RestartsUsedUp { max_attempts: u32 },
+    /// At most one of the slot may run, and the task before is on a node that is cut off: it is stopped there by then.
+    Isolation { until: Timestamp },
+    /// Its node is drained, and as many other tasks of the service as its update parallelism allows are moving.
+    Turn,
+    /// Many nodes went down at once: their tasks are not replaced before then, and with None (most nodes did) not
+    /// before some return or the operator gives them up.
+    Outage { until: Option<Timestamp> },
 }
 
 impl fmt::Display for Refusal {
@@ -83,6 +90,17 @@ impl fmt::Display for WaitingOn {
             WaitingOn::RestartsUsedUp { max_attempts } => {
                 write!(out, "all {max_attempts} restarts are used up; update the service, or use --force")
             }
+            WaitingOn::Isolation { until } => {
+                write!(out, "the slot's previous task is on a node that is cut off, which stops it by {until}")
+            }
+            WaitingOn::Turn => out.write_str("its node is drained, and it moves once others of the service have"),
+            WaitingOn::Outage { until: Some(until) } => {
+                write!(out, "many nodes went down at once; unless more follow it is replaced at {until}")
+            }
+            WaitingOn::Outage { until: None } => out.write_str(
+                "most nodes went down at once, so it is not replaced until some return; drain or remove those that will \
+                 not",
+            ),
         }
     }
 }

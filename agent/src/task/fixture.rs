@@ -6,6 +6,7 @@ use muster_proto::{
     assignment::Assignment,
     container::ContainerSpec,
     id::{ServiceId, TaskId},
+    isolation::OnIsolation,
     placement::Placement,
     resources::{Limits, ResourceRequirements},
     restart::RestartPolicy,
@@ -21,6 +22,7 @@ pub(crate) fn assignment(number: u128) -> Arc<Assignment> {
         restart: RestartPolicy::default(),
         placement: Placement::default(),
         force_update: 0,
+        on_isolation: OnIsolation::default(),
     };
     Arc::new(Assignment {
         task_id: TaskId::from_bits(number),

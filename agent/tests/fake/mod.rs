@@ -15,6 +15,7 @@ use muster_proto::{
     assignment::{Assignment, IngressService, LEADER_METADATA, TaskReport},
     container::ContainerSpec,
     id::{ServiceId, TaskId},
+    isolation::OnIsolation,
     placement::Placement,
     resources::{Limits, ResourceRequirements},
     restart::RestartPolicy,
@@ -348,6 +349,7 @@ pub(crate) fn assignment(number: u128, env: &[&str]) -> Assignment {
         restart: RestartPolicy::default(),
         placement: Placement::default(),
         force_update: 0,
+        on_isolation: OnIsolation::default(),
     };
     Assignment {
         task_id: task(number),

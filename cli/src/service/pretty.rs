@@ -41,6 +41,7 @@ pub fn text(service: &Service, now: Timestamp) -> String {
     lines.heading("Placement");
     lines.under("Constraints", joined(&placement.constraints)).under("Preferences", joined(&placement.preferences));
     lines.under("Max per node", placement.max_replicas_per_node.map_or_else(String::new, |max| max.to_string()));
+    lines.under("On isolation", spec.task.on_isolation);
     lines.heading("Update");
     rollout_config(&mut lines, &spec.update);
     lines.heading("Rollback");

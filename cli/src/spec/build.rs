@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use muster_proto::{
     container::{ContainerSpec, Ulimit},
     endpoint::EndpointSpec,
+    isolation::OnIsolation,
     mount::Mount,
     parse::{self, EnvEntry},
     placement::{Constraint, Placement, SpreadOver},
@@ -123,6 +124,7 @@ pub fn spec(
             restart: RestartPolicy::default(),
             placement,
             force_update: 0,
+            on_isolation: OnIsolation::default(),
         },
         mode: mode(flags)?,
         update: UpdateConfig::default(),

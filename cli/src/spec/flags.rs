@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use muster_proto::{
     container::ContainerSpec,
     endpoint::PortConfig,
+    isolation::OnIsolation,
     parse,
     resources::ResourceRequirements,
     restart::{RestartCondition, RestartPolicy},
@@ -34,6 +35,11 @@ pub struct CommonFlags {
     pub update: UpdateFlags,
     #[command(flatten)]
     pub rollback: RollbackFlags,
+    /// What becomes of a task whose node is cut off from the managers: keep leaves it running, beside its replacement;
+    /// stop ends it when the node's lease runs out, so that there are never two of a slot at once, and the replacement
+    /// comes later by the stop grace period and 2s (default keep)
+    #[arg(long, value_name = "ANSWER", value_parser = answers(), help_heading = "Placement")]
+    pub on_isolation: Option<OnIsolation>,
     /// Tasks of the service that one node may run; 0 is no limit
     #[arg(long, value_name = "N", help_heading = "Placement")]
     pub replicas_max_per_node: Option<u32>,
@@ -148,6 +154,10 @@ impl RestartDelay {
     }
 }
 
+fn answers() -> impl TypedValueParser<Value = OnIsolation> {
+    PossibleValuesParser::new(["keep", "stop"]).try_map(|word| parse::on_isolation(&word))
+}
+
 fn conditions() -> impl TypedValueParser<Value = RestartCondition> {
     PossibleValuesParser::new(["none", "on-failure", "any"]).try_map(|word| parse::restart_condition(&word))
 }
@@ -173,6 +183,7 @@ impl CommonFlags {
         self.restart.apply(&mut spec.task.restart);
         self.update.apply(&mut spec.update);
         self.rollback.apply(&mut spec.rollback);
+        set(&mut spec.task.on_isolation, self.on_isolation.as_ref());
         if let Some(max) = self.replicas_max_per_node {
             spec.task.placement.max_replicas_per_node = Some(max).filter(|&max| max > 0);
         }

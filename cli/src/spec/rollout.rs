@@ -53,7 +53,7 @@ macro_rules! rollout_flags {
                 id = concat!($prefix, "-order"), long = concat!($prefix, "-order"), value_name = "ORDER",
                 value_parser = orders(),
                 help = "Start the new task or stop the old one first; auto starts first, except where a slot cannot run \
-                        twice: a host port, a writable volume (default auto; Swarm: stop-first)",
+                        twice: a host port, a writable volume, --on-isolation stop (default auto; Swarm: stop-first)",
             )]
             pub order: Option<UpdateOrder>,
             #[arg(

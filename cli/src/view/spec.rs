@@ -46,6 +46,7 @@ fn task(task: &TaskSpec) -> Value {
         "RestartPolicy": restart(&task.restart),
         "Placement": placement(&task.placement),
         "ForceUpdate": task.force_update,
+        "OnIsolation": task.on_isolation.to_string(),
     })
 }
 

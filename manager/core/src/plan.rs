@@ -12,14 +12,17 @@ pub mod allocate;
 pub mod draft;
 mod goal;
 mod orchestrate;
+pub mod outage;
 mod pass;
 mod placement;
+mod predecessor;
 mod reap;
 mod restart;
 mod rollout;
 mod room;
 pub mod schedule;
 mod slot;
+mod turns;
 mod update;
 mod view;
 
@@ -30,7 +33,7 @@ use muster_proto::{
     time::Timestamp,
 };
 
-use self::pass::Pass;
+use self::{pass::Pass, turns::Turns};
 use crate::{action::Action, liveness::Liveness, state::State};
 
 /// Bounds the size of one log entry; what is left over comes with the next plan.
@@ -90,6 +93,7 @@ fn plan_service(pass: &mut Pass<'_, '_>, id: ServiceId) {
         let (service, wanted) = update::advance(pass, service);
         orchestrate::dismiss(pass, &wanted);
         let begun = update::next_slots(pass, &service, &wanted.slots);
+        let mut turns = Turns::of(pass, &service, &wanted.slots, &begun);
         for view in wanted.slots.values() {
             if pass.draft.is_full() {
                 pass.more = true;
@@ -98,7 +102,7 @@ fn plan_service(pass: &mut Pass<'_, '_>, id: ServiceId) {
             if begun.contains(&view.slot) {
                 slot::begin_replacement(pass, &service, view);
             } else {
-                slot::fill(pass, &service, view);
+                slot::fill(pass, &service, view, &mut turns);
             }
         }
     }

@@ -66,6 +66,7 @@ mod tests {
     use muster_proto::{
         assignment::Backend,
         container::ContainerSpec,
+        isolation::OnIsolation,
         resources::Limits,
         task::{Slot, TaskSpec, Template},
         task_state::DesiredState,
@@ -82,6 +83,7 @@ mod tests {
             restart: Default::default(),
             placement: Default::default(),
             force_update: 0,
+            on_isolation: OnIsolation::default(),
         };
         Assignment {
             task_id: TaskId::from_bits(task),

@@ -79,7 +79,7 @@ impl Ledger {
         leading.ends.insert(node, now + leading.terms.lease);
         let changed = self.liveness.of(node) != NodeState::Ready;
         if changed {
-            self.liveness.set(node, NodeState::Ready);
+            self.liveness.ready(node);
             self.changed.insert(node);
         }
         changed
@@ -94,12 +94,14 @@ impl Ledger {
             for end in leading.ends.values_mut() {
                 *end = now + leading.terms.lease;
             }
+            self.liveness.skip(gap);
             return false;
         }
+        self.liveness.clamp(wall);
         let ended: Vec<_> = leading.ends.iter().filter(|(_, end)| **end <= now).map(|(node, _)| *node).collect();
         for node in &ended {
             leading.ends.remove(node);
-            self.liveness.set(*node, NodeState::Down);
+            self.liveness.down(*node, wall);
             self.changed.insert(*node);
         }
         !ended.is_empty()

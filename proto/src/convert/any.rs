@@ -10,6 +10,7 @@ use crate::{
     endpoint::{EndpointSpec, PortConfig, Protocol, PublishMode},
     health::{HealthCheck, HealthPolicy, Probe},
     id::{NodeId, ServiceId, TaskId},
+    isolation::OnIsolation,
     mount::{Mount, MountSource},
     node::{EngineHealth, NodeDescription, NodeOrders, Role},
     pin::ImagePin,
@@ -173,13 +174,15 @@ fn placement() -> impl Strategy<Value = Placement> {
 }
 
 fn task_spec() -> impl Strategy<Value = TaskSpec> {
-    (container(), limits(), resources(), restart(), placement(), any::<u64>()).prop_map(
-        |(container, limits, reservations, restart, placement, force_update)| TaskSpec {
+    let on_isolation = select(vec![OnIsolation::Keep, OnIsolation::Stop]);
+    (container(), limits(), resources(), restart(), placement(), any::<u64>(), on_isolation).prop_map(
+        |(container, limits, reservations, restart, placement, force_update, on_isolation)| TaskSpec {
             container,
             resources: ResourceRequirements { limits, reservations },
             restart,
             placement,
             force_update,
+            on_isolation,
         },
     )
 }

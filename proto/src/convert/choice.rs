@@ -1,7 +1,7 @@
 //! Enums: each has a value zero on the wire, which means that nobody set it and is refused.
 
 use super::ConvertError;
-use crate::{endpoint, node, restart, rollout, task_state, v1};
+use crate::{endpoint, isolation, node, restart, rollout, task_state, v1};
 
 macro_rules! same_variants {
     ($($domain:path => $wire:ident { $($variant:ident),* $(,)? })*) => {$(
@@ -28,6 +28,7 @@ macro_rules! same_variants {
 
 same_variants! {
     restart::RestartCondition => RestartCondition { None, OnFailure, Any }
+    isolation::OnIsolation => OnIsolation { Keep, Stop }
     endpoint::PublishMode => PublishMode { Ingress, Host }
     endpoint::Protocol => Protocol { Tcp }
     rollout::UpdateOrder => UpdateOrder { Auto, StartFirst, StopFirst }

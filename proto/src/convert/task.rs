@@ -17,6 +17,7 @@ impl From<&TaskSpec> for v1::TaskSpec {
             restart: Some((&domain.restart).into()),
             placement: Some((&domain.placement).into()),
             force_update: domain.force_update,
+            on_isolation: v1::OnIsolation::from(domain.on_isolation).into(),
         }
     }
 }
@@ -33,6 +34,7 @@ impl TryFrom<v1::TaskSpec> for TaskSpec {
             restart: field::required("restart", wire.restart)?,
             placement: field::required("placement", wire.placement)?,
             force_update: wire.force_update,
+            on_isolation: field::choice::<v1::OnIsolation, _>("on_isolation", wire.on_isolation)?,
         })
     }
 }

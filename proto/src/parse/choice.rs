@@ -3,6 +3,7 @@
 use super::ParseError;
 use crate::{
     endpoint::{Protocol, PublishMode},
+    isolation::OnIsolation,
     node::{Availability, Role},
     restart::RestartCondition,
     rollout::{FailureAction, UpdateOrder},
@@ -37,6 +38,10 @@ pub fn restart_condition(text: &str) -> Result<RestartCondition, ParseError> {
     let words =
         [("none", RestartCondition::None), ("on-failure", RestartCondition::OnFailure), ("any", RestartCondition::Any)];
     choose("restart condition", text, &words)
+}
+
+pub fn on_isolation(text: &str) -> Result<OnIsolation, ParseError> {
+    choose("answer to isolation", text, &[("keep", OnIsolation::Keep), ("stop", OnIsolation::Stop)])
 }
 
 pub fn availability(text: &str) -> Result<Availability, ParseError> {
@@ -86,6 +91,9 @@ mod tests {
         }
         for condition in [RestartCondition::None, RestartCondition::OnFailure, RestartCondition::Any] {
             assert_eq!(restart_condition(&condition.to_string()), Ok(condition));
+        }
+        for choice in [OnIsolation::Keep, OnIsolation::Stop] {
+            assert_eq!(on_isolation(&choice.to_string()), Ok(choice));
         }
         for choice in [Availability::Active, Availability::Pause, Availability::Drain] {
             assert_eq!(availability(&choice.to_string()), Ok(choice));

@@ -1,10 +1,23 @@
 //! How the service passes from one template to the next.
 
 use super::{Invalid, Result, SERVICE_WAIT_MAX, at_most};
-use crate::{rollout::UpdateConfig, service::REPLICAS_MAX};
+use crate::{
+    isolation::OnIsolation,
+    rollout::{UpdateConfig, UpdateOrder},
+    service::REPLICAS_MAX,
+};
 
 /// `kind` is `update` or `rollback`.
-pub(super) fn check(kind: &str, config: &UpdateConfig) -> Result {
+pub(super) fn check(kind: &str, config: &UpdateConfig, on_isolation: OnIsolation) -> Result {
+    if (config.order, on_isolation) == (UpdateOrder::StartFirst, OnIsolation::Stop) {
+        return Err(Invalid::new(
+            format!("{kind}.order"),
+            format!(
+                "the {kind} order start-first runs two tasks of a slot at once, and --on-isolation stop never does"
+            ),
+            "use the order auto or stop-first",
+        ));
+    }
     if config.parallelism > REPLICAS_MAX {
         return Err(Invalid::new(
             format!("{kind}.parallelism"),

@@ -12,9 +12,11 @@ use crate::{
     convert::any,
     endpoint::{PortConfig, Protocol, PublishMode},
     health::{HealthCheck, HealthPolicy, Probe},
+    isolation::OnIsolation,
     mount::{Mount, MountSource},
     pin::ImagePin,
     placement::{Comparison, Constraint, NodeField, SpreadOver},
+    rollout::UpdateOrder,
 };
 
 const LONG: Duration = Duration::from_secs(8 * 24 * 3600);
@@ -121,6 +123,8 @@ const BROKEN: &[Change] = &[
     |s| s.update.delay = LONG,
     |s| s.rollback.monitor = LONG,
     |s| s.rollback.progress_deadline = LONG,
+    |s| (s.task.on_isolation, s.update.order) = (OnIsolation::Stop, UpdateOrder::StartFirst),
+    |s| (s.task.on_isolation, s.rollback.order) = (OnIsolation::Stop, UpdateOrder::StartFirst),
     // ports
     |s| port(s, 80, 0, PublishMode::Ingress),
     |s| [PublishMode::Ingress, PublishMode::Host].into_iter().for_each(|mode| port(s, 80, 80, mode)),
@@ -237,6 +241,7 @@ const SOUND: &[Change] = &[
     |s| constraint(s, NodeField::Ip, "10.0.0.0/8"),
     |s| s.task.placement.max_replicas_per_node = Some(1),
     |s| (s.update.max_failure_ratio, s.update.parallelism) = (1.0, 0),
+    |s| (s.task.on_isolation, s.update.order) = (OnIsolation::Stop, UpdateOrder::StopFirst),
     |s| (0..2).for_each(|n| port(s, 0, 80 + n, PublishMode::Host)),
     |s| (1..129).for_each(|n| port(s, n, 80, PublishMode::Ingress)),
 ];

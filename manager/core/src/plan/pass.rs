@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use muster_proto::{
-    id::{NodeId, ServiceId},
+    id::{NodeId, ServiceId, TaskId},
     node::NodeState,
     restart::RestartRecord,
     service::Service,
@@ -11,9 +11,10 @@ use muster_proto::{
     task_state::DesiredState,
     time::Timestamp,
     version::TemplateVersion,
+    waiting::WaitingOn,
 };
 
-use super::{IdSource, Input, Plan, draft::Draft};
+use super::{IdSource, Input, Plan, draft::Draft, outage::Outage};
 use crate::{effect::NewTask, liveness::Liveness};
 
 pub(super) struct Pass<'a, 'i> {
@@ -21,6 +22,9 @@ pub(super) struct Pass<'a, 'i> {
     pub(super) liveness: &'a Liveness,
     pub(super) now: Timestamp,
     pub(super) more: bool,
+    pub(super) outage: Outage,
+    /// Tasks of this plan that wait for something other than a predecessor on a node that is up.
+    pub(super) held: BTreeMap<TaskId, WaitingOn>,
     wake: BTreeMap<ServiceId, Timestamp>,
     ids: &'i mut dyn IdSource,
 }
@@ -38,6 +42,8 @@ impl<'a, 'i> Pass<'a, 'i> {
             liveness: input.liveness,
             now: input.now,
             more: false,
+            outage: Outage::of(input.state, input.liveness, input.now),
+            held: BTreeMap::new(),
             wake: BTreeMap::new(),
             ids,
         }
@@ -58,7 +64,7 @@ impl<'a, 'i> Pass<'a, 'i> {
         node.is_some_and(|node| self.liveness.of(node) == NodeState::Down)
     }
 
-    pub(super) fn create(&mut self, service: &Service, slot: Slot, start: Start) {
+    pub(super) fn create(&mut self, service: &Service, slot: Slot, start: Start) -> TaskId {
         let (desired, start_after) = match start.when {
             When::AtOnce => (DesiredState::Running, None),
             When::AfterPredecessor => (DesiredState::Ready, None),
@@ -67,8 +73,9 @@ impl<'a, 'i> Pass<'a, 'i> {
         if let Some(at) = start_after {
             self.wake_at(service.id, at);
         }
+        let id = self.ids.task_id();
         let new = NewTask {
-            id: self.ids.task_id(),
+            id,
             service_id: service.id,
             slot,
             template_version: start.template,
@@ -77,6 +84,7 @@ impl<'a, 'i> Pass<'a, 'i> {
             restarts: start.restarts,
         };
         self.draft.create(&new);
+        id
     }
 }
 

@@ -47,6 +47,12 @@ pub(super) fn place_waiting(pass: &mut Pass<'_, '_>) {
             pass.draft.place(id, answer);
         }
     }
+    // A task with a node is taken to wait for a predecessor that stops; where it is something else, that is said.
+    for (id, waiting) in std::mem::take(&mut pass.held) {
+        if pass.draft.task(id).is_some_and(|task| task.node_id.is_some()) {
+            pass.draft.explain(id, Some(waiting));
+        }
+    }
 }
 
 /// A task that this plan makes has its action already.

@@ -10,7 +10,10 @@ use muster_proto::{
     time::Timestamp,
 };
 
-use super::pass::Pass;
+use super::{
+    pass::Pass,
+    predecessor::{self, AtWork},
+};
 
 /// Whoever could report on these is gone. How many there were: what becomes of their slots is decided once that is
 /// applied.
@@ -34,7 +37,15 @@ pub(super) fn reap(pass: &mut Pass<'_, '_>, service: ServiceId) {
     let limit = history_limit(pass, service);
     let mut gone: Vec<TaskId> = Vec::new();
     let mut history: BTreeMap<Slot, Vec<(Timestamp, TaskId)>> = BTreeMap::new();
+    let mut isolated: Option<Timestamp> = None;
     for task in pass.draft.tasks_of_service(service) {
+        // As long as it may run, the row is what keeps another from starting beside it.
+        if let AtWork::Until(until) = predecessor::at_work(pass, task)
+            && task.status.state.is_final()
+        {
+            isolated = Some(isolated.map_or(until, |earlier| until.min(earlier)));
+            continue;
+        }
         match task.desired {
             DesiredState::Ready | DesiredState::Running => {}
             DesiredState::Shutdown if task.node_id.is_none() => gone.push(task.id),
@@ -45,6 +56,9 @@ pub(super) fn reap(pass: &mut Pass<'_, '_>, service: ServiceId) {
             DesiredState::Remove if pass.draft.is_unheld(task) => gone.push(task.id),
             DesiredState::Remove => {}
         }
+    }
+    if let Some(until) = isolated {
+        pass.wake_at(service, until);
     }
     let past_limit = history.into_values().flat_map(|mut rows| {
         rows.sort_unstable();

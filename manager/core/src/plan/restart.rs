@@ -30,6 +30,10 @@ pub(super) enum Why {
 
 /// `task` has ended by itself.
 pub(super) fn after_end(task: &Task, now: Timestamp) -> AfterEnd {
+    if task.status.state == TaskState::Shutdown {
+        // Nobody here told it to stop: its agent did, because it was cut off. That is no failure of the task.
+        return AfterEnd::Restart { pause: Duration::ZERO, record: task.restarts.clone() };
+    }
     let policy = &task.template.spec.restart;
     if !wants_restart(policy.condition, task.status.state) {
         return AfterEnd::Stay(Why::Condition);

@@ -32,7 +32,8 @@ pub(super) enum Progress {
     },
     /// Ended as it should, and stays so.
     Finished,
-    /// Global, and its node is down or takes no new task: nothing can be done there, and nothing waits for it.
+    /// Global, and its node is down or takes no new task; or most nodes went down at once. Nothing can be done there,
+    /// and nothing waits for it.
     Away,
 }
 
@@ -64,7 +65,8 @@ pub(super) fn progress(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'
     if let Some(since) = running.map(|task| task.status.running_at.unwrap_or(task.status.at)).min() {
         return Progress::Running { since };
     }
-    if takes_nothing_new(pass, service, view) {
+    let vanished = || view.current().any(|task| footing(pass, service, task) == Footing::Vanished);
+    if vanished() || takes_nothing_new(pass, service, view) {
         return Progress::Away;
     }
     match of_target().last() {

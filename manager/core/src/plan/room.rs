@@ -44,6 +44,9 @@ fn lacks_room(waiting: &WaitingOn) -> bool {
         WaitingOn::NoNodes
         | WaitingOn::RestartDelay { .. }
         | WaitingOn::Predecessor
+        | WaitingOn::Isolation { .. }
+        | WaitingOn::Turn
+        | WaitingOn::Outage { .. }
         | WaitingOn::RestartsUsedUp { .. } => false,
     }
 }

@@ -2,15 +2,18 @@
 //! task that does has to go. Restarts, lost and drained nodes, releases and the halves of a replacement all end here.
 //!
 //! A slot aims at one template version, its goal. The best task of that version on firm footing is the keeper: once
-//! it runs, everyone else is told to stop; until then whoever serves goes on serving.
+//! it runs, everyone else is told to stop; until then whoever serves goes on serving. Where two may not run at once the
+//! one that serves is told to stop once its successor has a node and is prepared there, and no sooner.
 
 use std::time::Duration;
 
 use muster_proto::{
+    isolation::OnIsolation,
+    node::NodeState,
     restart::RestartRecord,
     rollout::UpdateOrder,
     service::Service,
-    task::{Task, Template},
+    task::Task,
     task_state::{DesiredState, TaskState},
     version::TemplateVersion,
     waiting::WaitingOn,
@@ -19,14 +22,16 @@ use muster_proto::{
 use super::{
     goal,
     pass::{Pass, Start, When},
+    predecessor::{self, cannot_run_twice},
     restart::{self, AfterEnd, Why},
     rollout,
+    turns::Turns,
     view::{Footing, SlotView, footing},
 };
 use crate::effect;
 
 /// A slot that the rollout does not come to in this pass.
-pub(super) fn fill(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>) {
+pub(super) fn fill(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, turns: &mut Turns) {
     let goal = goal::goal(pass, service, view);
     let sound = |pass: &Pass<'_, '_>, task: &&Task| {
         task.template_version == goal && footing(pass, service, task) == Footing::Sound
@@ -34,22 +39,31 @@ pub(super) fn fill(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'
     let keeper = view
         .current()
         .filter(|task| sound(pass, task))
-        .min_by_key(|task| (task.status.state != TaskState::Running, task.created_at, task.id));
+        .min_by_key(|task| (task.status.state != TaskState::Running, !is_heard(pass, task), task.created_at, task.id));
     match keeper {
         Some(keeper) if keeper.status.state == TaskState::Running => {
-            release(pass, service, view, keeper);
-            retire(pass, view.current().filter(|task| task.id != keeper.id));
+            pass.draft.explain(keeper.id, None);
+            let known = is_heard(pass, keeper);
+            let others = view.current().filter(|task| task.id != keeper.id && (known || !sound(pass, task)));
+            let others: Vec<&Task> = others.collect();
+            retire(pass, others.into_iter());
         }
         Some(keeper) => {
             release(pass, service, view, keeper);
             retire(pass, view.current().filter(|task| task.id != keeper.id && !may_serve(task)));
         }
-        None => start_attempt(pass, service, view, goal),
+        None => start_attempt(pass, service, view, goal, turns),
     }
 }
 
 /// Nobody on firm footing: what the last attempt came to decides about the next.
-fn start_attempt(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, goal: TemplateVersion) {
+fn start_attempt(
+    pass: &mut Pass<'_, '_>,
+    service: &Service,
+    view: &SlotView<'_>,
+    goal: TemplateVersion,
+    turns: &mut Turns,
+) {
     let begin = |when, restarts| Start { template: goal, when, restarts };
     let last = view.current().filter(|task| task.template_version == goal).last();
     let Some(last) = last else {
@@ -66,30 +80,54 @@ fn start_attempt(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>
             }
             AfterEnd::Stay(Why::Condition) => {}
         },
+        Footing::Displaced if may_serve(last) && !turns.take() => {
+            pass.draft.explain(last.id, Some(WaitingOn::Turn));
+        }
         Footing::Lost | Footing::Displaced => {
             attempt(pass, service, view, begin(When::AtOnce, last.restarts.clone()));
+        }
+        Footing::Vanished => {
+            let waiting = last.node_id.and_then(|node| pass.outage.waiting(node));
+            if let Some(WaitingOn::Outage { until: Some(until) }) = waiting {
+                pass.wake_at(service.id, until);
+            }
+            pass.draft.explain(last.id, waiting);
         }
         // A keeper, and then this is not called.
         Footing::Sound => {}
     }
 }
 
-/// The next task of a slot, and the end of those that it makes needless. Whoever serves goes on until it runs, except
-/// on a drained node where the slot cannot run twice. What has to be alone waits for all who are still on their way
-/// out, whichever attempt told them to stop.
+/// The next task of a slot, and the end of those that it makes needless. Whoever serves goes on until it runs, or until
+/// it is prepared where the slot cannot run twice. What has to be alone waits for all who are still on their way out,
+/// whichever attempt told them to stop.
 fn attempt(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, mut start: Start) {
-    let exclusive = is_exclusive(service, start.template);
+    let template = effect::template_of(service, start.template).cloned();
+    let exclusive = template.as_ref().is_some_and(|template| cannot_run_twice(template));
     let goes = |pass: &Pass<'_, '_>, task: &Task| {
-        !may_serve(task) || (exclusive && footing(pass, service, task) == Footing::Displaced)
+        !may_serve(task)
+            || template.as_ref().is_some_and(|template| predecessor::goes_first(pass, service, template, task))
     };
-    let leaving: Vec<&Task> = view.current().filter(|task| goes(pass, task)).collect();
     let alone = exclusive || rollout::config(service).order == UpdateOrder::StopFirst;
-    let held = view.is_blocked(pass) || leaving.iter().any(|task| may_be_at_work(pass, task));
-    if start.when == When::AtOnce && alone && held {
+    let before = view.current().filter(|task| goes(pass, task)).chain(predecessor::on_the_way_out(view));
+    let held = predecessor::in_the_way(pass, before);
+    if start.when == When::AtOnce && alone && held.is_some() {
         start.when = When::AfterPredecessor;
     }
-    pass.create(service, view.slot, start);
-    retire(pass, leaving.into_iter());
+    create(pass, service, view, start, held);
+    retire(pass, view.current().filter(|task| !may_serve(task)));
+}
+
+fn create(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, start: Start, held: Option<WaitingOn>) {
+    for task in view.current().filter(|task| waited_for_the_planner(task)) {
+        pass.draft.explain(task.id, None);
+    }
+    let waits = start.when == When::AfterPredecessor;
+    let id = pass.create(service, view.slot, start);
+    if let Some(WaitingOn::Isolation { until }) = held.filter(|_| waits) {
+        pass.wake_at(service.id, until);
+        pass.held.insert(id, WaitingOn::Isolation { until });
+    }
 }
 
 /// How the next attempt begins, or None while it is too early for one. As a rule it is prepared during the pause; but
@@ -111,51 +149,63 @@ fn after_pause(pass: &mut Pass<'_, '_>, service: &Service, last: &Task, pause: D
     None
 }
 
-/// The first half of a replacement by the rollout's target. The second, telling the old task to stop, comes with the
-/// first for stop-first, and once the new one runs for start-first.
+/// The first half of a replacement by the rollout's target. The second, telling the old task to stop, comes once the new
+/// one runs, or for stop-first once it has its node and is prepared there.
 pub(super) fn begin_replacement(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>) {
-    let order = rollout::config(service).order;
-    let holders = || view.current().filter(|task| task.holds_resources());
-    let stop_first = match order {
-        UpdateOrder::StopFirst => true,
-        UpdateOrder::StartFirst => false,
-        UpdateOrder::Auto => {
-            cannot_run_twice(&service.template) || holders().any(|task| cannot_run_twice(&task.template))
-        }
-    };
-    let must_wait = stop_first && (view.is_blocked(pass) || holders().any(|task| may_be_at_work(pass, task)));
+    let before: Vec<&Task> = view.current().chain(predecessor::on_the_way_out(view)).collect();
+    let stop_first = before.iter().any(|old| predecessor::strictly_alone(service, &service.template, &old.template));
+    let held = predecessor::in_the_way(pass, before.into_iter());
     let start = Start {
         template: service.template_version,
-        when: if must_wait { When::AfterPredecessor } else { When::AtOnce },
+        when: if stop_first && held.is_some() { When::AfterPredecessor } else { When::AtOnce },
         restarts: RestartRecord::default(),
     };
-    pass.create(service, view.slot, start);
-    retire(pass, view.current().filter(|task| stop_first || !may_serve(task)));
+    create(pass, service, view, start, held);
+    retire(pass, view.current().filter(|task| !may_serve(task)));
 }
 
-/// A task that was prepared starts when its pause is over and nobody else is in the slot's way.
+/// A task that was prepared starts when its pause is over and nobody else is in the slot's way. Whoever serves and has to
+/// be gone first is told so now, and not before: an image that cannot be had must not cost the task that works.
 fn release(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, keeper: &Task) {
     if keeper.desired != DesiredState::Ready {
         return;
     }
-    match keeper.start_after {
-        Some(at) if at > pass.now => pass.wake_at(service.id, at),
-        Some(_) | None if view.is_blocked(pass) => {
+    if let Some(at) = keeper.start_after.filter(|at| *at > pass.now) {
+        return pass.wake_at(service.id, at);
+    }
+    let serving = || view.current().filter(|task| task.id != keeper.id && may_serve(task));
+    let mut first: Vec<&Task> =
+        serving().filter(|task| predecessor::goes_first(pass, service, &keeper.template, task)).collect();
+    if !first.is_empty() && keeper.status.state < TaskState::Ready {
+        return;
+    }
+    let others = view.current().filter(|task| task.id != keeper.id && !may_serve(task));
+    let before = others.chain(first.iter().copied()).chain(predecessor::on_the_way_out(view));
+    match predecessor::in_the_way(pass, before) {
+        Some(waiting) => {
+            if let WaitingOn::Isolation { until } = waiting {
+                pass.wake_at(service.id, until);
+            }
             if keeper.node_id.is_some() {
-                pass.draft.explain(keeper.id, Some(WaitingOn::Predecessor));
+                pass.draft.explain(keeper.id, Some(waiting));
             }
         }
-        Some(_) | None => pass.draft.desire(keeper.id, DesiredState::Running),
+        None => {
+            pass.draft.desire(keeper.id, DesiredState::Running);
+            // Cut off and stopped by now: should its node return with it all the same, it is not to be kept.
+            let isolated = serving().filter(|task| task.template.spec.on_isolation == OnIsolation::Stop);
+            let lost: Vec<&Task> = isolated.filter(|task| footing(pass, service, task) == Footing::Lost).collect();
+            retire(pass, lost.into_iter());
+        }
     }
+    // Those that are merely cut off may come back before the time is over, and then they stay.
+    first.retain(|task| footing(pass, service, task) != Footing::Lost);
+    retire(pass, first.into_iter());
 }
 
-/// Two tasks of one slot would fight over a host port or a volume.
-fn cannot_run_twice(template: &Template) -> bool {
-    !template.host_ports.is_empty() || template.spec.container.mounts.iter().any(|mount| mount.is_exclusive())
-}
-
-fn is_exclusive(service: &Service, version: TemplateVersion) -> bool {
-    effect::template_of(service, version).is_some_and(|template| cannot_run_twice(template))
+/// A new leader has not heard of every node yet. Until it has, a successor that an earlier leader began is left alone.
+fn is_heard(pass: &Pass<'_, '_>, task: &Task) -> bool {
+    task.node_id.is_some_and(|node| pass.liveness.of(node) != NodeState::Unknown)
 }
 
 /// Runs, at least when last heard of: worth keeping until another does. One that has not come so far is not.
@@ -163,9 +213,20 @@ fn may_serve(task: &Task) -> bool {
     task.status.state == TaskState::Running
 }
 
-/// Not known to have ended. A node that is down is not waited for.
-fn may_be_at_work(pass: &Pass<'_, '_>, task: &Task) -> bool {
-    task.holds_resources() && !pass.is_down(task.node_id)
+/// For what happens now.
+fn waited_for_the_planner(task: &Task) -> bool {
+    match &task.waiting {
+        Some(WaitingOn::Turn | WaitingOn::Outage { .. }) => true,
+        None
+        | Some(
+            WaitingOn::NoSuitableNode { .. }
+            | WaitingOn::NoNodes
+            | WaitingOn::RestartDelay { .. }
+            | WaitingOn::Predecessor
+            | WaitingOn::RestartsUsedUp { .. }
+            | WaitingOn::Isolation { .. },
+        ) => false,
+    }
 }
 
 fn retire<'t>(pass: &mut Pass<'_, '_>, tasks: impl Iterator<Item = &'t Task>) {

@@ -16,7 +16,8 @@ use super::{
     orchestrate::{Wanted, orchestrate},
     pass::Pass,
     rollout::{self, Progress, Verdict},
-    view::{Slots, serves},
+    turns::{self, Handover},
+    view::{SlotView, Slots, serves},
 };
 use crate::effect;
 
@@ -181,13 +182,14 @@ pub(super) fn next_slots(pass: &mut Pass<'_, '_>, service: &Service, slots: &Slo
     if held || !survey.iter().any(|(_, progress)| *progress == Progress::Outdated) {
         return BTreeSet::new();
     }
-    let taken = survey.iter().filter(|(slot, progress)| takes_place(pass, service, *slot, *progress)).count();
-    wake_for_delays(pass, service, &survey);
-    let config = rollout::config(service);
-    let places = match usize::try_from(config.parallelism).unwrap_or(usize::MAX) {
-        0 => usize::MAX,
-        places => places,
+    // A hand-over without a node takes none: its old task serves, and what the rollout brings may be what finds room.
+    let leaves = |slot| {
+        let view = slots.get(slot);
+        view.and_then(|view| turns::handover(pass, service, view)) == Some(Handover::Placed)
     };
+    let taken = survey.iter().filter(|(slot, at)| takes_place(pass, service, *slot, *at) || leaves(slot)).count();
+    wake_for_delays(pass, service, &survey);
+    let places = turns::places(service).unwrap_or(usize::MAX);
     let mut outdated: Vec<(Turn, Slot)> = slots
         .values()
         .zip(&survey)
@@ -214,6 +216,12 @@ enum Turn {
     Idle,
     Serving,
     Homeless,
+}
+
+/// The rollout has begun with this slot and is not done with it.
+pub(super) fn is_under_way(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> bool {
+    let moves = service.rollout.as_ref().is_some_and(|rollout| rollout.state.is_moving());
+    moves && takes_place(pass, service, view.slot, rollout::progress(pass, service, view))
 }
 
 fn takes_place(pass: &Pass<'_, '_>, service: &Service, slot: Slot, progress: Progress) -> bool {

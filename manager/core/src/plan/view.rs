@@ -29,6 +29,8 @@ pub(super) enum Footing {
     Sound,
     /// Its node is down: it may run, nobody knows.
     Lost,
+    /// Its node went down with most others: it stays as it is until more is known.
+    Vanished,
     /// Its node is drained: it runs and has to go.
     Displaced,
     Ended,
@@ -44,22 +46,12 @@ impl<'a> SlotView<'a> {
         self.rows.iter().copied().filter(|task| task.desired <= DesiredState::Running)
     }
 
-    /// Told to stop and not known to have ended.
-    pub(super) fn stopping(&self) -> impl Iterator<Item = &'a Task> + '_ {
-        self.rows.iter().copied().filter(|task| task.desired > DesiredState::Running && task.holds_resources())
-    }
-
     pub(super) fn exists(&self) -> bool {
         self.current().next().is_some()
     }
 
     pub(super) fn has(&self, version: TemplateVersion) -> bool {
         self.current().any(|task| task.template_version == version)
-    }
-
-    /// Someone who was told to stop may still be at it. A node that is down is not waited for.
-    pub(super) fn is_blocked(&self, pass: &Pass<'_, '_>) -> bool {
-        self.stopping().any(|task| !pass.is_down(task.node_id))
     }
 }
 
@@ -81,6 +73,7 @@ pub(super) fn footing(pass: &Pass<'_, '_>, service: &Service, task: &Task) -> Fo
     match service.spec.mode {
         // A global slot is its node: there is no other place for its task.
         Mode::Global => Footing::Sound,
+        Mode::Replicated { .. } if task.node_id.is_some_and(|node| pass.outage.holds(node)) => Footing::Vanished,
         Mode::Replicated { .. } if pass.is_down(task.node_id) => Footing::Lost,
         Mode::Replicated { .. } => {
             let node = task.node_id.and_then(|node| pass.draft.node(node));

@@ -6,6 +6,7 @@ use muster_core::{assign, state::State};
 use muster_proto::{
     assignment::{Assignment, TaskReport},
     id::{NodeId, TaskId},
+    isolation::OnIsolation,
     task::TaskStatus,
     task_state::{DesiredState, TaskState},
     time::Timestamp,
@@ -37,6 +38,7 @@ struct Container {
     desired: DesiredState,
     status: TaskStatus,
     image: String,
+    on_isolation: OnIsolation,
     /// When the next step is due, and what it leads to.
     next: Option<(Timestamp, TaskState)>,
     reported: bool,
@@ -66,6 +68,7 @@ impl Agents {
                 desired: assignment.desired,
                 status: TaskStatus::new(TaskState::Accepted, now, "accepted"),
                 image: assignment.template.spec.container.image.clone(),
+                on_isolation: assignment.template.spec.on_isolation,
                 next: None,
                 reported: false,
             });
@@ -111,6 +114,18 @@ impl Agents {
         }
     }
 
+    /// The node's lease has run out: what asked for it is told to stop.
+    pub(crate) fn isolate(&mut self, node: NodeId, now: Timestamp) {
+        let images = self.images.clone();
+        for container in self.containers.get_mut(&node).into_iter().flat_map(BTreeMap::values_mut) {
+            if container.on_isolation == OnIsolation::Stop {
+                container.desired = container.desired.max(DesiredState::Shutdown);
+                let image = images.get(&container.image).cloned().unwrap_or_default();
+                container.set_out(&image, now);
+            }
+        }
+    }
+
     /// One container ends by itself.
     pub(crate) fn crash(&mut self, node: NodeId, task: TaskId, code: i32, now: Timestamp) {
         if let Some(container) = self.containers.get_mut(&node).and_then(|held| held.get_mut(&task))
@@ -152,7 +167,8 @@ impl Container {
     }
 
     fn follow(&mut self, assignment: &Assignment, image: &Image, now: Timestamp) {
-        self.desired = assignment.desired;
+        // What was stopped in isolation stays so.
+        self.desired = self.desired.max(assignment.desired);
         if self.desired == DesiredState::Remove && self.status.state.is_final() && !self.status.removed {
             self.status.removed = true;
             self.reported = false;

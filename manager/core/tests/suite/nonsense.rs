@@ -15,7 +15,7 @@ use muster_proto::{
     assignment::TaskReport,
     cluster::ClusterSpec,
     id::{ClusterId, NodeId, ServiceId, TaskId, TokenId},
-    node::{Availability, NodeSpec, NodeState, Role},
+    node::{Availability, NodeSpec, Role},
     restart::RestartRecord,
     rollout::{Rollout, RolloutState},
     service::{Mode, ServiceSpec},
@@ -353,8 +353,8 @@ impl IdSource for Ids {
 
 fn look(state: &State, now: Timestamp) {
     let mut liveness = Liveness::default();
-    liveness.set(NodeId::from_bits(1), NodeState::Ready);
-    liveness.set(NodeId::from_bits(2), NodeState::Down);
+    liveness.ready(NodeId::from_bits(1));
+    liveness.down(NodeId::from_bits(2), now);
     let input = Input { state, liveness: &liveness, now, dirty: &Dirty::Everything };
     let planned = plan(input, &mut Ids(0));
     // A slot's step is never torn apart, so the bound is not sharp to the last action.

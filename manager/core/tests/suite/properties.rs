@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_core::{command::Command, state::State};
 use muster_proto::{
     cluster::ClusterSpec,
+    isolation::OnIsolation,
     node::{Availability, NodeState},
     service::{Mode, Service},
     task::{Slot, Task},
@@ -292,7 +293,7 @@ fn exclusive_slots_never_overlap(world: &World) {
     let mut running = BTreeSet::new();
     for id in world.agents.at_work() {
         if let Some(task) = world.state.task(id)
-            && !task.template.spec.container.mounts.is_empty()
+            && (!task.template.spec.container.mounts.is_empty() || task.template.spec.on_isolation == OnIsolation::Stop)
         {
             assert!(running.insert((task.service_id, task.slot)), "{} runs twice", task.name());
         }
@@ -330,6 +331,30 @@ proptest! {
                 // Step by step, to look in between.
                 Op::Run(millis) => for _ in 0..millis / 100 {
                     perform(&mut world, &Op::Run(100));
+                    exclusive_slots_never_overlap(&world);
+                },
+                op => perform(&mut world, &op),
+            }
+            exclusive_slots_never_overlap(&world);
+        }
+    }
+
+    /// Whatever happens to nodes and leaders: where the network breaks, the agent stops what asked for it in its grace.
+    #[test]
+    fn at_most_one_is_never_two(ops in prop::collection::vec(op(), 1..30)) {
+        let mut world = world();
+        let at_most_one = |op: &Op| match op {
+            Op::Create(words) => Op::Create(words.iter().copied().chain(["isolation=stop"]).collect()),
+            // An order that contradicts it is refused before it gets here.
+            Op::Update(which, words) => {
+                Op::Update(*which, words.iter().copied().chain(["order=auto", "isolation=stop"]).collect())
+            }
+            other => other.clone(),
+        };
+        for op in ops.iter().map(at_most_one) {
+            match op {
+                Op::Run(millis) => for _ in 0..millis / 500 {
+                    perform(&mut world, &Op::Run(500));
                     exclusive_slots_never_overlap(&world);
                 },
                 op => perform(&mut world, &op),

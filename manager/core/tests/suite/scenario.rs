@@ -100,6 +100,10 @@ fn command(world: &mut Option<World>, line: &str) -> Vec<String> {
                 None
             })
         }
+        "leader" => world_says(world, |world| {
+            world.new_leader();
+            None
+        }),
         "show" => show(world, rest),
         other => panic!("a command: {other}"),
     }
@@ -193,6 +197,7 @@ fn node(world: &mut World, words: &[&str]) -> Option<String> {
     match *verb {
         "down" => world.set_liveness(id, NodeState::Down),
         "up" => world.reconnect(id),
+        "unknown" => world.set_liveness(id, NodeState::Unknown),
         "reboot" => {
             world.agents.reboot(id, world.now);
             world.reconnect(id);

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use muster_proto::{
     container::ContainerSpec,
     endpoint::{EndpointSpec, PortConfig, Protocol, PublishMode},
+    isolation::OnIsolation,
     mount::{Mount, MountSource},
     placement::{Comparison, Constraint, NodeField, Placement},
     resources::{NANO_CPUS_PER_CORE, ResourceRequirements},
@@ -24,6 +25,7 @@ pub(crate) fn base(name: &str) -> ServiceSpec {
             restart: RestartPolicy::default(),
             placement: Placement::default(),
             force_update: 0,
+            on_isolation: OnIsolation::default(),
         },
         mode: Mode::Replicated { replicas: 1 },
         update: UpdateConfig::default(),
@@ -60,6 +62,13 @@ pub(crate) fn set(spec: &mut ServiceSpec, word: &str) {
         "replicas" => spec.mode = Mode::Replicated { replicas: number(value) },
         "global" => spec.mode = Mode::Global,
         "force" => spec.task.force_update += 1,
+        "isolation" => {
+            spec.task.on_isolation = match value {
+                "keep" => OnIsolation::Keep,
+                "stop" => OnIsolation::Stop,
+                other => panic!("an answer to isolation: {other}"),
+            }
+        }
         "label" => {
             spec.labels.insert(value.to_owned(), String::new());
         }

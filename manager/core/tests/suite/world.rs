@@ -131,7 +131,14 @@ impl World {
             NodeState::Ready => self.silent.remove(&node),
             NodeState::Down | NodeState::Unknown => self.silent.insert(node),
         };
-        self.liveness.set(node, state);
+        match state {
+            NodeState::Ready => self.liveness.ready(node),
+            NodeState::Down => {
+                self.liveness.down(node, self.now);
+                self.agents.isolate(node, self.now);
+            }
+            NodeState::Unknown => self.liveness.forget(node),
+        }
         self.look_everywhere = true;
     }
 

@@ -17,6 +17,7 @@ use muster_proto::{
     container::ContainerSpec,
     endpoint::{PortConfig, Protocol, PublishMode},
     id::{ClusterId, NodeId, ServiceId, TaskId},
+    isolation::OnIsolation,
     pin::ImagePin,
     placement::Placement,
     resources::{Limits, ResourceRequirements},
@@ -108,6 +109,7 @@ impl Bench {
             restart: RestartPolicy::default(),
             placement: Placement::default(),
             force_update: 0,
+            on_isolation: OnIsolation::default(),
         };
         // Names are shared by all of the engine: the bits keep those of two benches apart.
         let bits = self.identity.cluster_id.bits() ^ u128::from(task);

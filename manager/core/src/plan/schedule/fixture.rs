@@ -6,6 +6,7 @@ use muster_proto::{
     container::ContainerSpec,
     endpoint::{EndpointSpec, PortConfig, Protocol, PublishMode},
     id::{NodeId, ServiceId, TaskId},
+    isolation::OnIsolation,
     node::{EngineHealth, Node, NodeDescription, NodeSpec, NodeState},
     placement::Placement,
     resources::{ResourceRequirements, Resources},
@@ -30,6 +31,7 @@ pub(crate) fn template() -> Template {
         restart: RestartPolicy::default(),
         placement: Placement::default(),
         force_update: 0,
+        on_isolation: OnIsolation::default(),
     };
     Template { spec, host_ports: Vec::new() }
 }
@@ -122,7 +124,7 @@ pub(crate) fn cluster(
 ) -> (State, Liveness) {
     let (mut state, mut liveness) = (State::default(), Liveness::default());
     for node in nodes {
-        liveness.set(node.id, NodeState::Ready);
+        liveness.ready(node.id);
         state.nodes.insert(node.id, node);
     }
     for task in tasks {
@@ -133,4 +135,13 @@ pub(crate) fn cluster(
         state.tasks.insert(task.id, task);
     }
     (state, liveness)
+}
+
+/// The leases say so of the node.
+pub(crate) fn see(liveness: &mut Liveness, node: NodeId, state: NodeState) {
+    match state {
+        NodeState::Ready => liveness.ready(node),
+        NodeState::Down => liveness.down(node, NOW),
+        NodeState::Unknown => liveness.forget(node),
+    }
 }

@@ -83,7 +83,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn cluster(nodes: &[(Node, NodeState)], tasks: impl IntoIterator<Item = Task>) -> (State, Liveness) {
     let (state, mut liveness) = fixture::cluster(nodes.iter().map(|(node, _)| node.clone()), tasks);
     for (node, alive) in nodes {
-        liveness.set(node.id, *alive);
+        fixture::see(&mut liveness, node.id, *alive);
     }
     (state, liveness)
 }

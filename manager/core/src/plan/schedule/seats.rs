@@ -116,8 +116,20 @@ impl<'a> Seats<'a> {
         }
     }
 
+    /// One active task there does not count until [`Seats::count_in`].
+    pub(super) fn count_out(&mut self, index: SeatIndex) {
+        let active = &mut self.seats[index].in_use.active;
+        *active = active.saturating_sub(1);
+        self.touch(index);
+    }
+
+    pub(super) fn count_in(&mut self, index: SeatIndex) {
+        self.seats[index].in_use.active += 1;
+        self.touch(index);
+    }
+
     /// Something that a ranking reads has changed on this seat.
-    pub(super) fn touch(&mut self, index: SeatIndex) {
+    fn touch(&mut self, index: SeatIndex) {
         self.changes.push(index);
     }
 

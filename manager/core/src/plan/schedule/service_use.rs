@@ -89,14 +89,14 @@ impl ServiceUse {
         self.aside = self.slots.get(&slot).cloned().unwrap_or_default();
         for at in 0..self.aside.len() {
             self.uncount(self.aside[at]);
-            seats.touch(self.aside[at]);
+            seats.count_out(self.aside[at]);
         }
     }
 
     pub(super) fn take_back(&mut self, seats: &mut Seats<'_>) {
         for seat in std::mem::take(&mut self.aside) {
             *self.active.entry(seat).or_default() += 1;
-            seats.touch(seat);
+            seats.count_in(seat);
         }
     }
 

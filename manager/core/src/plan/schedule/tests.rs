@@ -58,8 +58,8 @@ fn each_refusal_is_counted_most_first() {
     }
     nodes[8].spec.labels.insert("zone".into(), "b".into());
     let mut cluster = fixture::cluster(nodes, []);
-    cluster.1.set(NodeId::from_bits(1), NodeState::Down);
-    cluster.1.set(NodeId::from_bits(2), NodeState::Unknown);
+    fixture::see(&mut cluster.1, NodeId::from_bits(1), NodeState::Down);
+    fixture::see(&mut cluster.1, NodeId::from_bits(2), NodeState::Unknown);
     let service = service(|template| {
         template.spec.resources.reservations.nano_cpus = 1_500_000_000;
         let field = NodeField::Label("zone".into());
@@ -230,11 +230,11 @@ fn a_node_without_room_is_eligible_and_one_that_fails_a_constraint_is_not() {
     let mut greedy = service(|template| template.spec.resources.reservations.nano_cpus = u64::MAX);
     let (mut node, mut liveness) = (fixture::node(1), Liveness::default());
     assert_eq!(eligible(&liveness, &greedy, &node), Err(Refusal::NodeUnknown));
-    liveness.set(node.id, NodeState::Ready);
+    fixture::see(&mut liveness, node.id, NodeState::Ready);
     assert_eq!(eligible(&liveness, &greedy, &node), Ok(()));
     node.spec.availability = Availability::Drain;
     assert_eq!(eligible(&liveness, &greedy, &node), Err(Refusal::NodeDrained));
-    liveness.set(node.id, NodeState::Down);
+    fixture::see(&mut liveness, node.id, NodeState::Down);
     assert_eq!(eligible(&liveness, &greedy, &node), Err(Refusal::NodeDrained), "down, and drained all the same");
     node.spec.availability = Availability::Active;
     let elsewhere = Constraint { field: NodeField::Id, comparison: Comparison::NotEqual, value: node.id.to_string() };

@@ -1,0 +1,96 @@
+//! When many nodes of a large cluster go down at once: that is the network, the power or the managers' own view far
+//! more often than so many hosts, and to start everything anew on what is left would do more harm than waiting.
+//!
+//! The leases of nodes that vanish together end within a moment of one another, not together. So once more than a fifth
+//! are gone within [`TOGETHER`], their tasks wait for [`SETTLE`] to see whether more follow. Where it is more than half,
+//! their tasks are not replaced at all until fewer are missing: nodes return, or the operator drains or removes those
+//! that will not. Whatever else goes down apart from them is replaced as ever.
+//!
+//! A function of the state and the leases alone, so that it needs no memory and a new leader comes to the same answer.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use muster_proto::{
+    id::NodeId,
+    node::{Availability, NodeState},
+    time::Timestamp,
+    waiting::WaitingOn,
+};
+
+use crate::{liveness::Liveness, state::State};
+
+/// A cluster of fewer is not large: there one node is a good part of it.
+pub const NODES_MIN: usize = 10;
+/// Leases that end within this span are taken for one event.
+const TOGETHER: Duration = Duration::from_secs(30);
+/// How long it takes from the first lease that ends to the last one: they are renewed every second, and a tick is 200 ms.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// The nodes whose tasks are not replaced now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outage {
+    nodes: BTreeSet<NodeId>,
+    /// None: as long as so many are gone.
+    until: Option<Timestamp>,
+}
+
+impl Outage {
+    #[must_use]
+    pub fn of(state: &State, liveness: &Liveness, now: Timestamp) -> Self {
+        // A drained node is one that its operator has given up, or is about to.
+        let counted = state.nodes().filter(|node| node.spec.availability != Availability::Drain);
+        let (mut count, mut down) = (0, Vec::new());
+        for node in counted {
+            count += 1;
+            down.extend(liveness.down_since(node.id).map(|since| (since, node.id)));
+        }
+        if count < NODES_MIN {
+            return Self::default();
+        }
+        down.sort_unstable();
+        let together = largest_within(&down);
+        let nodes = || together.iter().map(|(_, node)| *node).collect();
+        if together.len() * 2 > count {
+            return Self { nodes: nodes(), until: None };
+        }
+        let settled = together.last().map(|(since, _)| *since + SETTLE);
+        match settled.filter(|at| *at > now && together.len() * 5 > count) {
+            Some(until) => Self { nodes: nodes(), until: Some(until) },
+            None => Self::default(),
+        }
+    }
+
+    pub(super) fn holds(&self, node: NodeId) -> bool {
+        self.nodes.contains(&node)
+    }
+
+    /// Why the tasks of `node` are not replaced.
+    pub(super) fn waiting(&self, node: NodeId) -> Option<WaitingOn> {
+        self.holds(node).then_some(WaitingOn::Outage { until: self.until })
+    }
+}
+
+/// Which nodes' services to look at when `changed` came, went or changed: in a large cluster one that goes down or
+/// returns can decide about all that are down.
+#[must_use]
+pub fn concerned(state: &State, liveness: &Liveness, changed: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+    let mut nodes = changed.clone();
+    if state.nodes().count() >= NODES_MIN {
+        nodes.extend(state.nodes().map(|node| node.id).filter(|node| liveness.of(*node) == NodeState::Down));
+    }
+    nodes
+}
+
+/// `down` in order of time. Of several that are as large the latest.
+fn largest_within(down: &[(Timestamp, NodeId)]) -> &[(Timestamp, NodeId)] {
+    let (mut best, mut first) = (0..0, 0);
+    for (last, (at, _)) in down.iter().enumerate() {
+        while at.since(down[first].0) > TOGETHER {
+            first += 1;
+        }
+        if last + 1 - first >= best.len() {
+            best = first..last + 1;
+        }
+    }
+    &down[best]
+}

@@ -1,0 +1,103 @@
+//! Who has to be gone before a slot's next task may start, and until when nobody can know that.
+//!
+//! A task on a node that is down is not waited for, with one exception: one that asked to be stopped in isolation is
+//! certainly gone once its node's lease is over and its stop grace period after that. Until then nothing that cannot
+//! run twice takes its place, which is what makes it run at most once.
+
+use muster_proto::{
+    cluster::ClusterSpec,
+    isolation::{ISOLATION_MARGIN, OnIsolation},
+    rollout::UpdateOrder,
+    service::Service,
+    task::{Task, Template},
+    task_state::{DesiredState, TaskState},
+    time::Timestamp,
+    waiting::WaitingOn,
+};
+
+use super::{
+    pass::Pass,
+    rollout,
+    view::{Footing, SlotView, footing},
+};
+
+/// Whether a task's container may be running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AtWork {
+    No,
+    /// Until its agent says that it ended.
+    Yes,
+    /// It is cut off, and stopped there by then.
+    Until(Timestamp),
+}
+
+pub(super) fn at_work(pass: &Pass<'_, '_>, task: &Task) -> AtWork {
+    let grace = task.template.spec.container.stop_grace_period + ISOLATION_MARGIN;
+    let until = |at: Timestamp| if at > pass.now { AtWork::Until(at) } else { AtWork::No };
+    let stops = task.template.spec.on_isolation == OnIsolation::Stop;
+    if task.status.state == TaskState::Orphaned && stops {
+        // Its node's lease may have been renewed until the node was removed.
+        return until(task.status.at + lease(pass) + grace);
+    }
+    let Some(node) = task.node_id.filter(|_| task.holds_resources()) else { return AtWork::No };
+    match pass.liveness.down_since(node) {
+        None => AtWork::Yes,
+        Some(since) if stops && task.desired != DesiredState::Ready => until(since + grace),
+        Some(_) => AtWork::No,
+    }
+}
+
+fn lease(pass: &Pass<'_, '_>) -> std::time::Duration {
+    let cluster = pass.draft.state().cluster();
+    cluster.map_or_else(|| ClusterSpec::default().lease, |cluster| cluster.spec.lease)
+}
+
+/// What the slot's next task waits for, of those who have to be gone first.
+pub(super) fn in_the_way<'t>(pass: &Pass<'_, '_>, tasks: impl Iterator<Item = &'t Task>) -> Option<WaitingOn> {
+    let mut latest = None;
+    for task in tasks {
+        match at_work(pass, task) {
+            AtWork::No => {}
+            AtWork::Yes => return Some(WaitingOn::Predecessor),
+            AtWork::Until(at) => latest = latest.max(Some(at)),
+        }
+    }
+    latest.map(|until| WaitingOn::Isolation { until })
+}
+
+/// Two tasks of one slot would fight over a host port or a volume, or at most one is wanted.
+pub(super) fn cannot_run_twice(template: &Template) -> bool {
+    template.spec.on_isolation == OnIsolation::Stop
+        || !template.host_ports.is_empty()
+        || template.spec.container.mounts.iter().any(|mount| mount.is_exclusive())
+}
+
+/// Whether `other`, which serves, has to be gone before `next` starts. An order that was asked for by name decides
+/// between two versions, where it does not break the promise of one task at most.
+pub(super) fn goes_first(pass: &Pass<'_, '_>, service: &Service, next: &Template, other: &Task) -> bool {
+    let exclusive = cannot_run_twice(next) || cannot_run_twice(&other.template);
+    match footing(pass, service, other) {
+        Footing::Ended => false,
+        Footing::Lost => at_work(pass, other) != AtWork::No,
+        Footing::Displaced => exclusive,
+        Footing::Sound | Footing::Vanished => strictly_alone(service, next, &other.template),
+    }
+}
+
+/// In a rollout from one template to the other: the old task is gone before the new one starts.
+pub(super) fn strictly_alone(service: &Service, next: &Template, old: &Template) -> bool {
+    let at_most_one = |template: &Template| template.spec.on_isolation == OnIsolation::Stop;
+    match rollout::config(service).order {
+        UpdateOrder::StopFirst => true,
+        UpdateOrder::StartFirst => at_most_one(next) || at_most_one(old),
+        UpdateOrder::Auto => cannot_run_twice(next) || cannot_run_twice(old),
+    }
+}
+
+/// Of the slot's rows: told to stop, and not known to have ended. An orphan counts, whatever it was told.
+pub(super) fn on_the_way_out<'a, 'v>(view: &'v SlotView<'a>) -> impl Iterator<Item = &'a Task> + 'v {
+    view.rows
+        .iter()
+        .copied()
+        .filter(|task| task.desired > DesiredState::Running || task.status.state == TaskState::Orphaned)
+}

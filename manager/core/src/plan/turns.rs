@@ -1,0 +1,64 @@
+//! How many slots of a service may be between two tasks at once: the update's parallelism, which rollouts and drains
+//! share.
+
+use std::collections::BTreeSet;
+
+use muster_proto::{service::Service, task::Slot, task_state::TaskState};
+
+use super::{
+    pass::Pass,
+    rollout, update,
+    view::{Footing, SlotView, Slots, footing},
+};
+
+/// What is left for slots whose node is drained.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turns {
+    left: usize,
+}
+
+impl Turns {
+    /// `begun`: the slots that the rollout replaces in this pass.
+    pub(super) fn of(pass: &Pass<'_, '_>, service: &Service, slots: &Slots<'_>, begun: &BTreeSet<Slot>) -> Self {
+        let Some(places) = places(service) else { return Self { left: usize::MAX } };
+        let taken = slots.values().filter(|view| {
+            begun.contains(&view.slot)
+                || handover(pass, service, view).is_some()
+                || update::is_under_way(pass, service, view)
+        });
+        Self { left: places.saturating_sub(taken.count()) }
+    }
+
+    pub(super) fn take(&mut self) -> bool {
+        let taken = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        taken
+    }
+}
+
+/// None: as many as there are.
+pub(super) fn places(service: &Service) -> Option<usize> {
+    match rollout::config(service).parallelism {
+        0 => None,
+        places => Some(usize::try_from(places).unwrap_or(usize::MAX)),
+    }
+}
+
+/// A slot that leaves a drained node: its task there serves, and its successor is on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Handover {
+    /// The successor has no node yet, and the old task serves for as long as that is so.
+    Homeless,
+    Placed,
+}
+
+pub(super) fn handover(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> Option<Handover> {
+    let leaves = |task: &&_| footing(pass, service, task) == Footing::Displaced;
+    view.current().find(|task| task.status.state == TaskState::Running && leaves(task))?;
+    let successor = view.current().filter(|task| footing(pass, service, task) == Footing::Sound).last()?;
+    match (successor.node_id, successor.status.state) {
+        (_, TaskState::Running) => None,
+        (None, _) => Some(Handover::Homeless),
+        (Some(_), _) => Some(Handover::Placed),
+    }
+}
