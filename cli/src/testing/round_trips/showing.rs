@@ -177,93 +177,94 @@ fn services_in_full() {
     check(
         "service inspect web",
         expect![[r#"
-        [
-          {
-            "ID": "sweb000000000000000000000",
-            "Version": {
-              "Index": 10
-            },
-            "CreatedAt": "2026-11-21T23:00:00.000Z",
-            "UpdatedAt": "2026-11-21T23:00:00.000Z",
-            "Spec": {
-              "Name": "web",
-              "Labels": {
-                "team": "shop"
-              },
-              "TaskTemplate": {
-                "ContainerSpec": {
-                  "Image": "myapp:1.0.0",
-                  "Labels": {},
-                  "StopGracePeriod": 10000000000
+            [
+              {
+                "ID": "sweb000000000000000000000",
+                "Version": {
+                  "Index": 10
                 },
-                "Resources": {
-                  "Limits": {},
-                  "Reservations": {}
-                },
-                "RestartPolicy": {
-                  "Condition": "any"
-                },
-                "Placement": {},
-                "ForceUpdate": 0
-              },
-              "Mode": {
-                "Replicated": {
-                  "Replicas": 3
-                }
-              },
-              "UpdateConfig": {
-                "Parallelism": 1,
-                "Delay": 0,
-                "FailureAction": "rollback",
-                "Monitor": 5000000000,
-                "MaxFailureRatio": 0.0,
-                "Order": "auto",
-                "ProgressDeadline": 600000000000
-              },
-              "RollbackConfig": {
-                "Parallelism": 1,
-                "Delay": 0,
-                "FailureAction": "pause",
-                "Monitor": 5000000000,
-                "MaxFailureRatio": 0.0,
-                "Order": "auto",
-                "ProgressDeadline": 600000000000
-              },
-              "EndpointSpec": {
-                "Ports": [
-                  {
-                    "Protocol": "tcp",
-                    "TargetPort": 8000,
-                    "PublishedPort": 8000,
-                    "PublishMode": "ingress"
+                "CreatedAt": "2026-11-21T23:00:00.000Z",
+                "UpdatedAt": "2026-11-21T23:00:00.000Z",
+                "Spec": {
+                  "Name": "web",
+                  "Labels": {
+                    "team": "shop"
+                  },
+                  "TaskTemplate": {
+                    "ContainerSpec": {
+                      "Image": "myapp:1.0.0",
+                      "Labels": {},
+                      "StopGracePeriod": 10000000000
+                    },
+                    "Resources": {
+                      "Limits": {},
+                      "Reservations": {}
+                    },
+                    "RestartPolicy": {
+                      "Condition": "any"
+                    },
+                    "Placement": {},
+                    "ForceUpdate": 0,
+                    "OnIsolation": "keep"
+                  },
+                  "Mode": {
+                    "Replicated": {
+                      "Replicas": 3
+                    }
+                  },
+                  "UpdateConfig": {
+                    "Parallelism": 1,
+                    "Delay": 0,
+                    "FailureAction": "rollback",
+                    "Monitor": 5000000000,
+                    "MaxFailureRatio": 0.0,
+                    "Order": "auto",
+                    "ProgressDeadline": 600000000000
+                  },
+                  "RollbackConfig": {
+                    "Parallelism": 1,
+                    "Delay": 0,
+                    "FailureAction": "pause",
+                    "Monitor": 5000000000,
+                    "MaxFailureRatio": 0.0,
+                    "Order": "auto",
+                    "ProgressDeadline": 600000000000
+                  },
+                  "EndpointSpec": {
+                    "Ports": [
+                      {
+                        "Protocol": "tcp",
+                        "TargetPort": 8000,
+                        "PublishedPort": 8000,
+                        "PublishMode": "ingress"
+                      }
+                    ]
                   }
-                ]
+                },
+                "Endpoint": {
+                  "Spec": {
+                    "Ports": [
+                      {
+                        "Protocol": "tcp",
+                        "TargetPort": 8000,
+                        "PublishedPort": 8000,
+                        "PublishMode": "ingress"
+                      }
+                    ]
+                  },
+                  "Ports": [
+                    {
+                      "Protocol": "tcp",
+                      "TargetPort": 8000,
+                      "PublishedPort": 8000,
+                      "PublishMode": "ingress"
+                    }
+                  ]
+                }
               }
-            },
-            "Endpoint": {
-              "Spec": {
-                "Ports": [
-                  {
-                    "Protocol": "tcp",
-                    "TargetPort": 8000,
-                    "PublishedPort": 8000,
-                    "PublishMode": "ingress"
-                  }
-                ]
-              },
-              "Ports": [
-                {
-                  "Protocol": "tcp",
-                  "TargetPort": 8000,
-                  "PublishedPort": 8000,
-                  "PublishMode": "ingress"
-                }
-              ]
-            }
-          }
-        ]
-        exit code 0
-    "#]],
+            ]
+            exit code 0
+        "#]],
     );
     check(
         "service inspect --pretty agent",
@@ -273,6 +274,8 @@ fn services_in_full() {
             Service Mode:       global
             Created:            about an hour ago
             Updated:            about an hour ago
+            Placement:
+             On isolation:      keep
             Update:
              Parallelism:       1
              Delay:             0s

@@ -177,6 +177,9 @@ fn release(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, keep
     let mut first: Vec<&Task> =
         serving().filter(|task| predecessor::goes_first(pass, service, &keeper.template, task)).collect();
     if !first.is_empty() && keeper.status.state < TaskState::Ready {
+        if let Some(WaitingOn::Isolation { until }) = predecessor::in_the_way(pass, first.iter().copied()) {
+            pass.wake_at(service.id, until);
+        }
         return;
     }
     let others = view.current().filter(|task| task.id != keeper.id && !may_serve(task));

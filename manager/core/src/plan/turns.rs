@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use muster_proto::{service::Service, task::Slot, task_state::TaskState};
+use muster_proto::{node::Availability, service::Service, task::Slot, task_state::TaskState};
 
 use super::{
     pass::Pass,
@@ -44,7 +44,8 @@ pub(super) fn places(service: &Service) -> Option<usize> {
     }
 }
 
-/// A slot that leaves a drained node: its task there serves, and its successor is on the way.
+/// A slot that leaves a drained node: its successor there is on the way, whether the old task still serves or, where two
+/// may not run at once, has made way for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Handover {
     /// The successor has no node yet, and the old task serves for as long as that is so.
@@ -53,12 +54,12 @@ pub(super) enum Handover {
 }
 
 pub(super) fn handover(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> Option<Handover> {
-    let leaves = |task: &&_| footing(pass, service, task) == Footing::Displaced;
-    view.current().find(|task| task.status.state == TaskState::Running && leaves(task))?;
     let successor = view.current().filter(|task| footing(pass, service, task) == Footing::Sound).last()?;
-    match (successor.node_id, successor.status.state) {
-        (_, TaskState::Running) => None,
-        (None, _) => Some(Handover::Homeless),
-        (Some(_), _) => Some(Handover::Placed),
+    let before = view.rows.iter().take_while(|task| task.id != successor.id).last()?;
+    let drained = before.node_id.and_then(|node| pass.draft.node(node)).map(|node| node.spec.availability);
+    match (drained, successor.node_id, successor.status.state) {
+        (Some(Availability::Active | Availability::Pause) | None, ..) | (_, _, TaskState::Running) => None,
+        (Some(Availability::Drain), None, _) => Some(Handover::Homeless),
+        (Some(Availability::Drain), Some(_), _) => Some(Handover::Placed),
     }
 }
