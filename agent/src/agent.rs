@@ -5,7 +5,7 @@
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
-use muster_proto::node::NodeOrders;
+use muster_proto::{id::NodeId, node::NodeOrders};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::{JoinError, JoinSet},
@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::{Clock, SystemClock},
     description::Describer,
-    dial::Dial,
+    dial::{Dial, Stream},
     executor::{Executor, ExecutorError, Found, Identity},
     ingress::{self, Ingress},
     roster::{self, Leave, Roster},
+    routes::IngressList,
     session::{
         Sessions,
         acquaintance::{Acquaintance, Known},
@@ -35,6 +36,7 @@ const DELTAS_MAX: usize = 64;
 
 /// In the agent's folder.
 const KNOWN_FILE: &str = "managers.json";
+const ROUTES_FILE: &str = "ingress.json";
 
 #[derive(Debug)]
 pub struct Config {
@@ -85,6 +87,11 @@ impl Handle {
         self.ingress.clone()
     }
 
+    /// A connection from another node's agent to a task of this one; see [`ingress::Handle::accept_relay`].
+    pub fn accept_relay(&self, peer: NodeId, stream: Stream) {
+        self.ingress.accept_relay(peer, stream);
+    }
+
     /// What the managers want this node to be; None until one has spoken since the agent began.
     #[must_use]
     pub fn orders(&self) -> watch::Receiver<Option<NodeOrders>> {
@@ -107,6 +114,7 @@ pub struct Agent {
     ingress: Ingress,
     writer: store::Writer,
     known_keeper: Keeper<Known>,
+    routes_keeper: Keeper<IngressList>,
     describer: Describer,
     census: watch::Sender<Option<Arc<Vec<Found>>>>,
     sessions: Sessions,
@@ -124,10 +132,11 @@ impl Agent {
         let open = move || {
             let tasks = store::open(&data_dir)?;
             let known = kept::open::<Known>(&data_dir, KNOWN_FILE)?;
-            Ok((tasks, known))
+            let routes = kept::open::<IngressList>(&data_dir, ROUTES_FILE)?;
+            Ok((tasks, known, routes))
         };
         let opened: Result<Result<_, StoreError>, _> = tokio::task::spawn_blocking(open).await;
-        let ((store, writer, records), (known, known_keeper)) = match opened {
+        let ((store, writer, records), (known, known_keeper), (routes, routes_keeper)) = match opened {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
                 let source = std::error::Error::source(&error).map(|cause| cause.to_string().into());
@@ -137,7 +146,13 @@ impl Agent {
                 return Err(OpenError { reason: "reading it broke off".to_owned(), source: Some(error.into()) });
             }
         };
-        let ingress = Ingress::new(ingress::Config { ip: config.ingress_ip });
+        let ingress = Ingress::new(ingress::Config {
+            node: config.identity.node_id,
+            dial: config.dial.clone(),
+            ip: config.ingress_ip,
+        });
+        // Until a manager has spoken, the ports are those of before.
+        ingress.handle().set(routes.get().services);
         let (census, census_seen) = watch::channel(None);
         let (store_problem, store_problem_seen) = watch::channel(None);
         let (deltas, deltas_in) = mpsc::channel(DELTAS_MAX);
@@ -164,13 +179,14 @@ impl Agent {
             acquaintance: Acquaintance { known, orders },
         };
         let handle = Handle { ingress: ingress.handle(), leaves, orders: orders_seen };
-        let roster = Roster::new(Arc::new(context), records, store_problem, deltas_in, leaves_in);
+        let roster = Roster::new(Arc::new(context), records, routes, store_problem, deltas_in, leaves_in);
         Ok(Self {
             executor: config.executor,
             handle,
             ingress,
             writer,
             known_keeper,
+            routes_keeper,
             describer,
             census,
             sessions,
@@ -192,6 +208,7 @@ impl Agent {
         parts.spawn(roster::take_census(self.executor, self.census, stop.clone()));
         parts.spawn(self.sessions.run(stop.clone()));
         parts.spawn(self.known_keeper.run(stop.clone()));
+        parts.spawn(self.routes_keeper.run(stop.clone()));
         // Ends when the last task that could still have something written down has.
         parts.spawn(self.writer.run());
         let mut broken = None;

@@ -5,9 +5,15 @@
 //! connection moves to another task between two requests, unseen by the client; any other connection lasts until one
 //! of its ends closes it.
 //!
-//! It knows nothing of tasks' states, of managers or of containers: backends are addresses.
+//! A task of another node is reached through that node's agent, which calls [`Handle::accept_relay`] there. It refuses
+//! one that is on its way out, so that nothing is lost where this node hears of that late.
+//!
+//! It knows nothing of tasks' states, of managers or of containers: backends are addresses, which the agent offers
+//! ([`Handle::offer`]) or another node knows.
 
+mod accept;
 mod dial;
+mod hop;
 mod http;
 mod listener;
 mod relay;
@@ -20,14 +26,18 @@ use std::{
     time::Duration,
 };
 
-use muster_proto::{assignment::IngressService, id::TaskId};
+use muster_proto::{
+    assignment::IngressService,
+    id::{NodeId, ServiceId, TaskId},
+};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use crate::dial::{Dial, Stream};
 use rotation::Rotation;
 
 /// Client connections at a time, over all ports; each costs two descriptors and, while it moves bytes, some KiB.
@@ -40,8 +50,15 @@ const BIND_RETRY: Duration = Duration::from_secs(1);
 /// Short: a daemon that is stopped is usually to be started again.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
-#[derive(Clone, Copy, Debug)]
+/// Connections of other nodes' clients at a time, to tasks of this node.
+const RELAYED_MAX: usize = 16_384;
+
+#[derive(Clone, Debug)]
 pub struct Config {
+    /// This node.
+    pub node: NodeId,
+    /// How the others are reached.
+    pub dial: Arc<dyn Dial>,
     /// Where published ports are opened; the unspecified address for all of the host's.
     pub ip: IpAddr,
 }
@@ -67,6 +84,8 @@ pub struct Handle {
 #[derive(Debug)]
 struct Shared {
     ip: IpAddr,
+    dial: Arc<dyn Dial>,
+    begun: Instant,
     rotation: Mutex<Rotation>,
     /// Counts changes of the rotation: wakes the port loop and clients that wait for a backend.
     changed: watch::Sender<u64>,
@@ -74,6 +93,7 @@ struct Shared {
     open_ports: Mutex<BTreeSet<u16>>,
     connections: TaskTracker,
     slots: Arc<Semaphore>,
+    relayed_slots: Arc<Semaphore>,
     /// Idle connections close now.
     stopping: CancellationToken,
     /// All connections close now.
@@ -102,7 +122,36 @@ impl Handle {
         self.shared.wake();
     }
 
-    /// Takes the task out of rotation before it returns. The future resolves once no connection to it remains; it may
+    /// A task of this node takes connections at `address`: from now on other nodes' clients get to it, and those here
+    /// once the managers' list has it too.
+    pub fn offer(&self, task: TaskId, service: ServiceId, address: IpAddr) {
+        self.shared.rotation().offer(task, service, address);
+        self.shared.wake();
+    }
+
+    /// A connection that another node's ingress passes on. It is served in the background until it ends or the ingress
+    /// stops.
+    pub fn accept_relay(&self, peer: NodeId, stream: Stream) {
+        let shared = self.shared.clone();
+        if shared.stopping.is_cancelled() {
+            return;
+        }
+        let tracker = shared.connections.clone();
+        let slot = shared.relayed_slots.clone().try_acquire_owned();
+        tracker.spawn(async move {
+            tokio::select! {
+                () = shared.abort.cancelled() => {}
+                () = async {
+                    match slot {
+                        Ok(_slot) => accept::serve(peer, stream, &shared).await,
+                        Err(_full) => accept::refuse(stream).await,
+                    }
+                } => {}
+            }
+        });
+    }
+
+    /// Takes the task out of rotation before it returns, for this node's clients and those of others. The future resolves once no connection to it remains; it may
     /// be dropped, the task stays out.
     pub fn drain(&self, task: TaskId) -> impl Future<Output = ()> + Send + use<> {
         let connections = self.shared.rotation().drain(task);
@@ -144,12 +193,15 @@ impl Ingress {
         Self {
             shared: Arc::new(Shared {
                 ip: config.ip,
-                rotation: Mutex::default(),
+                dial: config.dial,
+                begun: Instant::now(),
+                rotation: Mutex::new(Rotation::new(config.node)),
                 changed: watch::Sender::new(0),
                 problems: watch::Sender::new(Vec::new()),
                 open_ports: Mutex::default(),
                 connections: TaskTracker::new(),
                 slots: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+                relayed_slots: Arc::new(Semaphore::new(RELAYED_MAX)),
                 stopping: CancellationToken::new(),
                 abort: CancellationToken::new(),
             }),
@@ -241,5 +293,7 @@ impl Ports {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod fake;
 #[cfg(test)]
 mod tests;

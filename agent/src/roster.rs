@@ -19,9 +19,9 @@ use tracing::{error, info};
 
 use crate::{
     executor::{self, Executor, Found},
-    routes::{Extent, Routes},
+    routes::{Extent, IngressList, Routes},
     session::delta::Delta,
-    store::Record,
+    store::{Record, kept::Kept},
     task::{
         Context,
         actor::{Actor, Beginning, Order},
@@ -57,6 +57,8 @@ pub(crate) struct Roster {
     orders: BTreeMap<TaskId, watch::Sender<Order>>,
     actors: JoinSet<TaskId>,
     routes: Routes,
+    /// The list as a restarted agent begins with it.
+    kept_routes: Kept<IngressList>,
     strays: Strays,
     store_problem: watch::Sender<Option<String>>,
     deltas: mpsc::Receiver<Delta>,
@@ -77,6 +79,7 @@ impl Roster {
     pub(crate) fn new(
         context: Arc<Context>,
         records: Vec<Record>,
+        kept_routes: Kept<IngressList>,
         store_problem: watch::Sender<Option<String>>,
         deltas: mpsc::Receiver<Delta>,
         leaves: mpsc::Receiver<Leave>,
@@ -86,6 +89,7 @@ impl Roster {
             orders: BTreeMap::new(),
             actors: JoinSet::new(),
             routes: Routes::default(),
+            kept_routes,
             strays: Strays::default(),
             store_problem,
             deltas,
@@ -151,6 +155,7 @@ impl Roster {
             self.remove_strays();
         }
         if let Some(services) = self.routes.apply(extent, ingress, &ingress_gone) {
+            self.kept_routes.set(IngressList { services: services.clone() });
             self.context.ingress.set(services);
         }
     }

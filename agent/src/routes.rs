@@ -3,6 +3,13 @@
 use std::collections::BTreeMap;
 
 use muster_proto::{assignment::IngressService, id::ServiceId};
+use serde::{Deserialize, Serialize};
+
+/// As it is on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IngressList {
+    pub(crate) services: Vec<IngressService>,
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Routes {

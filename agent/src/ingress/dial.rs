@@ -1,36 +1,48 @@
 //! From "a client waits" to an open connection to a backend. Called by the relay, for a new client and whenever a
 //! client's next request needs another backend.
+//!
+//! A backend of this node is dialled straight; one of another node through that node's agent ([`super::hop`]), which
+//! may say that the task is about to go. Nothing was sent then, so another one is tried.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
-use muster_proto::id::TaskId;
 use tokio::{
     net::{TcpSocket, TcpStream},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{
     Shared,
-    rotation::{Choice, Lease, Pick},
+    hop::{self, Answer, Header},
+    rotation::{Choice, Lease, Pick, Tried, Way},
 };
+use crate::dial::Stream;
 
 /// A backend on this host answers within microseconds. The first repeat of a lost SYN comes after one second.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// For another node to take a connection. It allows for one lost SYN, and no more: there may be other nodes.
+const NODE_CONNECT_TIMEOUT: Duration = Duration::from_millis(1_300);
+
+/// For that node to answer whether the task takes it, which includes its own connection to the task.
+const NODE_ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// How long a client is kept waiting while no backend takes connections: long enough for a replacement to become
-/// ready, short enough to be an answer.
+/// ready, or an agent to be started again, short enough to be an answer.
 const HOLD_MAX: Duration = Duration::from_secs(5);
 
-/// The same when there are backends and none of them can be reached: then something is wrong, and only a change of
-/// the list can help.
+/// The same when there are backends here and none of them can be reached: then something is wrong, and only a change
+/// of the list can help.
 const HOLD_UNREACHABLE_MAX: Duration = Duration::from_secs(1);
+
+/// Between two looks for a node that was away.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// Backends tried for one client before it waits for the list to change.
 const ATTEMPTS_MAX: usize = 8;
 
-#[derive(Debug)]
 pub(super) struct Upstream {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     pub(super) lease: Lease,
 }
 
@@ -40,15 +52,22 @@ pub(super) async fn upstream(shared: &Shared, port: u16) -> Option<Upstream> {
     let mut changed = shared.changed.subscribe();
     loop {
         changed.mark_unchanged();
-        let hold = match round(shared, port).await {
+        let (hold, retry) = match round(shared, port).await {
             Round::Connected(upstream) => return Some(upstream),
             Round::NoRoute => return None,
-            Round::NoBackend => HOLD_MAX,
-            Round::Unreachable => HOLD_UNREACHABLE_MAX,
+            Round::NoBackend => (HOLD_MAX, HOLD_MAX),
+            Round::NodeAway => (HOLD_MAX, RETRY),
+            Round::Unreachable => (HOLD_UNREACHABLE_MAX, HOLD_UNREACHABLE_MAX),
         };
-        match timeout_at(begin + hold, changed.changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return None,
+        let wait = async {
+            tokio::select! {
+                changed = changed.changed() => changed.is_ok(),
+                () = sleep(retry) => true,
+            }
+        };
+        match timeout_at(begin + hold, wait).await {
+            Ok(true) => {}
+            Ok(false) | Err(_) => return None,
         }
     }
 }
@@ -56,36 +75,84 @@ pub(super) async fn upstream(shared: &Shared, port: u16) -> Option<Upstream> {
 enum Round {
     Connected(Upstream),
     NoRoute,
+    /// None is listed that takes connections; the list is about to change.
     NoBackend,
+    /// Those that are left are on nodes that do not answer.
+    NodeAway,
     Unreachable,
 }
 
-/// Asks each backend at most once.
+/// Why a backend was not reached.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("it takes no connection: {0}")]
+    Task(io::Error),
+    #[error("its node does not answer: {0}")]
+    Node(io::Error),
+    /// This node's list is behind.
+    #[error("it is about to go, or gone")]
+    Leaving,
+}
+
+/// Asks each backend at most once, and of a node that does not answer no more than one.
 async fn round(shared: &Shared, port: u16) -> Round {
-    let mut tried: Vec<TaskId> = Vec::new();
-    while tried.len() < ATTEMPTS_MAX {
+    let mut tried = Tried::default();
+    let mut outcome = Round::NoBackend;
+    while tried.tasks.len() < ATTEMPTS_MAX {
         let choice = match shared.rotation().pick(port, &tried, Instant::now()) {
             Pick::Backend(choice) => choice,
             Pick::NoRoute => return Round::NoRoute,
-            Pick::NoBackend if tried.is_empty() => return Round::NoBackend,
-            Pick::NoBackend => return Round::Unreachable,
+            Pick::NoBackend => return outcome,
         };
-        match dial(&choice).await {
-            Ok(stream) => return Round::Connected(Upstream { stream, lease: choice.lease }),
-            Err(error) => {
-                let id = choice.backend.task_id;
-                tracing::debug!(task = %id, address = %choice.address(), %error, "backend not reached, trying another");
-                shared.rotation().failed(id, Instant::now());
-                tried.push(id);
+        let (task, node) = (choice.task_id, choice.way.node());
+        let failure = match reach(shared, &choice).await {
+            Ok(stream) => {
+                shared.rotation().reached(task, node);
+                return Round::Connected(Upstream { stream, lease: choice.lease });
+            }
+            Err(failure) => failure,
+        };
+        tracing::debug!(%task, way = ?choice.way, reason = %failure, "backend not reached, trying another");
+        tried.tasks.push(task);
+        let mut rotation = shared.rotation();
+        match (failure, node) {
+            (Failure::Node(_), Some(node)) => {
+                rotation.node_failed(node, Instant::now());
+                tried.nodes.push(node);
+                outcome = Round::NodeAway;
+            }
+            (Failure::Task(_) | Failure::Node(_), _) => {
+                rotation.failed(task, Instant::now());
+                outcome = if matches!(outcome, Round::NodeAway) { Round::NodeAway } else { Round::Unreachable };
+            }
+            (Failure::Leaving, _) => rotation.failed(task, Instant::now()),
+        }
+    }
+    outcome
+}
+
+async fn reach(shared: &Shared, choice: &Choice) -> Result<Stream, Failure> {
+    match &choice.way {
+        Way::Here(address) => container(*address).await.map(|stream| Box::new(stream) as Stream).map_err(Failure::Task),
+        Way::Through { node, address, target } => {
+            let late = |_elapsed| Failure::Node(io::ErrorKind::TimedOut.into());
+            let dialled = shared.dial.node(*node, address);
+            let mut stream = timeout(NODE_CONNECT_TIMEOUT, dialled).await.map_err(late)?.map_err(Failure::Node)?;
+            let header = Header { task_id: choice.task_id, target: *target };
+            let asked = timeout(NODE_ANSWER_TIMEOUT, hop::ask(&mut stream, header));
+            match asked.await.map_err(late)?.map_err(Failure::Node)? {
+                Answer::Connected => Ok(stream),
+                Answer::NotHere => Err(Failure::Leaving),
+                Answer::Unreachable => Err(Failure::Task(io::Error::other("its node cannot reach it"))),
+                Answer::Full => Err(Failure::Node(io::Error::other("it takes no more connections"))),
+                Answer::OtherVersion => Err(Failure::Node(io::Error::other("it runs another version of muster"))),
             }
         }
     }
-    Round::Unreachable
 }
 
-/// The one place that knows how a backend is reached.
-async fn dial(choice: &Choice) -> io::Result<TcpStream> {
-    let address = choice.address();
+/// A task of this node.
+pub(super) async fn container(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_keepalive(true)?;
     let stream = timeout(CONNECT_TIMEOUT, socket.connect(address)).await??;

@@ -75,7 +75,6 @@ enum Moved {
 
 type Step = Result<Moved, Next>;
 
-#[derive(Debug)]
 struct Relay {
     client: TcpStream,
     /// None before the first, and while parked between requests.
@@ -192,8 +191,8 @@ impl Relay {
 
     fn flush_down(&mut self, cx: &mut Context<'_>) -> Step {
         let moved = stream::flush(&mut self.client, &mut self.down, cx).map_err(|_| Next::Close)?;
-        if self.down.is_empty() && self.down_ended && !self.down_shut {
-            stream::shutdown(&mut self.client, cx);
+        let all_passed = self.down.is_empty() && self.down_ended;
+        if all_passed && !self.down_shut && stream::shutdown(&mut self.client, cx).is_ready() {
             self.down_shut = true;
             return Ok(Moved::Yes);
         }
@@ -262,8 +261,7 @@ impl Relay {
             return Ok(Moved::Yes);
         };
         let all_passed = self.client_ended && self.up.is_empty() && self.held.is_empty();
-        if all_passed && !self.up_shut {
-            stream::shutdown(&mut backend.stream, cx);
+        if all_passed && !self.up_shut && stream::shutdown(&mut backend.stream, cx).is_ready() {
             self.up_shut = true;
             return Ok(Moved::Yes);
         }

@@ -3,16 +3,19 @@
 //! A backend is in rotation while the managers list it and nobody drained it. Draining is for good: a list that still
 //! names the task (it was made before) does not bring it back. Leaving the list is not: a task that is listed again
 //! takes connections again.
+//!
+//! A backend of this node must also be offered by its own agent, which knows its address now; the list's may be older
+//! than the container.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use muster_proto::{
     assignment::{Backend, IngressService},
-    id::TaskId,
+    id::{NodeId, ServiceId, TaskId},
 };
 use tokio::time::Instant;
 use tokio_util::{
@@ -22,14 +25,19 @@ use tokio_util::{
 
 use super::Health;
 
-/// A backend that refused a connection is asked last for this long. Without it, the one that is down has the fewest
-/// connections and would be everybody's first choice.
+/// A backend that refused a connection, or a node that did not answer, is asked last for this long. Without it, the one
+/// that is down has the fewest connections and would be everybody's first choice.
 const AVOID_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Rotation {
+    /// This one.
+    node: NodeId,
     members: BTreeMap<TaskId, Member>,
     routes: BTreeMap<u16, Route>,
+    own: BTreeMap<TaskId, Own>,
+    /// Nodes that did not answer, and until when they are avoided; only such as are listed.
+    suspects: BTreeMap<NodeId, Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +74,10 @@ impl Member {
         self.connections.close();
     }
 
+    fn lease(&self) -> Lease {
+        Lease { leaving: self.leaving.clone(), _connection: self.connections.token() }
+    }
+
     /// Listed again after it was not: what left before stays on its way out.
     fn return_to_list(&mut self) {
         self.standing = Standing::Listed;
@@ -76,6 +88,7 @@ impl Member {
 
 #[derive(Debug)]
 struct Route {
+    service_id: ServiceId,
     target: u16,
     backends: Vec<Backend>,
     /// Where the search for the least busy backend begins: ties go round.
@@ -89,17 +102,33 @@ pub(super) struct Lease {
     _connection: TaskTrackerToken,
 }
 
-#[derive(Debug)]
-pub(super) struct Choice {
-    pub(super) backend: Backend,
-    pub(super) target: u16,
-    pub(super) lease: Lease,
+/// How a backend is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Here(SocketAddr),
+    /// Through the agent of its node; `target` is the port inside the container.
+    Through {
+        node: NodeId,
+        address: String,
+        target: u16,
+    },
 }
 
-impl Choice {
-    pub(super) fn address(&self) -> SocketAddr {
-        SocketAddr::new(self.backend.address, self.target)
+impl Way {
+    /// The node that must answer for it.
+    pub(super) fn node(&self) -> Option<NodeId> {
+        match self {
+            Way::Here(_) => None,
+            Way::Through { node, .. } => Some(*node),
+        }
     }
+}
+
+#[derive(Debug)]
+pub(super) struct Choice {
+    pub(super) task_id: TaskId,
+    pub(super) way: Way,
+    pub(super) lease: Lease,
 }
 
 #[derive(Debug)]
@@ -111,6 +140,36 @@ pub(super) enum Pick {
     NoRoute,
 }
 
+/// What one client was refused by.
+#[derive(Debug, Default)]
+pub(super) struct Tried {
+    pub(super) tasks: Vec<TaskId>,
+    /// None of their tasks is tried any more.
+    pub(super) nodes: Vec<NodeId>,
+}
+
+/// Whether a connection that came through another node may have a task of this one.
+#[derive(Debug)]
+pub(super) enum Admission {
+    Granted {
+        address: SocketAddr,
+        lease: Lease,
+    },
+    /// The agent offers no such task: it never was here, is gone, or is not found yet.
+    NoSuchTask,
+    /// As far as this node has heard, which may change in a moment.
+    NotPublished,
+    /// It is on its way out.
+    Refused,
+}
+
+/// A task of this node that takes connections.
+#[derive(Clone, Copy, Debug)]
+struct Own {
+    service_id: ServiceId,
+    address: IpAddr,
+}
+
 /// Smaller is better; the field order is the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
@@ -120,16 +179,28 @@ struct Rank {
 }
 
 impl Rotation {
+    pub(super) fn new(node: NodeId) -> Self {
+        Self {
+            node,
+            members: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            own: BTreeMap::new(),
+            suspects: BTreeMap::new(),
+        }
+    }
+
     /// Takes the managers' list as the whole truth.
     pub(super) fn set(&mut self, services: Vec<IngressService>) {
         let mut routes = BTreeMap::new();
-        let mut listed = BTreeSet::new();
+        let (mut listed, mut nodes) = (BTreeSet::new(), BTreeSet::new());
         for service in services {
             listed.extend(service.backends.iter().map(|backend| backend.task_id));
+            nodes.extend(service.backends.iter().map(|backend| backend.node_id));
             for port in &service.ports {
                 let cursor = self.routes.get(&port.published).map_or(0, |route| route.cursor);
                 // Managers give a port to one service only; should two claim it, the first keeps it.
                 routes.entry(port.published).or_insert_with(|| Route {
+                    service_id: service.service_id,
                     target: port.target,
                     backends: service.backends.clone(),
                     cursor,
@@ -137,6 +208,7 @@ impl Rotation {
             }
         }
         self.routes = routes;
+        self.suspects.retain(|node, _| nodes.contains(node));
         for (id, member) in &mut self.members {
             if member.standing == Standing::Listed && !listed.contains(id) {
                 member.leave(Standing::Unlisted);
@@ -154,6 +226,7 @@ impl Rotation {
 
     /// Out of rotation now and for good; the tracker is empty once the last connection is gone.
     pub(super) fn drain(&mut self, id: TaskId) -> TaskTracker {
+        self.own.remove(&id);
         let member = self.members.entry(id).or_insert_with(|| Member::new(Standing::Unlisted));
         member.leave(Standing::Drained);
         member.connections.clone()
@@ -173,41 +246,91 @@ impl Rotation {
         self.routes.keys().copied().collect()
     }
 
-    /// The least busy backend not in `tried`, in turn among equals. Unhealthy ones, and those that just refused a
-    /// connection, only when there is no other.
-    pub(super) fn pick(&mut self, port: u16, tried: &[TaskId], now: Instant) -> Pick {
+    /// What this node's own agent says of a task: it takes connections there. Drained ones do not come back.
+    pub(super) fn offer(&mut self, id: TaskId, service_id: ServiceId, address: IpAddr) {
+        if self.members.get(&id).is_none_or(|member| member.standing != Standing::Drained) {
+            self.own.insert(id, Own { service_id, address });
+        }
+    }
+
+    /// Asked last until it was tried once more.
+    pub(super) fn node_failed(&mut self, node: NodeId, now: Instant) {
+        self.suspects.insert(node, now + AVOID_AFTER_FAILURE);
+    }
+
+    pub(super) fn reached(&mut self, id: TaskId, node: Option<NodeId>) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.avoid_until = None;
+        }
+        if let Some(node) = node {
+            self.suspects.remove(&node);
+        }
+    }
+
+    /// For a connection from another node. `target` must be a port that the task's service publishes.
+    pub(super) fn admit(&mut self, id: TaskId, target: u16) -> Admission {
+        if self.members.get(&id).is_some_and(|member| member.standing == Standing::Drained) {
+            return Admission::Refused;
+        }
+        let Some(own) = self.own.get(&id) else { return Admission::NoSuchTask };
+        if !self.routes.values().any(|route| route.service_id == own.service_id && route.target == target) {
+            return Admission::NotPublished;
+        }
+        let member = self.members.entry(id).or_insert_with(|| Member::new(Standing::Unlisted));
+        Admission::Granted { address: SocketAddr::new(own.address, target), lease: member.lease() }
+    }
+
+    /// The least busy backend that was not tried, in turn among equals. Unhealthy ones, and those that just refused a
+    /// connection, only when there is no other. One that was avoided for long enough goes to a single client first: the
+    /// others go on avoiding it until that one has reached it.
+    pub(super) fn pick(&mut self, port: u16, tried: &Tried, now: Instant) -> Pick {
         let Some(route) = self.routes.get_mut(&port) else { return Pick::NoRoute };
         let count = route.backends.len();
-        let members = &self.members;
+        let (members, own, suspects) = (&self.members, &self.own, &self.suspects);
         let best = (0..count)
             .filter_map(|turn| {
                 let at = (route.cursor + turn) % count;
-                let id = route.backends[at].task_id;
-                let member = members.get(&id).filter(|m| m.standing == Standing::Listed)?;
-                let avoided = member.avoid_until.is_some_and(|until| until > now);
-                let last_resort = avoided || member.health == Health::Unhealthy;
+                let backend = &route.backends[at];
+                let member = members.get(&backend.task_id).filter(|m| m.standing == Standing::Listed)?;
+                let way = way(self.node, own, backend, route.target)?;
+                let until = member.avoid_until.max(way.node().and_then(|node| suspects.get(&node).copied()));
+                let last_resort = until.is_some_and(|until| until > now) || member.health == Health::Unhealthy;
                 let rank = Rank { last_resort, connections: member.connections.len(), turn };
-                (!tried.contains(&id)).then_some((rank, at, member))
+                let fresh = !tried.tasks.contains(&backend.task_id) && !tried.nodes.contains(&backend.node_id);
+                fresh.then_some((rank, at, way))
             })
             .min_by_key(|(rank, _, _)| *rank);
-        let Some((_, at, member)) = best else { return Pick::NoBackend };
+        let Some((_, at, way)) = best else { return Pick::NoBackend };
         route.cursor = (at + 1) % count;
-        Pick::Backend(Choice {
-            backend: route.backends[at].clone(),
-            target: route.target,
-            lease: Lease { leaving: member.leaving.clone(), _connection: member.connections.token() },
-        })
+        let task_id = route.backends[at].task_id;
+        if let Some(until) = way.node().and_then(|node| self.suspects.get_mut(&node)) {
+            *until = now + AVOID_AFTER_FAILURE;
+        }
+        let Some(member) = self.members.get_mut(&task_id) else { return Pick::NoBackend };
+        if member.avoid_until.is_some() {
+            member.avoid_until = Some(now + AVOID_AFTER_FAILURE);
+        }
+        Pick::Backend(Choice { task_id, way, lease: member.lease() })
     }
+}
+
+/// None: it is said to be here, and its agent does not offer it (yet, or any more).
+fn way(here: NodeId, own: &BTreeMap<TaskId, Own>, backend: &Backend, target: u16) -> Option<Way> {
+    if backend.node_id == here {
+        return own.get(&backend.task_id).map(|own| Way::Here(SocketAddr::new(own.address, target)));
+    }
+    Some(Way::Through { node: backend.node_id, address: backend.node_address.clone(), target })
 }
 
 #[cfg(test)]
 mod tests {
-    use muster_proto::{
-        endpoint::{PortConfig, Protocol, PublishMode},
-        id::{NodeId, ServiceId},
-    };
+    use muster_proto::endpoint::{PortConfig, Protocol, PublishMode};
 
     use super::*;
+
+    const HERE: NodeId = NodeId::from_bits(1);
+    const THERE: NodeId = NodeId::from_bits(2);
+    const SERVICE: ServiceId = ServiceId::from_bits(1);
 
     const PORT: u16 = 80;
 
@@ -218,26 +341,39 @@ mod tests {
     fn list(rotation: &mut Rotation, tasks: &[u8]) {
         let backends = tasks.iter().map(|&n| Backend {
             task_id: task(n),
-            node_id: NodeId::from_bits(1),
+            node_id: if n < 10 { HERE } else { THERE },
             address: [127, 0, 0, n].into(),
             node_address: "node:7377".to_owned(),
         });
         let port = PortConfig { protocol: Protocol::Tcp, target: 8080, published: PORT, mode: PublishMode::Ingress };
-        let service_id = ServiceId::from_bits(1);
-        rotation.set(vec![IngressService { service_id, ports: vec![port], backends: backends.collect() }]);
+        rotation.set(vec![IngressService { service_id: SERVICE, ports: vec![port], backends: backends.collect() }]);
     }
 
-    fn pick(rotation: &mut Rotation, tried: &[TaskId]) -> Option<(TaskId, Lease)> {
-        match rotation.pick(PORT, tried, Instant::now()) {
-            Pick::Backend(choice) => Some((choice.backend.task_id, choice.lease)),
+    /// Tasks below 10 are here, and offered; the others are elsewhere.
+    fn rotation(tasks: &[u8]) -> Rotation {
+        let mut rotation = Rotation::new(HERE);
+        for &n in tasks.iter().filter(|n| **n < 10) {
+            rotation.offer(task(n), SERVICE, [127, 0, 0, n].into());
+        }
+        list(&mut rotation, tasks);
+        rotation
+    }
+
+    fn pick_at(rotation: &mut Rotation, tried: &[TaskId], now: Instant) -> Option<(TaskId, Lease)> {
+        let tried = Tried { tasks: tried.to_vec(), nodes: Vec::new() };
+        match rotation.pick(PORT, &tried, now) {
+            Pick::Backend(choice) => Some((choice.task_id, choice.lease)),
             Pick::NoBackend | Pick::NoRoute => None,
         }
     }
 
+    fn pick(rotation: &mut Rotation, tried: &[TaskId]) -> Option<(TaskId, Lease)> {
+        pick_at(rotation, tried, Instant::now())
+    }
+
     #[test]
     fn the_least_busy_comes_first_and_equals_take_turns() {
-        let mut rotation = Rotation::default();
-        list(&mut rotation, &[1, 2, 3]);
+        let mut rotation = rotation(&[1, 2, 3]);
         let mut leases: Vec<_> = (0..6).map(|_| pick(&mut rotation, &[]).expect("a backend")).collect();
         let order: Vec<_> = leases.iter().map(|(id, _)| *id).collect();
         assert_eq!(order, [1, 2, 3, 1, 2, 3].map(task));
@@ -247,21 +383,67 @@ mod tests {
 
     #[test]
     fn one_that_failed_is_asked_last_for_a_while() {
-        let mut rotation = Rotation::default();
-        list(&mut rotation, &[1, 2]);
+        let mut rotation = rotation(&[1, 2]);
         let now = Instant::now();
         rotation.failed(task(1), now);
         let _busy = pick(&mut rotation, &[]).expect("a backend");
         assert_eq!(pick(&mut rotation, &[]).expect("a backend").0, task(2), "though it has a connection already");
         assert_eq!(pick(&mut rotation, &[task(2)]).expect("a backend").0, task(1), "better than none");
-        let later = rotation.pick(PORT, &[], now + AVOID_AFTER_FAILURE);
-        assert!(matches!(later, Pick::Backend(choice) if choice.backend.task_id == task(1)));
+        let later = now + AVOID_AFTER_FAILURE * 2;
+        assert_eq!(pick_at(&mut rotation, &[], later).expect("a backend").0, task(1));
+        assert_eq!(pick_at(&mut rotation, &[], later).expect("a backend").0, task(2), "one client is enough to try it");
+        rotation.reached(task(1), None);
+        assert_eq!(pick_at(&mut rotation, &[], later).expect("a backend").0, task(1));
+    }
+
+    #[test]
+    fn a_node_that_does_not_answer_is_avoided_with_all_its_tasks() {
+        let mut rotation = rotation(&[1, 11, 12]);
+        let now = Instant::now();
+        rotation.node_failed(THERE, now);
+        let _busy = [(); 3].map(|()| pick_at(&mut rotation, &[], now).filter(|(id, _)| *id == task(1)).expect("here"));
+        assert_eq!(pick_at(&mut rotation, &[task(1)], now).expect("better than none").0, task(11));
+        let later = now + AVOID_AFTER_FAILURE * 2;
+        let again: Vec<_> = (0..3).filter_map(|_| pick_at(&mut rotation, &[], later)).map(|(id, _)| id).collect();
+        assert_eq!(again, [12, 1, 1].map(task), "one client tries it");
+        rotation.reached(task(12), Some(THERE));
+        assert_ne!(pick_at(&mut rotation, &[], later).expect("a backend").0, task(1), "it is back");
+        let none = Tried { tasks: vec![task(1)], nodes: vec![THERE] };
+        assert!(matches!(rotation.pick(PORT, &none, later), Pick::NoBackend));
+    }
+
+    #[test]
+    fn what_is_listed_here_is_used_once_it_is_offered() {
+        let mut rotation = Rotation::new(HERE);
+        list(&mut rotation, &[1]);
+        assert!(pick(&mut rotation, &[]).is_none(), "a list from before a restart may name an address of another");
+        rotation.offer(task(1), SERVICE, [127, 0, 0, 1].into());
+        assert!(pick(&mut rotation, &[]).is_some());
+    }
+
+    #[test]
+    fn other_nodes_get_in_until_the_task_drains() {
+        let mut rotation = Rotation::new(HERE);
+        let admit = |rotation: &mut Rotation| rotation.admit(task(1), 8080);
+        assert!(matches!(admit(&mut rotation), Admission::NoSuchTask));
+        rotation.offer(task(1), SERVICE, [127, 0, 0, 1].into());
+        assert!(matches!(admit(&mut rotation), Admission::NotPublished));
+        list(&mut rotation, &[2]);
+        let Admission::Granted { address, lease } = admit(&mut rotation) else { panic!("not in this node's list yet") };
+        assert_eq!(address, SocketAddr::from(([127, 0, 0, 1], 8080)));
+        assert!(matches!(rotation.admit(task(1), 22), Admission::NotPublished));
+        let connections = rotation.drain(task(1));
+        assert_eq!(connections.len(), 1);
+        assert!(matches!(admit(&mut rotation), Admission::Refused));
+        rotation.offer(task(1), SERVICE, [127, 0, 0, 1].into());
+        assert!(matches!(admit(&mut rotation), Admission::Refused), "draining is for good");
+        drop(lease);
+        assert!(connections.is_empty());
     }
 
     #[test]
     fn a_drained_task_stays_out_whatever_an_old_list_says() {
-        let mut rotation = Rotation::default();
-        list(&mut rotation, &[1]);
+        let mut rotation = rotation(&[1]);
         let (_, lease) = pick(&mut rotation, &[]).expect("a backend");
         let connections = rotation.drain(task(1));
         assert!(lease.leaving.is_cancelled());
@@ -279,8 +461,7 @@ mod tests {
 
     #[test]
     fn a_task_that_left_the_list_may_come_back() {
-        let mut rotation = Rotation::default();
-        list(&mut rotation, &[1]);
+        let mut rotation = rotation(&[1]);
         let (_, old) = pick(&mut rotation, &[]).expect("a backend");
         list(&mut rotation, &[]);
         assert!(old.leaving.is_cancelled());

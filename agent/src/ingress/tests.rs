@@ -1,6 +1,7 @@
 //! The ingress between real sockets on loopback.
 
 mod harness;
+mod hops;
 
 use std::{
     collections::BTreeMap,

@@ -7,7 +7,10 @@ use muster_proto::{container::ContainerSpec, id::TaskId};
 use tokio_util::sync::CancellationToken;
 
 use super::{Broken, Leave, Roster, strays::stop_and_remove};
-use crate::executor::{self, ExecutorError};
+use crate::{
+    executor::{self, ExecutorError},
+    routes::IngressList,
+};
 
 /// Removed at the same time, as many as are started.
 const REMOVALS_MAX: usize = 8;
@@ -19,6 +22,7 @@ impl Roster {
     pub(super) async fn leave(mut self, answer: Leave, shutdown: &CancellationToken) -> Result<(), Broken> {
         self.actors.shutdown().await;
         self.strays.shutdown().await;
+        self.kept_routes.set(IngressList::default());
         self.context.ingress.set(Vec::new());
         let removed = self.remove_all().await;
         if removed.is_ok() {

@@ -35,6 +35,8 @@ use crate::{
     store,
 };
 
+const NODE: NodeId = NodeId::from_bits(1);
+
 /// Longer than anything here takes, in paused time.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -84,8 +86,7 @@ fn with_check(retries: u32) -> impl FnOnce(&mut Assignment) {
 }
 
 fn sim() -> Arc<Sim> {
-    let (cluster_id, node_id) = (ClusterId::from_bits(1), NodeId::from_bits(1));
-    Arc::new(Sim::new(Identity { cluster_id, node_id }))
+    Arc::new(Sim::new(Identity { cluster_id: ClusterId::from_bits(1), node_id: NODE }))
 }
 
 impl Bench {
@@ -98,7 +99,12 @@ impl Bench {
         let (store, writer, _) = store::open(dir.path()).unwrap();
         let mut parts = JoinSet::new();
         parts.spawn(writer.run());
-        let ingress = Ingress::new(ingress::Config { ip: [127, 0, 0, 1].into() }).handle();
+        let ingress = Ingress::new(ingress::Config {
+            node: NODE,
+            dial: Arc::<ingress::fake::Nodes>::default().seen_from(NODE),
+            ip: [127, 0, 0, 1].into(),
+        })
+        .handle();
         let census = watch::channel(census.map(Arc::new)).1;
         let clock = Arc::new(PausedClock(Instant::now()));
         let context = Arc::new(Context::new(sim.clone(), ingress, store, clock, census));

@@ -5,17 +5,18 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::net::TcpStream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::ingress::{dial::Upstream, rotation::Lease};
+use crate::{
+    dial::Stream,
+    ingress::{dial::Upstream, rotation::Lease},
+};
 
 /// Requests up to this size can be sent again. Those worth it, without a body, are far smaller.
 const REPLAY_BYTES_MAX: usize = 16 * 1024;
 
-#[derive(Debug)]
 pub(super) struct Backend {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     leaving: Pin<Box<WaitForCancellationFutureOwned>>,
     _lease: Lease,
     /// It has answered something: from now on it may close between requests, as servers do when idle.

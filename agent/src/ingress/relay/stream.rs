@@ -1,4 +1,4 @@
-//! Reading and writing sockets without keeping a buffer for those that are idle.
+//! Reading and writing streams without keeping a buffer for those that are idle.
 
 use std::{
     io,
@@ -8,10 +8,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Moved;
 
@@ -27,7 +24,7 @@ pub(super) enum Read<T> {
 
 /// Reads once, into the stack, and hands on what came.
 pub(super) fn read<T>(
-    from: &mut TcpStream,
+    from: &mut (impl AsyncRead + Unpin),
     cx: &mut Context<'_>,
     take: impl FnOnce(&[u8], &mut Context<'_>) -> T,
 ) -> Poll<io::Result<Read<T>>> {
@@ -41,7 +38,12 @@ pub(super) fn read<T>(
 }
 
 /// Writes what the socket takes and keeps the rest, which must be empty before.
-pub(super) fn write(to: &mut TcpStream, bytes: &[u8], rest: &mut BytesMut, cx: &mut Context<'_>) -> io::Result<()> {
+pub(super) fn write(
+    to: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+    rest: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> io::Result<()> {
     let written = match Pin::new(to).poll_write(cx, bytes) {
         Poll::Ready(written) => written?,
         Poll::Pending => 0,
@@ -51,7 +53,11 @@ pub(super) fn write(to: &mut TcpStream, bytes: &[u8], rest: &mut BytesMut, cx: &
 }
 
 /// Writes what was kept, as far as the socket takes it.
-pub(super) fn flush(to: &mut TcpStream, kept: &mut BytesMut, cx: &mut Context<'_>) -> io::Result<Moved> {
+pub(super) fn flush(
+    to: &mut (impl AsyncWrite + Unpin),
+    kept: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> io::Result<Moved> {
     let mut moved = Moved::No;
     while !kept.is_empty() {
         match Pin::new(&mut *to).poll_write(cx, kept) {
@@ -65,13 +71,19 @@ pub(super) fn flush(to: &mut TcpStream, kept: &mut BytesMut, cx: &mut Context<'_
     if moved == Moved::Yes {
         *kept = BytesMut::new();
     }
+    // What encrypts may hold back what it took; it wakes the task when it can go on.
+    if let Poll::Ready(flushed) = Pin::new(to).poll_flush(cx) {
+        flushed?;
+    }
     Ok(moved)
 }
 
-/// Tells the other side that no more will come. It is never pending on a TCP socket, and one that is gone already
-/// needs no telling.
-pub(super) fn shutdown(to: &mut TcpStream, cx: &mut Context<'_>) {
-    if let Poll::Ready(Err(error)) = Pin::new(to).poll_shutdown(cx) {
-        tracing::trace!(%error, "a connection was gone before it could be shut down");
-    }
+/// Tells the other side that no more will come. Pending while it takes nothing; one that is gone already needs no
+/// telling.
+pub(super) fn shutdown(to: &mut (impl AsyncWrite + Unpin), cx: &mut Context<'_>) -> Poll<()> {
+    Pin::new(to).poll_shutdown(cx).map(|told| {
+        if let Err(error) = told {
+            tracing::trace!(%error, "a connection was gone before it could be shut down");
+        }
+    })
 }

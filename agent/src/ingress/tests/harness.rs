@@ -23,10 +23,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::ingress::{Config, Handle, Ingress};
+use crate::ingress::{
+    Config, Handle, Ingress,
+    fake::{Nodes, Presence},
+};
 
 pub(super) const PUBLISHED: u16 = 8000;
 const TARGET: u16 = 8080;
+const SERVICE: ServiceId = ServiceId::from_bits(1);
+pub(super) const HERE: NodeId = NodeId::from_bits(1);
 
 /// Nothing here takes long; a machine may.
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
@@ -40,6 +45,7 @@ pub(super) fn task(n: u8) -> TaskId {
 /// An ingress that runs, on 127.x.y.1; its backends are at 127.x.y.n.
 pub(super) struct Edge {
     pub(super) handle: Handle,
+    node: NodeId,
     network: [u8; 3],
     shutdown: CancellationToken,
     running: JoinHandle<()>,
@@ -47,13 +53,24 @@ pub(super) struct Edge {
 
 impl Edge {
     pub(super) fn start() -> Self {
-        // Test processes that run at the same time differ in the second byte, mostly.
-        let process = u8::try_from(std::process::id() % 250).expect("a remainder of 250 fits") + 2;
-        let network = [127, process, NETWORKS.fetch_add(1, Ordering::Relaxed)];
-        let ingress = Ingress::new(Config { ip: ip(network, 1) });
+        Self::on(network(), HERE, &Arc::default())
+    }
+
+    /// The ingresses of several nodes, each with a network of its own, that reach each other.
+    pub(super) fn several(nodes: &Arc<Nodes>, ids: &[NodeId]) -> Vec<Self> {
+        let edge = |id: &NodeId| {
+            let edge = Self::on(network(), *id, nodes);
+            nodes.set(*id, Presence::Up(edge.handle.clone()));
+            edge
+        };
+        ids.iter().map(edge).collect()
+    }
+
+    fn on(network: [u8; 3], node: NodeId, nodes: &Arc<Nodes>) -> Self {
+        let ingress = Ingress::new(Config { node, dial: nodes.seen_from(node), ip: ip(network, 1) });
         let (handle, shutdown) = (ingress.handle(), CancellationToken::new());
         let running = tokio::spawn(ingress.run(shutdown.clone()));
-        Self { handle, network, shutdown, running }
+        Self { handle, node, network, shutdown, running }
     }
 
     pub(super) fn ip(&self, n: u8) -> IpAddr {
@@ -64,15 +81,26 @@ impl Edge {
         SocketAddr::new(self.ip(1), PUBLISHED)
     }
 
+    /// All of this node.
     pub(super) fn publish(&self, backends: &[u8]) {
-        let backends = backends.iter().map(|&n| Backend {
+        backends.iter().for_each(|&n| self.offer(n));
+        self.list(&backends.iter().map(|&n| (n, self.node)).collect::<Vec<_>>());
+    }
+
+    pub(super) fn offer(&self, n: u8) {
+        self.handle.offer(task(n), SERVICE, self.ip(n));
+    }
+
+    /// The managers' list.
+    pub(super) fn list(&self, backends: &[(u8, NodeId)]) {
+        let backends = backends.iter().map(|&(n, node_id)| Backend {
             task_id: task(n),
-            node_id: NodeId::from_bits(1),
+            node_id,
             address: self.ip(n),
-            node_address: String::new(),
+            node_address: "node:7377".to_owned(),
         });
         self.handle.set(vec![IngressService {
-            service_id: ServiceId::from_bits(1),
+            service_id: SERVICE,
             ports: vec![PortConfig {
                 protocol: Protocol::Tcp,
                 target: TARGET,
@@ -106,6 +134,12 @@ impl Edge {
         self.shutdown.cancel();
         timeout(DEADLINE, self.running).await.expect("the ingress stops").expect("and does not panic");
     }
+}
+
+fn network() -> [u8; 3] {
+    // Test processes that run at the same time differ in the second byte, mostly.
+    let process = u8::try_from(std::process::id() % 250).expect("a remainder of 250 fits") + 2;
+    [127, process, NETWORKS.fetch_add(1, Ordering::Relaxed)]
 }
 
 fn ip(network: [u8; 3], n: u8) -> IpAddr {

@@ -84,6 +84,9 @@ impl Actor {
         let Some(container) = self.container() else { return self.vanished().await };
         let executor = self.context.executor.clone();
         let mut checkup = self.checkup(&executor, &container);
+        if self.phase == Phase::Running {
+            self.offer();
+        }
         if checkup.is_none() {
             self.ready().await;
         }
@@ -122,7 +125,15 @@ impl Actor {
         Some(Checkup::new(executor.clone(), container.clone(), self.story.status.address, check, judge))
     }
 
+    /// From before the managers can hear that it is ready: another node's connections may come as soon as they do.
+    fn offer(&self) {
+        if let Some(address) = self.story.status.address {
+            self.context.ingress.offer(self.task(), self.assignment().service_id, address);
+        }
+    }
+
     async fn ready(&mut self) {
+        self.offer();
         self.story.running().await;
         self.phase = Phase::Running;
     }

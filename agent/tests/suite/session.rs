@@ -1,67 +1,21 @@
-//! A whole agent over simulated containers, in a session with a manager on loopback. The connection is in the clear:
-//! certificates are the manager's tests' business.
+//! What an agent and its manager do with each other.
 
-mod fake;
+use std::{fs, sync::Arc};
 
-use std::{fs, path::Path, sync::Arc};
-
-use fake::{Manager, PATIENCE, assignment, dial::Clear, task};
-use muster_agent::{
-    Agent, Config, Handle, RunError,
-    executor::{
-        ContainerState, Executor, Identity,
-        sim::{Engine, Sim},
-    },
+use crate::fake::{
+    Manager, PATIENCE, assignment,
+    node::{IDENTITY, Node, config},
+    task,
 };
-use muster_proto::{
-    id::{ClusterId, NodeId},
-    task_state::{
-        DesiredState,
-        TaskState::{Running, Shutdown},
-    },
+use muster_agent::executor::{
+    ContainerState, Executor,
+    sim::{Engine, Sim},
 };
-use tokio::{task::JoinHandle, time::timeout};
-use tokio_util::sync::CancellationToken;
-
-const IDENTITY: Identity = Identity { cluster_id: ClusterId::from_bits(1), node_id: NodeId::from_bits(2) };
-
-/// What a test starts an agent with.
-fn config(dir: &Path, sim: &Arc<Sim>, managers: Vec<String>) -> Config {
-    let executor: Arc<dyn Executor> = sim.clone();
-    Config {
-        identity: IDENTITY,
-        data_dir: dir.to_owned(),
-        managers,
-        dial: Arc::new(Clear),
-        executor,
-        ingress_ip: [127, 0, 0, 1].into(),
-        hostname: "host".to_owned(),
-        muster_version: "0.0.0".to_owned(),
-    }
-}
-
-struct Node {
-    handle: Handle,
-    shutdown: CancellationToken,
-    agent: JoinHandle<Result<(), RunError>>,
-}
-
-impl Node {
-    async fn start(dir: &Path, sim: &Arc<Sim>, manager: &Manager) -> Self {
-        Self::start_with(config(dir, sim, vec![manager.address.to_string()])).await
-    }
-
-    async fn start_with(config: Config) -> Self {
-        let agent = Agent::open(config).await.unwrap();
-        let (handle, shutdown) = (agent.handle(), CancellationToken::new());
-        Self { handle, agent: tokio::spawn(agent.run(shutdown.clone())), shutdown }
-    }
-
-    async fn stop(self) {
-        self.shutdown.cancel();
-        timeout(PATIENCE, self.agent).await.expect("the agent does not stop").unwrap().unwrap();
-    }
-}
+use muster_proto::task_state::{
+    DesiredState,
+    TaskState::{Running, Shutdown},
+};
+use tokio::time::timeout;
 
 fn sim() -> Arc<Sim> {
     Arc::new(Sim::new(IDENTITY))

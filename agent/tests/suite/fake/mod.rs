@@ -1,6 +1,7 @@
 //! A manager reduced to its word: one Dispatcher on loopback that sends what the test says and keeps what it hears.
 
 pub(crate) mod dial;
+pub(crate) mod node;
 
 use std::{
     collections::BTreeMap,
@@ -59,12 +60,19 @@ struct Word {
 }
 
 #[derive(Debug, Default)]
-struct Heard {
+pub(crate) struct Heard {
     hellos: u32,
     last: BTreeMap<TaskId, TaskStatus>,
     reports: Vec<TaskReport>,
     described: Vec<v1::NodeDescription>,
     log: Vec<LogChunk>,
+}
+
+impl Heard {
+    /// Whether the task was said to be in the middle of something.
+    pub(crate) fn hindered(&self, task: TaskId) -> bool {
+        self.last.get(&task).is_some_and(|status| status.error.is_some())
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -134,6 +142,10 @@ impl Manager {
         self.word.send_modify(|word| word.ended += 1);
     }
 
+    pub(crate) fn list(&self, ingress: Vec<IngressService>) {
+        self.word.send_modify(|word| word.ingress = ingress);
+    }
+
     /// Neither acks nor ends anything.
     pub(crate) fn fall_silent(&self, silent: bool) {
         self.word.send_modify(|word| word.silent = silent);
@@ -154,7 +166,7 @@ impl Manager {
         self.word.send_modify(|word| word.leader = Some(leader.address.to_string()));
     }
 
-    async fn until<T>(&self, what: &str, find: impl Fn(&Heard) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&self, what: &str, find: impl Fn(&Heard) -> Option<T>) -> T {
         let mut changed = self.changed.subscribe();
         let search = async {
             loop {
