@@ -7,6 +7,7 @@ mod open;
 
 use std::{path::PathBuf, sync::Arc};
 
+use muster_core::command::Founding;
 use muster_proto::{
     cluster::ClusterSpec,
     id::{ClusterId, NodeId},
@@ -16,9 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::open::OpenError;
 use crate::{
+    ca::ClusterKey,
     dispatcher::sessions::Sessions,
     failure::Failure,
     leases::Leases,
+    membership::Attempts,
     outside::Outside,
     preflight::Preflight,
     raft::{Metrics, Raft, inbox::Inbox, members::Members},
@@ -37,6 +40,8 @@ pub struct Config {
     pub raft_id: u64,
     /// Where the others reach this node: `host:port`.
     pub advertise_addr: String,
+    /// Opens what the state holds under seal.
+    pub cluster_key: ClusterKey,
     pub preflight: Arc<dyn Preflight>,
 }
 
@@ -46,9 +51,17 @@ pub enum Start {
     /// What its folder holds.
     Again,
     /// A new cluster of this one manager. Repeating it after a crash completes what was begun.
-    Cluster(ClusterSpec),
+    Cluster(Bootstrap),
     /// Nothing, unless it has begun so before: the leader adds it and sends it everything.
     Member,
+}
+
+/// What the first entry of a cluster says.
+#[derive(Clone, Debug)]
+pub struct Bootstrap {
+    pub spec: ClusterSpec,
+    /// See [`crate::founding::begin`]. None: nobody can join, which is enough for a simulation.
+    pub founding: Option<Box<Founding>>,
 }
 
 /// What the services of this manager work with.
@@ -62,6 +75,7 @@ pub struct Handle {
     pub(crate) leases: Leases,
     pub(crate) reports: ReportBatcher,
     pub(crate) sessions: Sessions,
+    pub(crate) attempts: Attempts,
     /// Closed when the manager stops, before the replica: open streams would hold up the server.
     pub(crate) streams: Streams,
 }

@@ -5,7 +5,7 @@ use muster_core::{command::Outcome, rejection::Rejection};
 use muster_proto::{assignment::LEADER_METADATA, version::Version};
 use tonic::{Code, Status};
 
-use crate::{leadership::Leadership, replica::ProposeError};
+use crate::{ca::CaError, founding::FoundingError, leadership::Leadership, quorum::QuorumLost, replica::ProposeError};
 
 /// The new version of the object that a command was about.
 pub(crate) fn accepted(outcome: Outcome) -> Result<Version, Status> {
@@ -42,6 +42,7 @@ pub(crate) fn rejected(rejection: &Rejection) -> Status {
         | Rejection::NoAuthority
         | Rejection::RotationUnderWay
         | Rejection::NotCertified(_)
+        | Rejection::ReadsOlderLog { .. }
         | Rejection::PortTaken { .. }
         | Rejection::NoFreePort { .. }
         | Rejection::NoPreviousSpec(_)
@@ -76,6 +77,23 @@ pub(crate) fn not_leading(now: &Leadership) -> Status {
         Leadership::Other { leader, .. } => ProposeError::NotLeader { leader: leader.address.clone() },
         Leadership::Nobody | Leadership::Me { .. } => ProposeError::NoLeader,
     })
+}
+
+/// Nothing was done.
+pub(crate) fn stopping() -> Status {
+    unproposed(&ProposeError::Stopping)
+}
+
+/// A certificate that was not made.
+pub(crate) fn unsigned(error: &FoundingError) -> Status {
+    match error {
+        FoundingError::Ca(CaError::PublicKey(_)) => Status::invalid_argument(error.to_string()),
+        FoundingError::Ca(_) | FoundingError::Seal(_) | FoundingError::Text(_) => Status::internal(error.to_string()),
+    }
+}
+
+pub(crate) fn quorum(error: &QuorumLost) -> Status {
+    Status::failed_precondition(error.to_string())
 }
 
 /// A message that does not say what it must, from whoever sent it.

@@ -59,12 +59,13 @@ fn config(dir: &Path) -> Config {
         node_id: NODE,
         raft_id: 1,
         advertise_addr: "127.0.0.1:7377".into(),
+        cluster_key: ClusterKey::generate().expect("random bytes"),
         preflight: Arc::new(NoHost),
     }
 }
 
 fn founding() -> Start {
-    Start::Cluster(ClusterSpec::default())
+    Start::Cluster(Bootstrap { spec: ClusterSpec::default(), founding: None })
 }
 
 fn host() -> Outside {

@@ -69,6 +69,10 @@ pub enum Rejection {
         "{0} join tokens are in use already; void them with `muster join-token worker --rotate` or `manager --rotate`"
     )]
     TooManyTokens(usize),
+    #[error(
+        "the host's muster reads log entries up to format {reads} and the cluster uses format {uses}; upgrade muster there first"
+    )]
+    ReadsOlderLog { reads: u16, uses: u16 },
     #[error("node {0} is the only manager; promote another first with `muster node promote`")]
     LastManager(NodeId),
     #[error("node {0} is {1} by now; ask for its certificate again")]

@@ -7,7 +7,6 @@ use muster_core::{
     rejection::Rejection,
 };
 use muster_proto::{
-    cluster::ClusterSpec,
     id::ClusterId,
     node::{NodeSpec, Role},
 };
@@ -18,7 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Config, Handle, Manager, Start};
+use super::{Bootstrap, Config, Handle, Manager, Start};
 use crate::{
     compaction,
     dispatcher::sessions::Sessions,
@@ -26,6 +25,7 @@ use crate::{
     leadership::{self, Leadership},
     leases::Leases,
     machine::Machine,
+    membership::Attempts,
     outside::Outside,
     proposer::{self, Proposer},
     raft::{self, Peer, Raft, inbox::Inbox, members::Members, network::Network, watchdog},
@@ -80,9 +80,9 @@ impl Manager {
 
     pub(super) async fn settle(&self, begin: Start) -> Result<(), OpenError> {
         match begin {
-            Start::Cluster(spec) => {
+            Start::Cluster(bootstrap) => {
                 self.initialise().await?;
-                self.create_cluster(spec).await?;
+                self.create_cluster(bootstrap).await?;
             }
             Start::Again => {
                 if !self.raft.is_initialized().await.map_err(|why| OpenError::Failed(why.to_string().into()))? {
@@ -112,15 +112,15 @@ impl Manager {
         }
     }
 
-    async fn create_cluster(&self, spec: ClusterSpec) -> Result<(), OpenError> {
+    async fn create_cluster(&self, bootstrap: Bootstrap) -> Result<(), OpenError> {
         let Config { cluster_id, node_id, advertise_addr, .. } = &self.handle.config;
         let command = Command::CreateCluster {
             id: *cluster_id,
-            spec,
+            spec: bootstrap.spec,
             node_id: *node_id,
             node: NodeSpec { role: Role::Manager, ..NodeSpec::default() },
             address: advertise_addr.clone(),
-            founding: None,
+            founding: bootstrap.founding,
         };
         match self.handle.replica.propose(command).await {
             Ok(Outcome::Done { .. } | Outcome::Partly { .. } | Outcome::Rejected(Rejection::ClusterExists)) => Ok(()),
@@ -161,9 +161,9 @@ pub(super) async fn start(
     tasks.spawn(outside.run(proposer.run(stop.clone())));
     tasks.spawn(outside.run(batching.run(stop.clone())));
     tasks.spawn(outside.run(leader.run(stop.clone())));
-    let (sessions, streams) = (Sessions::default(), Streams::default());
+    let (sessions, attempts, streams) = (Sessions::default(), Attempts::default(), Streams::default());
     let inbox = Inbox::new(config.cluster_id, raft.clone(), snapshots);
     let members = Members::new(raft.clone(), network);
-    let handle = Handle { config, outside, inbox, members, replica, leases, reports, sessions, streams };
+    let handle = Handle { config, outside, inbox, members, replica, leases, reports, sessions, attempts, streams };
     Ok(Manager { handle, raft, tasks, stop, failure })
 }

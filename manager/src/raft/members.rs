@@ -84,6 +84,17 @@ impl Members {
         }
     }
 
+    /// Returns once the group is so; never where it never is.
+    pub(crate) async fn until(&self, holds: impl Fn(&Group) -> bool) {
+        let mut metrics = self.raft.metrics();
+        while !holds(&self.now()) {
+            if metrics.changed().await.is_err() {
+                // Raft has ended, and the group with it.
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// Adds a member that gets everything and decides nothing. Returns once that is committed.
     pub async fn add_learner(&self, raft_id: u64, peer: Peer) -> Result<(), MembersError> {
         self.change(ChangeMembers::AddNodes(BTreeMap::from([(raft_id, peer)]))).await

@@ -119,9 +119,13 @@ impl Bench {
             node_id: NODE,
             raft_id: 1,
             advertise_addr: "127.0.0.1:7377".to_owned(),
+            cluster_key: ClusterKey::generate().expect("random bytes"),
             preflight: host.clone(),
         };
-        let (outside, begin) = (Outside::of_host(Arc::new(Alone)), Start::Cluster(ClusterSpec::default()));
+        let (outside, begin) = (
+            Outside::of_host(Arc::new(Alone)),
+            Start::Cluster(Bootstrap { spec: ClusterSpec::default(), founding: None }),
+        );
         let manager = soon("opening", Manager::open(config, outside, begin)).await.expect("opens");
         let handle = manager.handle();
         let (stop_manager, stop_server) = (CancellationToken::new(), CancellationToken::new());

@@ -1,0 +1,85 @@
+//! What a new cluster begins with: its certificate authority, the first node's certificate, and the tokens with which
+//! others join. Called by the daemon at `init`; what it returns goes into the cluster's first log entry.
+
+use std::string::FromUtf8Error;
+
+use muster_core::command::{Founding, LOG_FORMAT};
+use muster_proto::{
+    cluster::ClusterSpec,
+    id::{ClusterId, NodeId, TokenId},
+    node::Role,
+    time::Timestamp,
+    trust::{CertificateAuthority, NodeCertificate, Root, Token},
+};
+
+use crate::{
+    ca::{self, Authority, CaError, ClusterKey, SealError},
+    manager::Bootstrap,
+};
+
+/// What a CA's key is sealed as.
+const CA_KEY: &[u8] = b"the key of the cluster's CA";
+
+#[derive(Debug, thiserror::Error)]
+pub enum FoundingError {
+    #[error(transparent)]
+    Ca(#[from] CaError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error("the key of the cluster's CA cannot be read; restore the cluster from a backup")]
+    Text(#[source] FromUtf8Error),
+}
+
+/// A cluster that is about to be, and its first node's part in it.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    pub bootstrap: Bootstrap,
+    pub root_pem: String,
+    pub certificate_pem: String,
+}
+
+/// `public_key_der` is the first node's, which is a manager.
+pub fn begin(
+    cluster: ClusterId,
+    node: NodeId,
+    public_key_der: &[u8],
+    key: &ClusterKey,
+    spec: ClusterSpec,
+    now: Timestamp,
+) -> Result<Begun, FoundingError> {
+    let authority = Authority::create(cluster)?;
+    let validity = spec.certificate_validity;
+    let certificate_pem = authority.sign(node, Role::Manager, public_key_der, validity)?;
+    let sealed = seal(&authority, key)?;
+    let certificate = NodeCertificate {
+        key: ca::digest_of(public_key_der),
+        root: sealed.root.digest,
+        role: Role::Manager,
+        expires_at: now + validity,
+    };
+    let tokens = [Role::Worker, Role::Manager]
+        .map(|role| standing_token(key, TokenId::from_bits(rand::random()), role, now))
+        .to_vec();
+    let founding = Founding { authority: sealed, certificate, tokens, log_format: LOG_FORMAT };
+    let bootstrap = Bootstrap { spec, founding: Some(Box::new(founding)) };
+    Ok(Begun { bootstrap, root_pem: authority.cert_pem().to_owned(), certificate_pem })
+}
+
+/// A root as the state holds it.
+pub(crate) fn seal(authority: &Authority, key: &ClusterKey) -> Result<CertificateAuthority, FoundingError> {
+    let certificate_pem = authority.cert_pem().to_owned();
+    let root = Root { digest: ca::digest(&certificate_pem)?, certificate_pem };
+    let sealed_key = key.seal(authority.key_pem().as_bytes(), CA_KEY)?;
+    Ok(CertificateAuthority { root, sealed_key, previous: None })
+}
+
+/// What [`seal`] made, to sign with.
+pub(crate) fn unseal(sealed: &CertificateAuthority, key: &ClusterKey) -> Result<Authority, FoundingError> {
+    let key_pem = String::from_utf8(key.open(&sealed.sealed_key, CA_KEY)?).map_err(FoundingError::Text)?;
+    Ok(Authority::from_pem(&sealed.root.certificate_pem, &key_pem)?)
+}
+
+/// A token that ends neither by time nor by use.
+pub(crate) fn standing_token(key: &ClusterKey, id: TokenId, role: Role, now: Timestamp) -> Token {
+    Token { id, role, hash: key.join_secret(id).hash(), created_at: now, expires_at: None, uses_left: None }
+}

@@ -1,0 +1,45 @@
+//! A node's next certificate, in the role that the cluster has for it now.
+
+use muster_core::{
+    command::{Command, Outcome},
+    rejection::Rejection,
+};
+use muster_proto::{id::NodeId, node::Role, v1};
+use tonic::Status;
+
+use super::{Membership, wish};
+use crate::{ca::PeerIdentity, status};
+
+/// Its role may be changed while its certificate is signed; nobody changes it this often in that time.
+const ATTEMPTS_MAX: u32 = 3;
+
+impl Membership {
+    pub(super) async fn certify(&self, caller: &PeerIdentity, request: v1::RenewRequest) -> Result<v1::Grant, Status> {
+        let public_key = wish::public_key(request.public_key)?;
+        let log_format = wish::log_format(request.log_format)?;
+        self.up_to_date().await?;
+        let mut refused = Rejection::NoSuchNode(caller.node_id);
+        for _ in 0..ATTEMPTS_MAX {
+            let role = self.role_of(caller)?;
+            let signed = self.sign(caller.node_id, role, &public_key)?;
+            let command = Command::CertifyNode { id: caller.node_id, certificate: signed.record.clone(), log_format };
+            match self.outcome(command).await? {
+                Outcome::Done { .. } | Outcome::Partly { .. } => return self.grant(caller.node_id, signed),
+                Outcome::Rejected(why @ Rejection::OtherRole(..)) => refused = why,
+                Outcome::Rejected(why) => return Err(status::rejected(&why)),
+            }
+        }
+        Err(status::rejected(&refused))
+    }
+
+    fn role_of(&self, caller: &PeerIdentity) -> Result<Role, Status> {
+        let id: NodeId = caller.node_id;
+        self.handle.replica.read(|state| {
+            let here = state.cluster().map(|cluster| cluster.id);
+            match state.node(id) {
+                Some(node) if here == Some(caller.cluster_id) => Ok(node.spec.role),
+                Some(_) | None => Err(status::rejected(&Rejection::NodeRemoved(id))),
+            }
+        })
+    }
+}
