@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use muster_core::{command::Command, rejection::Rejection, state::State};
 use muster_proto::{
-    node::{NodeSpec, Role},
+    node::NodeSpec,
     time::Timestamp,
     trust::{Digest, Token},
     v1,

@@ -135,6 +135,9 @@ pub(super) fn admit(
     if let Some(other) = state.nodes().find(|node| node.address == address) {
         return Err(Rejection::AddressTaken { address: address.to_owned(), node: other.id });
     }
+    if state.tokens.get(&token).is_some_and(|token| token.role == Role::Manager) {
+        reads_the_log(state, log_format)?;
+    }
     let role = trust::redeem(state, stamp, token)?;
     let spec = NodeSpec { role, ..spec.clone() };
     join(state, stamp, id, &spec, address, touched)?;
@@ -172,7 +175,10 @@ pub(super) fn change_role(
     }
     let raft_id = match (node.spec.role, role) {
         (Role::Worker, Role::Worker) | (Role::Manager, Role::Manager) => return Ok(node.version),
-        (Role::Worker, Role::Manager) => Some(next_raft_id(state)?),
+        (Role::Worker, Role::Manager) => {
+            reads_the_log(state, node.log_format)?;
+            Some(next_raft_id(state)?)
+        }
         (Role::Manager, Role::Worker) => {
             not_the_last_manager(state, id)?;
             None
@@ -220,6 +226,12 @@ pub(super) fn remove(state: &mut State, stamp: Stamp, id: NodeId, touched: &mut 
     }
     touched.nodes.insert(id);
     Ok(stamp.version())
+}
+
+/// A manager that meets an entry of a newer format than it reads stops; one that is to be must not be so.
+fn reads_the_log(state: &State, reads: u16) -> Result<(), Rejection> {
+    let uses = state.log_format();
+    if reads >= uses { Ok(()) } else { Err(Rejection::ReadsOlderLog { reads, uses }) }
 }
 
 fn not_the_last_manager(state: &State, id: NodeId) -> Result<(), Rejection> {
