@@ -8,7 +8,10 @@ use muster_core::{
     rejection::Rejection,
     state::State,
 };
-use muster_manager::{Config, Handle, Manager, OpenError, Outside, Start, preflight::Preflight, raft::alone::Alone};
+use muster_manager::{
+    Bootstrap, Config, Handle, Manager, OpenError, Outside, Start, ca::ClusterKey, preflight::Preflight,
+    raft::alone::Alone,
+};
 use muster_proto::{
     assignment::TaskReport,
     cluster::ClusterSpec,

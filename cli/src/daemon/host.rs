@@ -1,6 +1,6 @@
 //! This host as its daemon sees it: in no cluster, or a member of one.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Mutex, mpsc};
 
@@ -8,13 +8,14 @@ use anyhow::{Context, anyhow, bail};
 use muster_agent::executor::{EngineDescription, Identity};
 use muster_manager::{
     self as manager,
-    ca::{Authority, Credentials, NODE_VALIDITY},
+    ca::{ClusterKey, Credentials, NodeKey},
+    founding,
 };
 use muster_proto::{
     cluster::ClusterSpec,
     id::{ClusterId, NodeId},
-    node::Role,
     task_state::DesiredState,
+    time::Timestamp,
 };
 
 use crate::format::text::counted;
@@ -153,11 +154,20 @@ impl Host {
     async fn create(&self, record: &Record, listener: tokio::net::TcpListener) -> anyhow::Result<Member> {
         let folder = self.data_dir.member();
         record.write(&folder)?;
-        let authority = Authority::create(record.cluster_id)?;
-        record::write_durably(&folder.join(record::CA_KEY_FILE), authority.key_pem().as_bytes(), 0o600)?;
-        let credentials = Credentials::issue(&authority, record.node_id, Role::Manager, NODE_VALIDITY)?;
+        let (node_key, cluster_key) = (NodeKey::generate()?, ClusterKey::generate()?);
+        let now = Timestamp::EPOCH + SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let begun = founding::begin(
+            record.cluster_id,
+            record.node_id,
+            &node_key.public_der(),
+            &cluster_key,
+            ClusterSpec::default(),
+            now,
+        )?;
+        record::write_durably(&folder.join(record::CLUSTER_KEY_FILE), cluster_key.bytes(), 0o600)?;
+        let credentials = Credentials::from_pem(begun.root_pem, begun.certificate_pem, node_key.key_pem())?;
         record::write_credentials(&folder, &credentials)?;
-        let begin = manager::Start::Cluster(ClusterSpec::default());
+        let begin = manager::Start::Cluster(begun.bootstrap);
         let mut member = self.start_member(record.clone(), begin, Some(listener)).await?;
         let record = Record { phase: Phase::Member, ..record.clone() };
         match record.write(&folder) {

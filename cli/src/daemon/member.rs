@@ -63,7 +63,7 @@ impl Member {
         let executor = engine::choose(start.args, identity);
         let preflight = Arc::new(LocalHost::new(Arc::clone(&executor)));
         let outside = Outside::of_host(Arc::new(Alone));
-        let config = manager_config(&record, start.data_dir, Arc::clone(&preflight));
+        let config = manager_config(&record, start.data_dir, Arc::clone(&preflight))?;
         let manager = Manager::open(config, outside, begin).await?;
         let agent = Agent::open(muster_agent::Config {
             identity,
@@ -125,15 +125,20 @@ impl Member {
     }
 }
 
-fn manager_config(record: &Record, data_dir: &DataDir, preflight: Arc<LocalHost>) -> muster_manager::Config {
-    muster_manager::Config {
+fn manager_config(
+    record: &Record,
+    data_dir: &DataDir,
+    preflight: Arc<LocalHost>,
+) -> anyhow::Result<muster_manager::Config> {
+    Ok(muster_manager::Config {
         data_dir: data_dir.path().to_owned(),
         cluster_id: record.cluster_id,
         node_id: record.node_id,
         raft_id: record.raft_id,
         advertise_addr: record.advertise_addr.clone(),
+        cluster_key: record::read_cluster_key(&data_dir.member())?,
         preflight,
-    }
+    })
 }
 
 /// The port where agents connect. Nobody gets in without a certificate of this cluster.

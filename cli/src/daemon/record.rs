@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context;
-use muster_manager::ca::Credentials;
+use muster_manager::ca::{ClusterKey, Credentials};
 use muster_proto::id::{ClusterId, NodeId};
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +64,7 @@ impl Record {
 const CA_FILE: &str = "ca.pem";
 const CERT_FILE: &str = "node.pem";
 const KEY_FILE: &str = "node.key";
-pub(super) const CA_KEY_FILE: &str = "ca.key";
+pub(super) const CLUSTER_KEY_FILE: &str = "cluster.key";
 
 pub(super) fn write_credentials(folder: &Path, credentials: &Credentials) -> anyhow::Result<()> {
     let files = [
@@ -86,6 +86,12 @@ pub(super) fn read_credentials(folder: &Path) -> anyhow::Result<Credentials> {
     Credentials::from_pem(read(CA_FILE)?, read(CERT_FILE)?, read(KEY_FILE)?).with_context(|| {
         format!("the node's certificate in {} cannot be read; restore the folder from a copy", folder.display())
     })
+}
+
+pub(super) fn read_cluster_key(folder: &Path) -> anyhow::Result<ClusterKey> {
+    let path = folder.join(CLUSTER_KEY_FILE);
+    let bytes = fs::read(&path).with_context(|| format!("cannot read {}; restore it from a copy", path.display()))?;
+    Ok(ClusterKey::from_bytes(&bytes)?)
 }
 
 /// All of it or none, and on disk when it returns.

@@ -24,6 +24,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::{
+    ca::ClusterKey,
     manager::open::start,
     raft::{self, Batch, alone::Alone},
     replica::ProposeError,

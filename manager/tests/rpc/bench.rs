@@ -8,8 +8,10 @@ use std::{
 
 use async_trait::async_trait;
 use muster_manager::{
-    Config, Manager, Outside, Start,
-    ca::{Credentials, PeerIdentity},
+    Bootstrap, Config, Handle, Manager, Outside, Start,
+    ca::{ClusterKey, Credentials, NodeKey, PeerIdentity},
+    clock::{Clock, WallClock},
+    founding,
     preflight::Preflight,
     raft::alone::Alone,
 };
@@ -28,7 +30,9 @@ use muster_proto::{
     service::{Mode, ServiceSpec},
     task::TaskSpec,
     time::Timestamp,
-    v1::{self, control_client::ControlClient, dispatcher_client::DispatcherClient},
+    v1::{
+        self, control_client::ControlClient, dispatcher_client::DispatcherClient, membership_client::MembershipClient,
+    },
 };
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -84,6 +88,8 @@ impl Preflight for Host {
 }
 
 pub(crate) struct Bench {
+    pub(crate) cluster_key: ClusterKey,
+    pub(crate) handle: Handle,
     pub(crate) host: Arc<Host>,
     pub(crate) control: ControlClient<Channel>,
     channel: Channel,
@@ -109,6 +115,13 @@ impl Bench {
     }
 
     pub(crate) async fn start_with(callers: Callers) -> Self {
+        let (key, node_key) = (ClusterKey::generate().expect("random"), NodeKey::generate().expect("random"));
+        let (spec, now) = (ClusterSpec::default(), WallClock.now());
+        let begun = founding::begin(CLUSTER, NODE, &node_key.public_der(), &key, spec, now).expect("a CA");
+        Self::found(callers, begun.bootstrap, key).await
+    }
+
+    pub(crate) async fn found(callers: Callers, bootstrap: Bootstrap, cluster_key: ClusterKey) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let host = Arc::new(Host::default());
         host.push("app:1", ONE);
@@ -119,13 +132,10 @@ impl Bench {
             node_id: NODE,
             raft_id: 1,
             advertise_addr: "127.0.0.1:7377".to_owned(),
-            cluster_key: ClusterKey::generate().expect("random bytes"),
+            cluster_key: cluster_key.clone(),
             preflight: host.clone(),
         };
-        let (outside, begin) = (
-            Outside::of_host(Arc::new(Alone)),
-            Start::Cluster(Bootstrap { spec: ClusterSpec::default(), founding: None }),
-        );
+        let (outside, begin) = (Outside::of_host(Arc::new(Alone)), Start::Cluster(bootstrap));
         let manager = soon("opening", Manager::open(config, outside, begin)).await.expect("opens");
         let handle = manager.handle();
         let (stop_manager, stop_server) = (CancellationToken::new(), CancellationToken::new());
@@ -141,7 +151,9 @@ impl Bench {
                     request.extensions_mut().insert(peer);
                     Ok::<_, Status>(request)
                 });
-                let router = Server::builder().add_service(handle.control()).add_service(identified);
+                let members = InterceptedService::new(handle.membership(), identify);
+                let router =
+                    Server::builder().add_service(handle.control()).add_service(identified).add_service(members);
                 (router, Channel::from_shared(format!("http://{address}")).expect("an address"))
             }
             Callers::ByCertificate { server, client } => {
@@ -159,7 +171,11 @@ impl Bench {
         });
         let channel = soon("connecting", endpoint.connect()).await.expect("connects");
         let control = ControlClient::new(channel.clone());
-        Self { host, control, channel, stop_manager, stop_server, tasks, _folder: folder }
+        Self { cluster_key, handle, host, control, channel, stop_manager, stop_server, tasks, _folder: folder }
+    }
+
+    pub(crate) fn membership(&self) -> MembershipClient<Channel> {
+        MembershipClient::new(self.channel.clone())
     }
 
     pub(crate) fn dispatcher(&self) -> DispatcherClient<Channel> {
@@ -229,6 +245,23 @@ impl Bench {
         })
         .await
     }
+}
+
+/// Whom a call to the membership service is from, as its certificate would say.
+pub(crate) const CALLER: &str = "test-caller";
+
+fn identify(mut request: Request<()>) -> Result<Request<()>, Status> {
+    let caller = request.metadata().get(CALLER).map(|id| id.to_str().expect("an id").parse().expect("an id"));
+    if let Some(node_id) = caller {
+        let role = Role::Worker;
+        request.extensions_mut().insert(PeerIdentity {
+            cluster_id: CLUSTER,
+            node_id,
+            role,
+            expires_at: Timestamp::MAX,
+        });
+    }
+    Ok(request)
 }
 
 pub(crate) fn replicated(name: &str, image: &str, replicas: u32) -> ServiceSpec {

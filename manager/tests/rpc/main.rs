@@ -3,6 +3,7 @@
 mod agent;
 mod bench;
 mod logs;
+mod membership;
 mod nodes;
 mod services;
 mod sessions;
