@@ -11,17 +11,23 @@ mod dial;
 mod engine;
 mod gate;
 mod host;
+mod join;
+mod leave;
 mod local;
 mod logging;
+mod managers;
 mod member;
+mod part;
+mod port;
 mod preflight;
 mod record;
 mod socket;
+mod tend;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use anyhow::Context;
-use muster_proto::v1::local_server::LocalServer;
+use muster_proto::{time::Timestamp, v1::local_server::LocalServer};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -70,9 +76,10 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let local = tokio::spawn(
         Server::builder()
             .add_service(LocalServer::new(local::Service::new(Arc::clone(&host))))
-            .add_service(host.control())
+            .add_service(host.gate())
             .serve_with_incoming_shutdown(listener.incoming()?, shutdown.clone().cancelled_owned()),
     );
+    let tended = tokio::spawn(tend::run(Arc::clone(&host), shutdown.child_token()));
     tracing::info!(socket = %listener.path().display(), "ready");
 
     let outcome = tokio::select! {
@@ -83,9 +90,16 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     tracing::info!("stopping; containers keep running");
     host.stop().await;
     shutdown.cancel();
+    tended.await.context("the task that keeps the node's certificate broke off")?;
     // A client that watches a service would keep the graceful stop waiting for ever.
     if tokio::time::timeout(socket::CLOSE_GRACE, local).await.is_err() {
         tracing::debug!("closed the local socket on clients that were still connected");
     }
     outcome
+}
+
+/// This host's wall clock.
+fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::EPOCH + since_epoch
 }

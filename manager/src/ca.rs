@@ -27,7 +27,7 @@ pub use cluster_key::{ClusterKey, SealError};
 pub use credentials::Credentials;
 pub use dial::{DIAL_MAX, Expect, dial_pinned};
 pub use dial_error::DialError;
-pub use digest::{digest, digest_of};
+pub use digest::{digest, digest_of, digests};
 pub use handshake::Alpn;
 pub use join_token::{InvalidToken, JoinSecret, JoinToken};
 pub use keeper::{Keeper, Presented, Worthless};

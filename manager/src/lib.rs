@@ -30,6 +30,7 @@ mod proposer;
 mod quorum;
 pub mod raft;
 mod reach;
+pub mod recovery;
 pub mod replica;
 pub mod reports;
 pub(crate) mod snapshots;

@@ -74,21 +74,25 @@ impl Machine {
             return Err(StorageIOError::apply(at, AnyError::error(why)).into());
         }
         let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
-        let mut touched = Touched::default();
-        let outcomes = batch.entries.iter().map(|entry| {
-            // Each command has a number of its own: versions and fences must tell two of one batch apart.
-            let position = LogPosition { term: Term(at.leader_id.term), index: state.applied().index + 1 };
-            let (outcome, more) = apply(&mut state, position, entry);
-            merge_touched(&mut touched, &more);
-            outcome
-        });
-        let outcomes = outcomes.collect();
-        Ok((outcomes, touched))
+        Ok(apply_batch(&mut state, at, batch))
     }
 
     fn snapshot_failed(&self, why: &std::io::Error) -> StorageError {
         snapshot_failed(&self.failure, why)
     }
+}
+
+/// Carries a batch out whose formats are known.
+pub(crate) fn apply_batch(state: &mut State, at: LogId, batch: &Batch) -> (Vec<Outcome>, Touched) {
+    let mut touched = Touched::default();
+    let outcomes = batch.entries.iter().map(|entry| {
+        // Each command has a number of its own: versions and fences must tell two of one batch apart.
+        let position = LogPosition { term: Term(at.leader_id.term), index: state.applied().index + 1 };
+        let (outcome, more) = apply(state, position, entry);
+        merge_touched(&mut touched, &more);
+        outcome
+    });
+    (outcomes.collect(), touched)
 }
 
 fn snapshot_failed(failure: &Failure, why: &std::io::Error) -> StorageError {

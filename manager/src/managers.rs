@@ -19,4 +19,10 @@ impl Handle {
         };
         group.peers.iter().map(row).collect()
     }
+
+    /// Returns once this manager has a say in what is committed.
+    pub async fn until_voter(&self) {
+        let own = self.config.raft_id;
+        self.members.until(|group| group.voters.contains(&own)).await;
+    }
 }

@@ -1,26 +1,17 @@
-//! How the agent reaches managers and other nodes: TCP with TLS on it, both ends with certificates of the cluster.
+//! How this node reaches managers and other nodes: over TLS, under the identity that this node has at that moment.
 //!
-//! The protocol is chosen in the handshake (ALPN), and so is who must answer: any manager, or one node. It knows nothing
-//! of what is said then.
+//! The protocol is agreed on in the handshake, and so is who must answer: any manager, or one node. It knows nothing of
+//! what is said then.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
-use anyhow::Context;
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{FutureExt, TryFutureExt, future::BoxFuture};
 use muster_agent::dial::{Dial, Stream};
-use muster_manager::ca::{self, Credentials};
-use muster_proto::id::{ClusterId, NodeId};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
-};
+use muster_manager::ca::{Alpn, DialError, Expect, Keeper};
+use muster_proto::id::NodeId;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-
-/// One connection to one task, as bytes.
-const RELAY_ALPN: &[u8] = b"muster-relay";
-const MANAGER_ALPN: &[u8] = b"h2";
+use tokio_rustls::client::TlsStream;
 
 /// A peer whose host has died is noticed after the first and three of the second, or when nothing it was sent has been
 /// taken for the third.
@@ -29,61 +20,50 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const UNANSWERED_MAX: Duration = Duration::from_secs(8);
 
 #[derive(Clone, Debug)]
-pub(super) struct MutualTls {
-    cluster: ClusterId,
-    manager: Arc<ClientConfig>,
-    relay: Arc<ClientConfig>,
+pub(super) struct Secured {
+    keeper: Keeper,
 }
 
-impl MutualTls {
-    pub(super) fn new(credentials: &Credentials) -> anyhow::Result<Self> {
-        let config = |alpn: &[u8]| {
-            client_config(credentials, alpn)
-                .context("the node's certificate cannot be used; restore the data folder's `member` folder from a copy")
-        };
-        Ok(Self { cluster: credentials.cluster, manager: config(MANAGER_ALPN)?, relay: config(RELAY_ALPN)? })
+impl Secured {
+    pub(super) fn new(keeper: Keeper) -> Self {
+        Self { keeper }
+    }
+
+    fn dial(
+        &self,
+        address: &str,
+        expect: Expect,
+        alpn: Alpn,
+    ) -> impl Future<Output = io::Result<TlsStream<TcpStream>>> + Send + use<> {
+        let (keeper, address) = (self.keeper.clone(), address.to_owned());
+        async move {
+            let stream = keeper.dial(&address, expect, alpn).await.map_err(as_io)?;
+            let socket = SockRef::from(stream.get_ref().0);
+            socket.set_tcp_keepalive(
+                &TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_INTERVAL).with_retries(3),
+            )?;
+            socket.set_tcp_user_timeout(Some(UNANSWERED_MAX))?;
+            Ok(stream)
+        }
     }
 }
 
-fn client_config(credentials: &Credentials, alpn: &[u8]) -> anyhow::Result<Arc<ClientConfig>> {
-    let mut roots = RootCertStore::empty();
-    for root in CertificateDer::pem_slice_iter(credentials.ca_pem.as_bytes()) {
-        roots.add(root?)?;
-    }
-    let chain = CertificateDer::pem_slice_iter(credentials.cert_pem.as_bytes()).collect::<Result<Vec<_>, _>>()?;
-    let key = PrivateKeyDer::from_pem_slice(credentials.key_pem.as_bytes())?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)?;
-    config.alpn_protocols = vec![alpn.to_vec()];
-    Ok(Arc::new(config))
+/// The kind tells the agent whether trying another address at once makes sense; the sentence is for the log.
+fn as_io(error: DialError) -> io::Error {
+    let kind = match &error {
+        DialError::Unreachable { source, .. } => source.kind(),
+        DialError::TimedOut { .. } => io::ErrorKind::TimedOut,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
 }
 
-fn connect(config: Arc<ClientConfig>, name: String, address: &str) -> BoxFuture<'static, io::Result<Stream>> {
-    let address = address.to_owned();
-    async move {
-        let name = ServerName::try_from(name).map_err(io::Error::other)?;
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        let socket = SockRef::from(&stream);
-        socket.set_tcp_keepalive(
-            &TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_INTERVAL).with_retries(3),
-        )?;
-        socket.set_tcp_user_timeout(Some(UNANSWERED_MAX))?;
-        let stream = TlsConnector::from(config).connect(name, stream).await?;
-        Ok(Box::new(stream) as Stream)
-    }
-    .boxed()
-}
-
-impl Dial for MutualTls {
+impl Dial for Secured {
     fn manager(&self, address: &str) -> BoxFuture<'static, io::Result<Stream>> {
-        connect(self.manager.clone(), ca::manager_name(self.cluster), address)
+        self.dial(address, Expect::AnyManager, Alpn::Grpc).map_ok(|stream| Box::new(stream) as Stream).boxed()
     }
 
     fn node(&self, node: NodeId, address: &str) -> BoxFuture<'static, io::Result<Stream>> {
-        connect(self.relay.clone(), ca::node_name(self.cluster, node), address)
+        self.dial(address, Expect::Node(node), Alpn::Relay).map_ok(|stream| Box::new(stream) as Stream).boxed()
     }
 }

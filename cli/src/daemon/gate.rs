@@ -1,25 +1,41 @@
-//! The Control service as the local socket offers it: always there, and passed on to the manager while this host has
-//! one. Without a manager every call is answered with what to do about it.
+//! The manager's services as this host's doors offer them: always there, and passed on to the manager while this host
+//! has one. Without one every call is answered with what to do about it.
 
 use std::{
     convert::Infallible,
     fmt,
-    sync::{Arc, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     task::{Context, Poll},
 };
 
 use futures_util::future::BoxFuture;
+use muster_manager::authorization::{NobodyListed, Roll, Standing};
+use muster_proto::id::NodeId;
 use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 
-const NO_CLUSTER: &str = "this host is in no cluster; start one with `muster init`";
+const NO_CLUSTER: &str = "this host is in no cluster; start one with `muster init`, or join one with `muster join`";
 
-/// What is behind the gate: the manager's own service, boxed because its type is the manager's affair.
+/// What is behind the gate: the manager's own services, boxed because their type is the manager's affair.
 pub(super) type Inner = tower::util::BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Infallible>;
 
-#[derive(Clone, Default)]
-pub(super) struct Gate {
-    inner: Arc<RwLock<Option<Inner>>>,
+#[derive(Clone)]
+enum Behind {
+    Open {
+        service: Inner,
+        roll: Arc<dyn Roll>,
+    },
+    /// Why there is nothing, and what to do.
+    Closed(Arc<str>),
+}
+
+#[derive(Clone)]
+pub(super) struct Gate(Arc<RwLock<Behind>>);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(Arc::new(RwLock::new(Behind::Closed(NO_CLUSTER.into()))))
+    }
 }
 
 impl fmt::Debug for Gate {
@@ -29,15 +45,47 @@ impl fmt::Debug for Gate {
 }
 
 impl Gate {
-    pub(super) fn open(&self, service: Inner) {
-        *self.inner.write().expect("no holder of this lock panics") = Some(service);
+    /// `roll` is what this host's manager knows of the members.
+    pub(super) fn open(&self, service: Inner, roll: Arc<dyn Roll>) {
+        self.put(Behind::Open { service, roll });
     }
 
+    /// This host is in no cluster.
     pub(super) fn close(&self) {
-        *self.inner.write().expect("no holder of this lock panics") = None;
+        self.put(Behind::Closed(NO_CLUSTER.into()));
+    }
+
+    /// This host is in a cluster and no manager; `managers` are where to go.
+    pub(super) fn point_to(&self, managers: &[String]) {
+        let where_to = match managers {
+            [] => "one of its managers".to_owned(),
+            [only] => format!("its manager, {only}"),
+            several => format!("one of its managers: {}", several.join(", ")),
+        };
+        self.put(Behind::Closed(format!("this node is a worker of its cluster; run the command on {where_to}").into()));
+    }
+
+    /// What only a manager could do, while this host's manager is not there for a reason of its own.
+    pub(super) fn refuse(&self, why: &str) {
+        self.put(Behind::Closed(why.into()));
+    }
+
+    fn put(&self, behind: Behind) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = behind;
     }
 }
 
+/// Whom the manager behind it knows as members; nobody, where there is none.
+impl Roll for Gate {
+    fn standing(&self, node: NodeId) -> Standing {
+        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            Behind::Open { roll, .. } => roll.standing(node),
+            Behind::Closed(_) => NobodyListed.standing(node),
+        }
+    }
+}
+
+/// On the local socket, where other services have a place beside it.
 impl NamedService for Gate {
     const NAME: &'static str = "muster.v1.Control";
 }
@@ -52,11 +100,11 @@ impl Service<http::Request<Body>> for Gate {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let inner = self.inner.read().expect("no holder of this lock panics").clone();
+        let behind = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         Box::pin(async move {
-            match inner {
-                Some(mut service) => service.call(request).await,
-                None => Ok(Status::failed_precondition(NO_CLUSTER).into_http()),
+            match behind {
+                Behind::Open { mut service, .. } => service.call(request).await,
+                Behind::Closed(why) => Ok(Status::failed_precondition(&*why).into_http()),
             }
         })
     }

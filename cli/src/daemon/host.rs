@@ -1,24 +1,26 @@
-//! This host as its daemon sees it: in no cluster, or a member of one.
+//! This host as its daemon sees it: in no cluster, or a member of one. The one place where that changes; each change is
+//! written down before it is begun and can be finished by the next daemon.
 
-use std::time::{Duration, SystemTime};
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Mutex, mpsc};
-
-use anyhow::{Context, anyhow, bail};
-use muster_agent::executor::{EngineDescription, Identity};
+use anyhow::{anyhow, bail};
+use muster_agent::executor::{EngineDescription, Identity as Owner};
 use muster_manager::{
-    self as manager,
-    ca::{ClusterKey, Credentials, NodeKey},
+    Start as Beginning,
+    ca::{ClusterKey, NodeKey},
     founding,
 };
 use muster_proto::{
     cluster::ClusterSpec,
     id::{ClusterId, NodeId},
-    task_state::DesiredState,
-    time::Timestamp,
+    node::Role,
+    v1,
+    version::RaftId,
 };
-
-use crate::format::text::counted;
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, mpsc, watch},
+};
 
 use super::{
     advertise,
@@ -26,48 +28,55 @@ use super::{
     data_dir::DataDir,
     engine,
     gate::Gate,
-    member::{self, Member, Start},
-    record::{self, Phase, Record},
+    join::{self, Refused, Wish},
+    leave,
+    member::{self, Member, Surroundings},
+    record::{Identity, Phase, Record, hex},
+    tend::Look,
 };
 
 /// More failures than this at once tell nobody anything new.
 const FAILURES_MAX: usize = 4;
-/// How long a daemon that is told to stop waits for an `init` or `leave` to come to its end.
+/// How long a daemon that is told to stop waits for an `init`, `join` or `leave` to come to its end.
 const BUSY_MAX: Duration = Duration::from_secs(2);
+/// How long `join` waits for a new manager to become a voter before it says that this is still to come.
+const VOTER_MAX: Duration = Duration::from_secs(10);
+/// Raft ids are never used twice in a cluster; the first manager has the first.
+const FIRST_RAFT_ID: RaftId = RaftId(1);
 
 #[derive(Debug)]
 pub(super) struct Host {
     args: Args,
-    data_dir: DataDir,
+    data_dir: Arc<DataDir>,
     gate: Gate,
     member: Mutex<Option<Member>>,
+    /// Whenever the membership did.
+    changed: watch::Sender<()>,
     failures: (mpsc::Sender<anyhow::Error>, Mutex<mpsc::Receiver<anyhow::Error>>),
+}
+
+/// A new member, as `join` reports it.
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub(super) record: Record,
+    pub(super) voter: bool,
 }
 
 impl Host {
     /// Goes on where the last daemon on this data folder stopped.
     pub(super) async fn open(args: Args) -> anyhow::Result<Self> {
-        let data_dir = DataDir::open(&args.data_dir)?;
+        let data_dir = Arc::new(DataDir::open(&args.data_dir)?);
         let (sender, receiver) = mpsc::channel(FAILURES_MAX);
-        let gate = Gate::default();
-        let host = Self { args, data_dir, gate, member: Mutex::new(None), failures: (sender, Mutex::new(receiver)) };
+        let host = Self {
+            args,
+            data_dir,
+            gate: Gate::default(),
+            member: Mutex::new(None),
+            changed: watch::Sender::new(()),
+            failures: (sender, Mutex::new(receiver)),
+        };
         match Record::read(&host.data_dir.member())? {
-            Some(record) => match record.phase {
-                Phase::Member => {
-                    let started = host.start_member(record, manager::Start::Again, None).await?;
-                    *host.member.lock().await = Some(started);
-                }
-                Phase::Creating => {
-                    // Nobody was told of that cluster, so no task of it ever was.
-                    tracing::warn!("an earlier `init` did not finish; clearing up after it");
-                    member::erase(&host.data_dir)?;
-                }
-                Phase::Leaving => {
-                    tracing::warn!("an earlier `leave` did not finish; finishing it");
-                    host.remove_containers(&record).await?;
-                    member::erase(&host.data_dir)?;
-                }
-            },
+            Some(record) => host.resume(record).await?,
             None if host.data_dir.manager().exists() => bail!(
                 "{} is missing, but {} holds the state of a cluster; restore the folder `member` from a copy, or move \
                  the data folder away to start anew",
@@ -79,8 +88,48 @@ impl Host {
         Ok(host)
     }
 
-    pub(super) fn control(&self) -> Gate {
+    async fn resume(&self, record: Record) -> anyhow::Result<()> {
+        match record.phase {
+            Phase::Member => {
+                let record = self.with_present_address(record)?;
+                let listener = join::listen(self.args.listen_addr).await?;
+                let started = self.start(record, Beginning::Again, listener).await?;
+                *self.member.lock().await = Some(started);
+            }
+            Phase::Creating => {
+                // Nobody was told of that cluster, so no task of it ever was.
+                tracing::warn!("an earlier `init` did not finish; clearing up after it");
+                member::erase(&self.data_dir)?;
+            }
+            Phase::Joining => tracing::warn!("an earlier `join` did not finish; repeat it, or start anew with `init`"),
+            Phase::Leaving => {
+                tracing::warn!("an earlier `leave` did not finish; finishing it");
+                leave::remove_containers(&self.args, &record).await?;
+                member::erase(&self.data_dir)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A daemon that is started with another address than before tells the others of it.
+    fn with_present_address(&self, record: Record) -> anyhow::Result<Record> {
+        let Some(configured) = self.args.advertise_addr.as_deref() else { return Ok(record) };
+        let address = advertise::choose("", Some(configured), self.args.listen_addr)?;
+        if address == record.advertise_addr {
+            return Ok(record);
+        }
+        tracing::info!(from = %record.advertise_addr, to = %address, "this node has another address");
+        let moved = Record { advertise_addr: address, ..record };
+        moved.write(&self.data_dir.member())?;
+        Ok(moved)
+    }
+
+    pub(super) fn gate(&self) -> Gate {
         self.gate.clone()
+    }
+
+    pub(super) fn args(&self) -> &Args {
+        &self.args
     }
 
     /// Returns when a part has failed that the daemon cannot be without.
@@ -92,56 +141,69 @@ impl Host {
     pub(super) async fn stop(&self) {
         // An `init` or `leave` under way is cut off, and seen to at the next start.
         let Ok(mut slot) = tokio::time::timeout(BUSY_MAX, self.member.lock()).await else {
-            return tracing::warn!("stopping in the middle of an `init` or `leave`; the next start clears up after it");
+            return tracing::warn!(
+                "stopping in the middle of a change of membership; the next start clears up after it"
+            );
         };
         if let Some(member) = slot.take() {
-            member.stop(&self.gate).await;
+            member.stop().await;
         }
     }
 
-    async fn start_member(
-        &self,
-        record: Record,
-        begin: manager::Start,
-        listener: Option<tokio::net::TcpListener>,
-    ) -> anyhow::Result<Member> {
-        let listener = match listener {
-            Some(listener) => listener,
-            None => member::listen(self.args.listen_addr).await?,
-        };
-        let start = Start {
-            args: &self.args,
-            data_dir: &self.data_dir,
-            gate: &self.gate,
+    async fn start(&self, record: Record, beginning: Beginning, listener: TcpListener) -> anyhow::Result<Member> {
+        let surroundings = Surroundings {
+            args: self.args.clone(),
+            data_dir: Arc::clone(&self.data_dir),
+            gate: self.gate.clone(),
             failures: self.failures.0.clone(),
-            listener,
         };
-        Member::start(start, record, begin).await
+        Member::start(surroundings, record, beginning, listener).await
+    }
+
+    /// Changes whenever the membership does.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// None when this host is in no cluster.
+    pub(super) async fn look(&self) -> Option<Look> {
+        let slot = self.member.lock().await;
+        let member = slot.as_ref()?;
+        Some(Look {
+            record: member.record().clone(),
+            credentials: member.keeper().credentials(),
+            managers: member.managers(),
+            orders: member.agent().orders(),
+        })
+    }
+
+    /// What the cluster has granted to the node that `asked`. Dropped where the membership is another by now.
+    pub(super) async fn take_on(&self, asked: &Record, grant: v1::Grant) -> anyhow::Result<()> {
+        let mut slot = self.member.lock().await;
+        let Some(member) = slot.as_mut().filter(|member| member.record() == asked) else { return Ok(()) };
+        let granted = asked.granted(grant)?;
+        if granted.cluster_id != asked.cluster_id {
+            bail!(
+                "the managers granted membership of cluster {}; look who answers at their addresses",
+                granted.cluster_id
+            );
+        }
+        member.take_on(granted).await?;
+        self.changed.send_replace(());
+        Ok(())
     }
 
     /// Makes a cluster of this host alone.
     pub(super) async fn init(&self, advertise_addr: &str) -> anyhow::Result<Record> {
         let mut slot = self.member.lock().await;
-        if let Some(member) = slot.as_ref() {
-            bail!(
-                "this host is in cluster {} already; see it with `muster info`, or leave it first with `muster leave`",
-                member.record.cluster_id
-            );
-        }
-        let advertise_addr =
-            advertise::choose(advertise_addr, self.args.advertise_addr.as_deref(), self.args.listen_addr)?;
-        let listener = member::listen(self.args.listen_addr).await?;
-        let record = Record {
-            phase: Phase::Creating,
-            cluster_id: ClusterId::from_bits(rand::random()),
-            node_id: NodeId::from_bits(rand::random()),
-            raft_id: FIRST_RAFT_ID,
-            advertise_addr,
-        };
-        match self.create(&record, listener).await {
+        refuse_members(slot.as_ref())?;
+        let advertise_addr = self.advertise(advertise_addr)?;
+        let listener = join::listen(self.args.listen_addr).await?;
+        match self.create(advertise_addr, listener).await {
             Ok(member) => {
-                let record = member.record.clone();
+                let record = member.record().clone();
                 *slot = Some(member);
+                self.changed.send_replace(());
                 Ok(record)
             }
             Err(error) => {
@@ -151,111 +213,124 @@ impl Host {
         }
     }
 
-    async fn create(&self, record: &Record, listener: tokio::net::TcpListener) -> anyhow::Result<Member> {
+    async fn create(&self, advertise_addr: String, listener: TcpListener) -> anyhow::Result<Member> {
+        let (cluster_id, node_id) = (ClusterId::from_bits(rand::random()), NodeId::from_bits(rand::random()));
+        let (node_key, cluster_key) = (NodeKey::generate()?, ClusterKey::generate()?);
+        let spec = ClusterSpec::default();
+        let begun = founding::begin(cluster_id, node_id, &node_key.public_der(), &cluster_key, spec, super::now())?;
+        let record = Record {
+            phase: Phase::Creating,
+            cluster_id,
+            node_id,
+            advertise_addr: advertise_addr.clone(),
+            role: Role::Manager,
+            raft_id: Some(FIRST_RAFT_ID),
+            managers: vec![advertise_addr],
+            incarnation: 1,
+            identity: Identity {
+                roots: begun.root_pem,
+                certificate: begun.certificate_pem,
+                key: node_key.key_pem(),
+                cluster_key: Some(hex(cluster_key.bytes())),
+            },
+        };
         let folder = self.data_dir.member();
         record.write(&folder)?;
-        let (node_key, cluster_key) = (NodeKey::generate()?, ClusterKey::generate()?);
-        let now = Timestamp::EPOCH + SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let begun = founding::begin(
-            record.cluster_id,
-            record.node_id,
-            &node_key.public_der(),
-            &cluster_key,
-            ClusterSpec::default(),
-            now,
-        )?;
-        record::write_durably(&folder.join(record::CLUSTER_KEY_FILE), cluster_key.bytes(), 0o600)?;
-        let credentials = Credentials::from_pem(begun.root_pem, begun.certificate_pem, node_key.key_pem())?;
-        record::write_credentials(&folder, &credentials)?;
-        let begin = manager::Start::Cluster(begun.bootstrap);
-        let mut member = self.start_member(record.clone(), begin, Some(listener)).await?;
-        let record = Record { phase: Phase::Member, ..record.clone() };
-        match record.write(&folder) {
-            Ok(()) => {
-                member.record = record;
-                Ok(member)
-            }
+        let mut member = self.start(record.clone(), Beginning::Cluster(begun.bootstrap), listener).await?;
+        match member.take_on(Record { phase: Phase::Member, ..record }).await {
+            Ok(()) => Ok(member),
             Err(error) => {
-                member.stop(&self.gate).await;
+                member.stop().await;
                 Err(error)
             }
         }
     }
 
-    /// Ends this host's membership and with it, as it is the only manager, the cluster. Returns how many containers
-    /// were removed.
+    /// Makes this host a node of a cluster that is there.
+    pub(super) async fn join(&self, request: &v1::JoinClusterRequest) -> anyhow::Result<Joined> {
+        let mut slot = self.member.lock().await;
+        refuse_members(slot.as_ref())?;
+        let wish = Wish::read(request)?;
+        let advertise_addr = self.advertise(&request.advertise_addr)?;
+        let folder = self.data_dir.member();
+        let listener = join::listen(self.args.listen_addr).await?;
+        let newcomer = join::newcomer(Record::read(&folder)?, &wish, advertise_addr)?;
+        newcomer.write(&folder)?;
+        let granted = match join::ask(&wish, &newcomer, &listener).await {
+            Ok(granted) => granted,
+            Err(Refused::Clearly(error)) => {
+                member::erase(&self.data_dir)?;
+                return Err(error);
+            }
+            Err(Refused::Unheard(error)) => return Err(error),
+        };
+        granted.write(&folder)?;
+        let member = self.start(granted.clone(), Beginning::Member, listener).await?;
+        let manager = member.manager().cloned();
+        *slot = Some(member);
+        drop(slot);
+        self.changed.send_replace(());
+        let voter = match manager {
+            Some(manager) => tokio::time::timeout(VOTER_MAX, manager.until_voter()).await.is_ok(),
+            None => false,
+        };
+        Ok(Joined { record: granted, voter })
+    }
+
+    fn advertise(&self, asked: &str) -> anyhow::Result<String> {
+        advertise::choose(asked, self.args.advertise_addr.as_deref(), self.args.listen_addr)
+    }
+
+    /// Ends this host's membership, and with the only manager's the cluster. Returns how many containers were removed.
     pub(super) async fn leave(&self, force: Force) -> anyhow::Result<u32> {
         let mut slot = self.member.lock().await;
         let Some(member) = slot.as_ref() else {
+            // What an interrupted `join` has left is not wanted any more either.
+            member::erase(&self.data_dir)?;
             bail!("this host is in no cluster; there is nothing to leave");
         };
-        if force == Force::No {
-            let (services, tasks) = member.manager.replica().read(|state| {
-                let wanted = state.tasks().filter(|task| task.desired <= DesiredState::Running && task.is_active());
-                (state.services().count(), wanted.count())
-            });
-            bail!(
-                "this node is the cluster's only manager: leaving ends the cluster and stops {} with {}; if that is what \
-                 you want, repeat with --force",
-                counted(services, "service"),
-                counted(tasks, "task")
-            );
-        }
-        let record = Record { phase: Phase::Leaving, ..member.record.clone() };
+        leave::part(member, force).await?;
+        let record = Record { phase: Phase::Leaving, ..member.record().clone() };
         record.write(&self.data_dir.member())?;
         let Some(member) = slot.take() else { return Ok(0) };
-        let removed = member.agent.remove_everything().await;
-        let stays = Record { phase: Phase::Member, ..record };
-        member.stop(&self.gate).await;
-        match removed {
+        let removed = member.agent().remove_everything().await;
+        member.stop().await;
+        let outcome = match removed {
             Ok(count) => {
                 member::erase(&self.data_dir)?;
                 Ok(count)
             }
             // Who forgot the cluster now could never tell which containers were its own.
             Err(error) => {
+                let stays = Record { phase: Phase::Member, ..record };
                 stays.write(&self.data_dir.member())?;
-                *slot = Some(self.start_member(stays, manager::Start::Again, None).await?);
+                let listener = join::listen(self.args.listen_addr).await?;
+                *slot = Some(self.start(stays, Beginning::Again, listener).await?);
                 Err(anyhow::Error::new(error).context("this host stays in its cluster"))
             }
-        }
-    }
-
-    /// What an interrupted `leave` has left in the engine.
-    async fn remove_containers(&self, record: &Record) -> anyhow::Result<()> {
-        let identity = Identity { cluster_id: record.cluster_id, node_id: record.node_id };
-        let executor = engine::choose(&self.args, identity);
-        let cleared = async {
-            for found in executor.list().await? {
-                executor.remove(&found.container).await?;
-            }
-            anyhow::Ok(())
         };
-        cleared.await.with_context(|| {
-            format!(
-                "an earlier `muster leave` has not removed all containers of cluster {}; make sure that the engine runs \
-                 and start the daemon again",
-                record.cluster_id
-            )
-        })
+        self.changed.send_replace(());
+        outcome
     }
 
     pub(super) async fn describe(&self) -> anyhow::Result<(Option<Record>, EngineDescription)> {
-        let record = self.member.lock().await.as_ref().map(|member| member.record.clone());
-        let nobody = Identity { cluster_id: ClusterId::from_bits(0), node_id: NodeId::from_bits(0) };
-        let identity = record
-            .as_ref()
-            .map_or(nobody, |record| Identity { cluster_id: record.cluster_id, node_id: record.node_id });
-        Ok((record, engine::choose(&self.args, identity).describe().await))
-    }
-
-    pub(super) fn args(&self) -> &Args {
-        &self.args
+        let record = self.member.lock().await.as_ref().map(|member| member.record().clone());
+        let nobody = Owner { cluster_id: ClusterId::from_bits(0), node_id: NodeId::from_bits(0) };
+        let owner =
+            record.as_ref().map_or(nobody, |record| Owner { cluster_id: record.cluster_id, node_id: record.node_id });
+        Ok((record, engine::choose(&self.args, owner).describe().await))
     }
 }
 
-/// Raft ids are never used twice in a cluster; the first manager has the first.
-const FIRST_RAFT_ID: u64 = 1;
+fn refuse_members(member: Option<&Member>) -> anyhow::Result<()> {
+    match member {
+        None => Ok(()),
+        Some(member) => bail!(
+            "this host is in cluster {} already; see it with `muster info`, or leave it first with `muster leave`",
+            member.record().cluster_id
+        ),
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Force {

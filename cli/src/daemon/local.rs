@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use muster_proto::{
-    node::EngineHealth,
+    node::{EngineHealth, Role},
     v1::{self, local_server::Local},
 };
 use tonic::{Request, Response, Status};
 
 use super::{
-    host::{Force, Host},
+    host::{Force, Host, Joined},
     member::hostname,
 };
 
@@ -63,8 +63,8 @@ impl Local for Service {
             membership: record.map(|record| v1::Member {
                 cluster_id: record.cluster_id.to_string(),
                 node_id: record.node_id.to_string(),
+                manager: record.role == Role::Manager,
                 advertise_addr: record.advertise_addr,
-                manager: true,
             }),
             pid: std::process::id(),
         }))
@@ -72,9 +72,17 @@ impl Local for Service {
 
     async fn join(
         &self,
-        _request: Request<v1::JoinClusterRequest>,
+        request: Request<v1::JoinClusterRequest>,
     ) -> Result<Response<v1::JoinClusterResponse>, Status> {
-        Err(not_yet())
+        let Joined { record, voter } = self.host.join(&request.into_inner()).await.map_err(|error| refused(&error))?;
+        Ok(Response::new(v1::JoinClusterResponse {
+            cluster_id: record.cluster_id.to_string(),
+            node_id: record.node_id.to_string(),
+            role: v1::Role::from(record.role).into(),
+            advertise_addr: record.advertise_addr,
+            voter,
+            managers: u32::try_from(record.managers.len()).unwrap_or(u32::MAX),
+        }))
     }
 
     async fn restore(

@@ -1,167 +1,246 @@
-//! The parts that run while this host is in a cluster: manager, agent, and the port where agents connect.
+//! The parts that run while this host is in a cluster: on managers a manager, the port for other nodes, the agent.
 //!
-//! Start order is manager, port, agent; stop order is the reverse. A part that ends by itself is the daemon's end: the
-//! host is not left with half of what it should run.
+//! Start order is manager, port, agent; stop order is the reverse. The manager comes and goes with the node's role; the
+//! port and the agent do not notice. A part that ends by itself is the daemon's end: the host is not left with half of
+//! what it should run.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context, anyhow};
-use muster_agent::{Agent, executor::Identity};
-use muster_manager::{self as manager, Manager, Outside, ca::Credentials, raft::alone::Alone};
-use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
-use tonic::transport::{Server, server::TcpIncoming};
+use anyhow::Context;
+use muster_agent::{
+    Agent,
+    executor::{Executor, Identity},
+};
+use muster_manager::{Manager, Start as Beginning, ca::Keeper, outside::Outside};
+use muster_proto::{node::Role, version::RaftId};
+use tokio::{net::TcpListener, sync::mpsc};
+use tonic::service::Routes;
+use tower::util::BoxCloneSyncService;
 
 use super::{
-    args::Args, data_dir::DataDir, dial::MutualTls, engine, gate::Gate, preflight::LocalHost, record, record::Record,
+    args::Args,
+    data_dir::DataDir,
+    dial::Secured,
+    engine,
+    gate::{Gate, Inner},
+    managers::Managers,
+    part::Part,
+    port,
+    preflight::LocalHost,
+    record::Record,
 };
 
-/// A peer that stopped answering is noticed after one of these and its timeout.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a part may take to stop before it is left to end with the process.
-const STOP_GRACE: Duration = Duration::from_secs(5);
+/// How long a leader that stops may look for another to take its place.
+const HAND_OVER_MAX: Duration = Duration::from_secs(2);
+
+/// What a member is started with.
+#[derive(Clone, Debug)]
+pub(super) struct Surroundings {
+    pub(super) args: Args,
+    pub(super) data_dir: Arc<DataDir>,
+    pub(super) gate: Gate,
+    /// Hears of a part that ended by itself.
+    pub(super) failures: mpsc::Sender<anyhow::Error>,
+}
 
 #[derive(Debug)]
-struct Part {
-    name: &'static str,
-    shutdown: CancellationToken,
-    task: JoinHandle<()>,
+struct ManagerPart {
+    handle: muster_manager::Handle,
+    part: Part,
 }
 
 #[derive(Debug)]
 pub(super) struct Member {
-    pub(super) record: Record,
-    pub(super) agent: muster_agent::Handle,
-    pub(super) manager: muster_manager::Handle,
+    surroundings: Surroundings,
+    record: Record,
+    keeper: Keeper,
+    preflight: Arc<LocalHost>,
+    agent: muster_agent::Handle,
+    manager: Option<ManagerPart>,
     /// In the order they were started.
     parts: Vec<Part>,
 }
 
-/// What a member is started with.
-#[derive(Debug)]
-pub(super) struct Start<'a> {
-    pub(super) args: &'a Args,
-    pub(super) data_dir: &'a DataDir,
-    pub(super) gate: &'a Gate,
-    /// Hears of a part that ended by itself.
-    pub(super) failures: mpsc::Sender<anyhow::Error>,
-    /// Bound before anything is written, so that a port in use leaves nothing behind.
-    pub(super) listener: TcpListener,
-}
-
-pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}; end what uses it, or name another with `muster daemon --listen-addr`")
-    })
-}
-
 impl Member {
-    pub(super) async fn start(start: Start<'_>, record: Record, begin: manager::Start) -> anyhow::Result<Self> {
-        let credentials = record::read_credentials(&start.data_dir.member())?;
+    /// `listener` was bound before anything was written, so that a port in use leaves nothing behind.
+    pub(super) async fn start(
+        surroundings: Surroundings,
+        record: Record,
+        beginning: Beginning,
+        listener: TcpListener,
+    ) -> anyhow::Result<Self> {
+        let keeper = Keeper::new(record.credentials()?)
+            .context("the node's certificate cannot be used; restore the folder `member` from a copy")?;
         let identity = Identity { cluster_id: record.cluster_id, node_id: record.node_id };
-        let executor = engine::choose(start.args, identity);
+        let executor = engine::choose(&surroundings.args, identity);
         let preflight = Arc::new(LocalHost::new(Arc::clone(&executor)));
-        let outside = Outside::of_host(Arc::new(Alone));
-        let config = manager_config(&record, start.data_dir, Arc::clone(&preflight))?;
-        let manager = Manager::open(config, outside, begin).await?;
-        let agent = Agent::open(muster_agent::Config {
-            identity,
-            data_dir: start.data_dir.agent(),
-            managers: vec![record.advertise_addr.clone()],
-            dial: Arc::new(MutualTls::new(&credentials)?),
-            executor,
-            ingress_ip: start.args.ingress_ip(),
-            hostname: hostname(),
-            muster_version: env!("CARGO_PKG_VERSION").to_owned(),
-        })
-        .await?;
-        let handles = (agent.handle(), manager.handle());
-        preflight.attach(handles.0.ingress());
+        let manager = match record.raft_id {
+            Some(raft_id) => Some(open(&surroundings, &record, raft_id, &keeper, &preflight, beginning).await?),
+            None => None,
+        };
+        let agent = Agent::open(agent_config(&surroundings, &record, &keeper, executor, identity)).await?;
+        let handle = agent.handle();
+        preflight.attach(handle.ingress());
 
         // Before anything runs: a part that was begun would outlive a failure here.
-        let port = serve_port(&credentials, &handles.1, start.listener)?;
-        let mut member = Self { record, agent: handles.0, manager: handles.1, parts: Vec::new() };
-        member.run("manager", &start.failures, |shutdown| async move { Ok(manager.run(shutdown).await?) });
-        member.run("port", &start.failures, port);
-        member.run("agent", &start.failures, |shutdown| async move { Ok(agent.run(shutdown).await?) });
-        start.gate.open(tower::util::BoxCloneSyncService::new(member.manager.control()));
-        tracing::info!(cluster = %member.record.cluster_id, node = %member.record.node_id, "in the cluster");
+        let port = port::Options { keeper: keeper.clone(), gate: surroundings.gate.clone(), agent: handle.clone() };
+        let port = port::bind(port, listener);
+        let failures = surroundings.failures.clone();
+        let mut member =
+            Self { surroundings, record, keeper, preflight, agent: handle, manager: None, parts: Vec::new() };
+        match manager {
+            Some(manager) => member.run_manager(manager),
+            None => member.point_to_managers(),
+        }
+        member.parts.push(Part::run("port", &failures, |shutdown| port.run(shutdown)));
+        member.parts.push(Part::run("agent", &failures, |shutdown| async move { Ok(agent.run(shutdown).await?) }));
+        tracing::info!(cluster = %member.record.cluster_id, node = %member.record.node_id, role = %member.record.role, "in the cluster");
         Ok(member)
     }
 
-    fn run<F>(
-        &mut self,
-        name: &'static str,
-        failures: &mpsc::Sender<anyhow::Error>,
-        part: impl FnOnce(CancellationToken) -> F,
-    ) where
-        F: Future<Output = anyhow::Result<()>> + Send + 'static,
-    {
-        let shutdown = CancellationToken::new();
-        let (work, told, failures) = (part(shutdown.clone()), shutdown.clone(), failures.clone());
-        let task = tokio::spawn(async move {
-            let failure = match work.await {
-                Err(error) => error,
-                Ok(()) if told.is_cancelled() => return,
-                Ok(()) => anyhow!("the {name} ended by itself"),
-            };
-            tracing::error!("the {name} failed: {failure:#}");
-            // The daemon may be stopping already, and then nobody needs to hear of it.
-            drop(failures.send(failure).await);
-        });
-        self.parts.push(Part { name, shutdown, task });
+    pub(super) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    pub(super) fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    pub(super) fn agent(&self) -> &muster_agent::Handle {
+        &self.agent
+    }
+
+    pub(super) fn manager(&self) -> Option<&muster_manager::Handle> {
+        self.manager.as_ref().map(|manager| &manager.handle)
+    }
+
+    /// Whom to ask, this node's own manager first where it has one.
+    pub(super) fn managers(&self) -> Managers {
+        let own = self.manager.is_some().then(|| self.record.advertise_addr.clone());
+        let known = match self.agent.orders().borrow().as_ref() {
+            Some(orders) if !orders.managers.is_empty() => orders.managers.clone(),
+            Some(_) | None => self.record.managers.clone(),
+        };
+        let others = known.into_iter().filter(|address| Some(address) != own.as_ref());
+        Managers { keeper: self.keeper.clone(), addresses: own.iter().cloned().chain(others).collect() }
+    }
+
+    /// From now on this node is what `record` says; it is on the disk before anything acts on it.
+    pub(super) async fn take_on(&mut self, record: Record) -> anyhow::Result<()> {
+        let credentials = record.credentials()?;
+        if record.role == Role::Worker && self.manager.is_some() {
+            self.stop_manager().await;
+        }
+        record.write(&self.surroundings.data_dir.member())?;
+        self.keeper.replace(credentials)?;
+        self.record = record;
+        match (self.record.raft_id, &self.manager) {
+            (Some(raft_id), None) => {
+                let manager =
+                    open(&self.surroundings, &self.record, raft_id, &self.keeper, &self.preflight, Beginning::Member)
+                        .await?;
+                self.run_manager(manager);
+            }
+            (None, _) => {
+                remove(&self.surroundings.data_dir.manager())?;
+                self.point_to_managers();
+            }
+            (Some(_), Some(_)) => {}
+        }
+        Ok(())
+    }
+
+    fn run_manager(&mut self, manager: Manager) {
+        let handle = manager.handle();
+        let part =
+            Part::run(
+                "manager",
+                &self.surroundings.failures,
+                |shutdown| async move { Ok(manager.run(shutdown).await?) },
+            );
+        self.surroundings.gate.open(services(&handle), Arc::new(handle.replica().clone()));
+        self.manager = Some(ManagerPart { handle, part });
+    }
+
+    /// So that the cluster need not find out by itself that its leader is gone.
+    async fn hand_over(&self) {
+        let Some(ManagerPart { handle, .. }) = &self.manager else { return };
+        let _ = (handle, HAND_OVER_MAX);
+    }
+
+    async fn stop_manager(&mut self) {
+        self.hand_over().await;
+        let Some(ManagerPart { part, .. }) = self.manager.take() else { return };
+        self.surroundings.gate.refuse("this node's manager is stopping; repeat the command in a moment");
+        part.stop().await;
+    }
+
+    fn point_to_managers(&self) {
+        self.surroundings.gate.point_to(&self.record.managers);
     }
 
     /// Containers keep running.
-    pub(super) async fn stop(mut self, gate: &Gate) {
-        gate.close();
-        while let Some(part) = self.parts.pop() {
-            part.shutdown.cancel();
-            if tokio::time::timeout(STOP_GRACE, part.task).await.is_err() {
-                tracing::warn!("the {} did not stop within {STOP_GRACE:?}", part.name);
-            }
+    pub(super) async fn stop(mut self) {
+        self.hand_over().await;
+        // The agent's last reports go out while its manager still takes them, and the manager's last answers through
+        // the port.
+        if let Some(agent) = self.parts.pop() {
+            agent.stop().await;
         }
+        self.stop_manager().await;
+        while let Some(part) = self.parts.pop() {
+            part.stop().await;
+        }
+        self.surroundings.gate.close();
     }
 }
 
-fn manager_config(
+async fn open(
+    surroundings: &Surroundings,
     record: &Record,
-    data_dir: &DataDir,
-    preflight: Arc<LocalHost>,
-) -> anyhow::Result<muster_manager::Config> {
-    Ok(muster_manager::Config {
-        data_dir: data_dir.path().to_owned(),
+    raft_id: RaftId,
+    keeper: &Keeper,
+    preflight: &Arc<LocalHost>,
+    beginning: Beginning,
+) -> anyhow::Result<Manager> {
+    let config = muster_manager::Config {
+        data_dir: surroundings.data_dir.path().to_owned(),
         cluster_id: record.cluster_id,
         node_id: record.node_id,
-        raft_id: record.raft_id,
+        raft_id: raft_id.0,
         advertise_addr: record.advertise_addr.clone(),
-        cluster_key: record::read_cluster_key(&data_dir.member())?,
-        preflight,
-    })
+        cluster_key: record.cluster_key()?,
+        preflight: Arc::clone(preflight) as _,
+    };
+    let transport = Arc::new(muster_manager::raft::alone::Alone);
+    Ok(Manager::open(config, Outside::of_host(transport), beginning).await?)
 }
 
-/// The port where agents connect. Nobody gets in without a certificate of this cluster.
-fn serve_port(
-    credentials: &Credentials,
-    manager: &muster_manager::Handle,
-    listener: TcpListener,
-) -> anyhow::Result<
-    impl FnOnce(CancellationToken) -> futures_util::future::BoxFuture<'static, anyhow::Result<()>> + use<>,
-> {
-    let router = Server::builder()
-        .tls_config(credentials.server_tls())
-        .context("the node's certificate cannot be used; restore the data folder's `member` folder from a copy")?
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(manager.dispatcher());
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    Ok(move |shutdown: CancellationToken| {
-        let served = router.serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned());
-        let future: futures_util::future::BoxFuture<'static, anyhow::Result<()>> =
-            Box::pin(async move { served.await.context("cannot serve the port for agents") });
-        future
-    })
+/// What the manager offers, each for those whom the table of authorization names.
+fn services(manager: &muster_manager::Handle) -> Inner {
+    let routes = Routes::new(manager.control()).add_service(manager.membership()).add_service(manager.dispatcher());
+    BoxCloneSyncService::new(routes.prepare())
+}
+
+fn agent_config(
+    surroundings: &Surroundings,
+    record: &Record,
+    keeper: &Keeper,
+    executor: Arc<dyn Executor>,
+    identity: Identity,
+) -> muster_agent::Config {
+    let own = (record.role == Role::Manager).then(|| record.advertise_addr.clone());
+    let others = record.managers.iter().filter(|address| Some(*address) != own.as_ref()).cloned();
+    muster_agent::Config {
+        identity,
+        data_dir: surroundings.data_dir.agent(),
+        managers: own.iter().cloned().chain(others).collect(),
+        dial: Arc::new(Secured::new(keeper.clone())),
+        executor,
+        ingress_ip: surroundings.args.ingress_ip(),
+        hostname: hostname(),
+        muster_version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
 }
 
 pub(super) fn hostname() -> String {
@@ -173,11 +252,14 @@ pub(super) fn hostname() -> String {
 /// Everything of a membership that is on disk.
 pub(super) fn erase(data_dir: &DataDir) -> anyhow::Result<()> {
     // The record goes last: as long as it is there, an interrupted erasure is seen and finished.
-    let remove = |folder: &Path| match std::fs::remove_dir_all(folder) {
+    [data_dir.manager(), data_dir.agent(), data_dir.member()].iter().try_for_each(|folder| remove(folder))
+}
+
+fn remove(folder: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", folder.display()))
         }
         _ => Ok(()),
-    };
-    [data_dir.manager(), data_dir.agent(), data_dir.member()].iter().try_for_each(|folder| remove(folder))
+    }
 }

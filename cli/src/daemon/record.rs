@@ -1,18 +1,25 @@
-//! What a host remembers of its membership: which cluster, which node, which keys.
+//! What a host remembers of its membership: which cluster, which node, in which role, with which keys. One file, so that
+//! a new certificate, a new role and the roots to trust are taken on together or not at all.
 //!
-//! The phase is written before the work it names begins, so that a crash in the middle of `init` or `leave` is seen at
-//! the next start and finished.
+//! The phase is written before the work it names begins, so that a crash in the middle of `init`, `join` or `leave` is
+//! seen at the next start and finished.
 
 use std::{
+    fmt,
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
-use anyhow::Context;
-use muster_manager::ca::{ClusterKey, Credentials};
-use muster_proto::id::{ClusterId, NodeId};
+use anyhow::{Context, bail};
+use muster_manager::ca::{ClusterKey, Credentials, Keeper};
+use muster_proto::{
+    id::{ClusterId, NodeId},
+    node::Role,
+    v1,
+    version::RaftId,
+};
 use serde::{Deserialize, Serialize};
 
 const RECORD_FILE: &str = "node.json";
@@ -20,8 +27,10 @@ const RECORD_FILE: &str = "node.json";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Phase {
-    /// `init` began; nothing was acknowledged.
+    /// `init` or `restore` began; nothing was acknowledged.
     Creating,
+    /// `join` began. The managers may know this node already; a repetition goes on under the same id and key.
+    Joining,
     Member,
     /// `leave` began; nothing of the membership is wanted any more.
     Leaving,
@@ -32,9 +41,35 @@ pub(super) struct Record {
     pub(super) phase: Phase,
     pub(super) cluster_id: ClusterId,
     pub(super) node_id: NodeId,
-    pub(super) raft_id: u64,
     /// `host:port`.
     pub(super) advertise_addr: String,
+    pub(super) role: Role,
+    /// Of managers.
+    pub(super) raft_id: Option<RaftId>,
+    /// Where managers were reached last, `host:port` each.
+    pub(super) managers: Vec<String>,
+    pub(super) incarnation: u64,
+    pub(super) identity: Identity,
+}
+
+/// What this node shows the others, in PEM.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    /// All that are trusted, one after another. Empty until the cluster has granted a certificate.
+    pub(super) roots: String,
+    /// Empty until then as well.
+    pub(super) certificate: String,
+    /// Secret.
+    pub(super) key: String,
+    /// Of managers. Secret; in hexadecimal.
+    pub(super) cluster_key: Option<String>,
+}
+
+/// Without the keys.
+impl fmt::Debug for Identity {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Identity").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
 }
 
 impl Record {
@@ -59,45 +94,85 @@ impl Record {
         write_durably(&folder.join(RECORD_FILE), &bytes, 0o600)
             .with_context(|| format!("cannot write the membership record in {}", folder.display()))
     }
-}
 
-const CA_FILE: &str = "ca.pem";
-const CERT_FILE: &str = "node.pem";
-const KEY_FILE: &str = "node.key";
-pub(super) const CLUSTER_KEY_FILE: &str = "cluster.key";
-
-pub(super) fn write_credentials(folder: &Path, credentials: &Credentials) -> anyhow::Result<()> {
-    let files = [
-        (CA_FILE, &credentials.ca_pem, 0o644),
-        (CERT_FILE, &credentials.cert_pem, 0o644),
-        (KEY_FILE, &credentials.key_pem, 0o600),
-    ];
-    for (name, text, mode) in files {
-        write_durably(&folder.join(name), text.as_bytes(), mode)
-            .with_context(|| format!("cannot write {}", folder.join(name).display()))?;
+    pub(super) fn credentials(&self) -> anyhow::Result<Credentials> {
+        let Identity { roots, certificate, key, .. } = &self.identity;
+        Credentials::from_pem(roots.clone(), certificate.clone(), key.clone())
+            .context("the node's certificate cannot be used; restore the folder `member` from a copy")
     }
-    Ok(())
+
+    pub(super) fn cluster_key(&self) -> anyhow::Result<ClusterKey> {
+        let said = self.identity.cluster_key.as_deref().unwrap_or_default();
+        let bytes =
+            from_hex(said).context("the cluster key cannot be read; restore the folder `member` from a copy")?;
+        Ok(ClusterKey::from_bytes(&bytes)?)
+    }
+
+    /// The record after what the cluster has granted; the node's key stays the one it has.
+    pub(super) fn granted(&self, grant: v1::Grant) -> anyhow::Result<Self> {
+        let role = match v1::Role::try_from(grant.role) {
+            Ok(v1::Role::Worker) => Role::Worker,
+            Ok(v1::Role::Manager) => Role::Manager,
+            Ok(v1::Role::Unspecified) | Err(_) => bail!("the manager's answer names no role; {VERSIONS}"),
+        };
+        let cluster_id =
+            grant.cluster_id.parse().with_context(|| format!("the manager names no cluster; {VERSIONS}"))?;
+        if grant.node_id.parse() != Ok(self.node_id) {
+            bail!("the manager's answer is meant for node {}, this is {}; {VERSIONS}", grant.node_id, self.node_id);
+        }
+        let (raft_id, cluster_key) = match (role, grant.raft_id, grant.cluster_key) {
+            (Role::Worker, ..) => (None, None),
+            (Role::Manager, Some(raft_id), Some(key)) => {
+                ClusterKey::from_bytes(&key)?;
+                (Some(RaftId(raft_id)), Some(hex(&key)))
+            }
+            (Role::Manager, ..) => bail!("the manager's answer lacks what a manager needs; {VERSIONS}"),
+        };
+        let granted = Self {
+            phase: Phase::Member,
+            cluster_id,
+            role,
+            raft_id,
+            managers: if grant.managers.is_empty() { self.managers.clone() } else { grant.managers },
+            incarnation: grant.incarnation,
+            identity: Identity {
+                roots: grant.roots_pem.concat(),
+                certificate: grant.certificate_pem,
+                key: self.identity.key.clone(),
+                cluster_key,
+            },
+            ..self.clone()
+        };
+        // Whether key, certificate and roots hold together.
+        Keeper::new(granted.credentials()?)?;
+        Ok(granted)
+    }
 }
 
-pub(super) fn read_credentials(folder: &Path) -> anyhow::Result<Credentials> {
-    let read = |name: &str| {
-        fs::read_to_string(folder.join(name)).with_context(|| format!("cannot read {}", folder.join(name).display()))
-    };
-    Credentials::from_pem(read(CA_FILE)?, read(CERT_FILE)?, read(KEY_FILE)?).with_context(|| {
-        format!("the node's certificate in {} cannot be read; restore the folder from a copy", folder.display())
-    })
+const VERSIONS: &str = "run the same version of muster on both";
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-pub(super) fn read_cluster_key(folder: &Path) -> anyhow::Result<ClusterKey> {
-    let path = folder.join(CLUSTER_KEY_FILE);
-    let bytes = fs::read(&path).with_context(|| format!("cannot read {}; restore it from a copy", path.display()))?;
-    Ok(ClusterKey::from_bytes(&bytes)?)
+fn from_hex(text: &str) -> anyhow::Result<Vec<u8>> {
+    if !text.is_ascii() || text.len() % 2 != 0 {
+        bail!("it is no hexadecimal number");
+    }
+    let pairs = (0..text.len()).step_by(2);
+    Ok(pairs.map(|at| u8::from_str_radix(&text[at..at + 2], 16)).collect::<Result<_, _>>()?)
 }
 
 /// All of it or none, and on disk when it returns.
 pub(super) fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+    // One that a crash left behind may have another mode.
+    if let Err(error) = fs::remove_file(&temporary)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
@@ -106,22 +181,92 @@ pub(super) fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<
 
 #[cfg(test)]
 mod tests {
+    use std::{os::unix::fs::PermissionsExt, time::Duration};
+
+    use muster_manager::ca::{Authority, NodeKey};
+
     use super::*;
 
-    #[test]
-    fn a_record_is_read_as_written_and_damage_is_said() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Record::read(folder.path()).unwrap(), None);
-        let record = Record {
-            phase: Phase::Creating,
+    fn joining() -> Record {
+        Record {
+            phase: Phase::Joining,
             cluster_id: ClusterId::from_bits(1),
             node_id: NodeId::from_bits(2),
-            raft_id: 3,
             advertise_addr: "10.0.0.1:7377".to_owned(),
-        };
+            role: Role::Worker,
+            raft_id: None,
+            managers: vec!["10.0.0.9:7377".to_owned()],
+            incarnation: 0,
+            identity: Identity {
+                roots: String::new(),
+                certificate: String::new(),
+                key: NodeKey::generate().unwrap().key_pem(),
+                cluster_key: None,
+            },
+        }
+    }
+
+    fn grant(record: &Record, role: Role) -> v1::Grant {
+        let authority = Authority::create(record.cluster_id).unwrap();
+        let key = NodeKey::from_pem(&record.identity.key).unwrap();
+        let validity = Duration::from_secs(3600);
+        v1::Grant {
+            cluster_id: record.cluster_id.to_string(),
+            node_id: record.node_id.to_string(),
+            role: v1::Role::from(role).into(),
+            certificate_pem: authority.sign(record.node_id, role, &key.public_der(), validity).unwrap(),
+            roots_pem: vec![authority.cert_pem().to_owned()],
+            raft_id: None,
+            cluster_key: None,
+            managers: vec!["10.0.0.8:7377".to_owned()],
+            incarnation: 1,
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_as_written_for_its_owner_only_and_damage_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Record::read(folder.path()).unwrap(), None);
+        let record = joining();
         record.write(folder.path()).unwrap();
         assert_eq!(Record::read(folder.path()).unwrap(), Some(record));
-        fs::write(folder.path().join(RECORD_FILE), "{").unwrap();
+        let path = folder.path().join(RECORD_FILE);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(path, "{").unwrap();
         assert!(Record::read(folder.path()).unwrap_err().to_string().contains("is damaged"));
+    }
+
+    #[test]
+    fn a_grant_makes_a_member_with_the_key_it_had() {
+        let record = joining();
+        let worker = record.granted(grant(&record, Role::Worker)).unwrap();
+        assert_eq!((worker.phase, worker.role, worker.raft_id), (Phase::Member, Role::Worker, None));
+        assert_eq!(worker.identity.key, record.identity.key);
+        assert_eq!(worker.managers, ["10.0.0.8:7377"]);
+
+        let key = ClusterKey::generate().unwrap();
+        let promoted =
+            v1::Grant { raft_id: Some(4), cluster_key: Some(key.bytes().to_vec()), ..grant(&worker, Role::Manager) };
+        let manager = worker.granted(promoted).unwrap();
+        assert_eq!((manager.role, manager.raft_id), (Role::Manager, Some(RaftId(4))));
+        assert_eq!(manager.cluster_key().unwrap().bytes(), key.bytes());
+        assert_eq!(manager.granted(grant(&manager, Role::Worker)).unwrap().identity.cluster_key, None);
+    }
+
+    #[test]
+    fn a_grant_that_does_not_add_up_is_refused() {
+        let record = joining();
+        let good = || grant(&record, Role::Worker);
+        let refused = [
+            v1::Grant { role: 0, ..good() },
+            v1::Grant { cluster_id: String::new(), ..good() },
+            v1::Grant { node_id: NodeId::from_bits(9).to_string(), ..good() },
+            v1::Grant { certificate_pem: String::new(), roots_pem: Vec::new(), ..good() },
+            grant(&record, Role::Manager),
+            v1::Grant { raft_id: Some(1), cluster_key: Some(vec![0; 31]), ..grant(&record, Role::Manager) },
+        ];
+        for grant in refused {
+            assert!(record.granted(grant.clone()).is_err(), "{grant:?}");
+        }
     }
 }

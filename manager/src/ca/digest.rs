@@ -11,6 +11,14 @@ pub fn digest(cert_pem: &str) -> Result<Digest, CaError> {
     Ok(digest_of(&certificate))
 }
 
+/// Of all certificates in this PEM, in their order, with commas between: what tells whether two nodes trust the same
+/// roots.
+#[must_use]
+pub fn digests(certificates_pem: &str) -> String {
+    let certificates = CertificateDer::pem_slice_iter(certificates_pem.as_bytes()).filter_map(Result::ok);
+    certificates.map(|certificate| digest_of(&certificate).to_string()).collect::<Vec<_>>().join(",")
+}
+
 /// Of a public key in DER, or of whatever else.
 #[must_use]
 pub fn digest_of(bytes: &[u8]) -> Digest {

@@ -1,0 +1,138 @@
+//! `muster join`: from a token and an address to a member.
+//!
+//! The managers are asked once this host listens where they will look for it, and it writes down before what it calls
+//! itself, so that a join whose answer was lost is completed by repeating it. One that is refused leaves nothing behind.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, bail};
+use muster_core::command::LOG_FORMAT;
+use muster_manager::{
+    ca::{JoinToken, NodeKey, dial_pinned},
+    membership::JOIN_PROTOCOL,
+};
+use muster_proto::{
+    id::{ClusterId, NodeId},
+    node::{Availability, Role},
+    parse,
+    v1::{self, membership_client::MembershipClient},
+};
+use tokio::net::TcpListener;
+use tonic::{Code, Status};
+
+use super::{
+    managers::said,
+    member::hostname,
+    port::probe,
+    record::{Identity, Phase, Record, hex},
+};
+
+const PORT: u16 = 7377;
+
+/// What the command asks for.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) token: JoinToken,
+    /// Of a manager, `host:port`.
+    pub(super) address: String,
+    pub(super) availability: Availability,
+}
+
+impl Wish {
+    pub(super) fn read(request: &v1::JoinClusterRequest) -> anyhow::Result<Self> {
+        let token = request.token.parse::<JoinToken>()?;
+        let address = match parse::address(&request.address) {
+            Ok(address) => address.or_port(PORT).to_string(),
+            Err(error) => bail!("{error}"),
+        };
+        let availability = v1::Availability::try_from(request.availability).unwrap_or(v1::Availability::Unspecified);
+        let availability = match availability {
+            v1::Availability::Unspecified | v1::Availability::Active => Availability::Active,
+            v1::Availability::Pause => Availability::Pause,
+            v1::Availability::Drain => Availability::Drain,
+        };
+        Ok(Self { token, address, availability })
+    }
+}
+
+/// Who this host will be. One that began to join before goes on as that.
+pub(super) fn newcomer(earlier: Option<Record>, wish: &Wish, advertise_addr: String) -> anyhow::Result<Record> {
+    let (node_id, key) = match earlier {
+        Some(Record { node_id, identity, .. }) => (node_id, identity.key),
+        None => (NodeId::from_bits(rand::random()), NodeKey::generate()?.key_pem()),
+    };
+    Ok(Record {
+        phase: Phase::Joining,
+        // Known once it is granted.
+        cluster_id: ClusterId::from_bits(0),
+        node_id,
+        advertise_addr,
+        role: Role::Worker,
+        raft_id: None,
+        managers: vec![wish.address.clone()],
+        incarnation: 0,
+        identity: Identity { roots: String::new(), certificate: String::new(), key, cluster_key: None },
+    })
+}
+
+/// Why a join did not happen.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// The cluster knows nothing of this host.
+    Clearly(anyhow::Error),
+    /// It may know this host: the answer was lost.
+    Unheard(anyhow::Error),
+}
+
+/// Returns the record of a member. `listener` is what others will reach at the advertised address.
+pub(super) async fn ask(wish: &Wish, record: &Record, listener: &TcpListener) -> Result<Record, Refused> {
+    let nonce = hex(&rand::random::<[u8; 16]>());
+    let request = request(wish, record, &nonce).map_err(Refused::Clearly)?;
+    let call = async {
+        let (channel, _root) =
+            dial_pinned(&wish.address, wish.token.ca).await.map_err(|error| Refused::Clearly(error.into()))?;
+        let mut client = MembershipClient::new(channel);
+        client.join(request).await.map_err(|status| refused(&wish.address, &status))
+    };
+    let granted = tokio::select! {
+        granted = call => granted?.into_inner(),
+        Err(error) = probe::answer(listener, &nonce) => {
+            return Err(Refused::Unheard(anyhow::Error::new(error).context("cannot listen for the managers' check")));
+        }
+    };
+    record.granted(granted).map_err(Refused::Unheard)
+}
+
+fn request(wish: &Wish, record: &Record, nonce: &str) -> anyhow::Result<v1::JoinRequest> {
+    Ok(v1::JoinRequest {
+        protocol: JOIN_PROTOCOL,
+        secret: wish.token.secret.to_string(),
+        node_id: record.node_id.to_string(),
+        public_key: NodeKey::from_pem(&record.identity.key)?.public_der(),
+        advertise_addr: record.advertise_addr.clone(),
+        probe: nonce.to_owned(),
+        availability: v1::Availability::from(wish.availability).into(),
+        hostname: hostname(),
+        muster_version: env!("CARGO_PKG_VERSION").to_owned(),
+        log_format: LOG_FORMAT.into(),
+    })
+}
+
+fn refused(address: &str, status: &Status) -> Refused {
+    let error = anyhow::anyhow!("{}", said(status));
+    match status.code() {
+        Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Cancelled | Code::Internal => {
+            Refused::Unheard(error.context(format!(
+                "the answer of {address} was lost; repeat the command, which goes on where this one stopped"
+            )))
+        }
+        _ => Refused::Clearly(error),
+    }
+}
+
+/// The address to listen on before anything is asked of anybody.
+pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; end what uses it, or name another with `muster daemon --listen-addr`")
+    })
+}

@@ -1,0 +1,71 @@
+//! `muster leave`: what is asked of the cluster before this host forgets it, and what an interrupted leave still owes.
+
+use anyhow::{Context, bail};
+use muster_agent::executor::Identity as Owner;
+use muster_proto::{node::Role, task_state::DesiredState, v1};
+
+use crate::format::text::counted;
+
+use super::{args::Args, engine, host::Force, member::Member, record::Record};
+
+/// Has the cluster let this node go. Refused where that would end the cluster or its quorum, unless it is forced.
+pub(super) async fn part(member: &Member, force: Force) -> anyhow::Result<()> {
+    if is_only_manager(member) {
+        return match force {
+            Force::Yes => Ok(()),
+            Force::No => bail!("{}", ends_the_cluster(member)),
+        };
+    }
+    let request = v1::DepartRequest { force: force == Force::Yes };
+    match (member.managers().depart(request).await, force) {
+        (Ok(()), _) => Ok(()),
+        (Err(error), Force::No) => {
+            Err(error.context("the cluster did not let this node go; to leave it all the same, repeat with --force"))
+        }
+        (Err(error), Force::Yes) => {
+            tracing::warn!(
+                "leaving without the cluster's consent: {error:#}; take the node out with `muster node rm --force`"
+            );
+            Ok(())
+        }
+    }
+}
+
+fn is_only_manager(member: &Member) -> bool {
+    member.record().role == Role::Manager
+        && member.manager().is_some_and(|manager| manager.replica().read(|state| state.managers().count() <= 1))
+}
+
+fn ends_the_cluster(member: &Member) -> String {
+    let counts = member.manager().map(|manager| {
+        manager.replica().read(|state| {
+            let wanted = state.tasks().filter(|task| task.desired <= DesiredState::Running && task.is_active());
+            (state.services().count(), wanted.count())
+        })
+    });
+    let (services, tasks) = counts.unwrap_or_default();
+    format!(
+        "this node is the cluster's only manager: leaving ends the cluster and stops {} with {}; if that is what you want, \
+         repeat with --force",
+        counted(services, "service"),
+        counted(tasks, "task")
+    )
+}
+
+/// What an interrupted `leave` has left in the engine.
+pub(super) async fn remove_containers(args: &Args, record: &Record) -> anyhow::Result<()> {
+    let executor = engine::choose(args, Owner { cluster_id: record.cluster_id, node_id: record.node_id });
+    let cleared = async {
+        for found in executor.list().await? {
+            executor.remove(&found.container).await?;
+        }
+        anyhow::Ok(())
+    };
+    cleared.await.with_context(|| {
+        format!(
+            "an earlier `muster leave` has not removed all containers of cluster {}; make sure that the engine runs and \
+             start the daemon again",
+            record.cluster_id
+        )
+    })
+}

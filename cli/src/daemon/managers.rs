@@ -1,0 +1,93 @@
+//! What this node asks of its cluster's managers in its own name: the next certificate, and to be let go.
+//!
+//! Any manager will do; the first that answers decides. A manager that cannot be reached, or has no leader to turn to, is
+//! passed over.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use anyhow::{anyhow, bail};
+use muster_manager::ca::{DialError, Expect, Keeper};
+use muster_proto::{
+    assignment::LEADER_METADATA,
+    v1::{self, membership_client::MembershipClient},
+};
+use tonic::{Code, Status, transport::Channel};
+
+/// Of one manager. It may have to wait for an election.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+
+#[derive(Clone, Debug)]
+pub(super) struct Managers {
+    pub(super) keeper: Keeper,
+    /// `host:port` each.
+    pub(super) addresses: Vec<String>,
+}
+
+impl Managers {
+    pub(super) async fn renew(&self, request: v1::RenewRequest) -> anyhow::Result<v1::Grant> {
+        self.ask(|mut client| {
+            let request = request.clone();
+            async move { client.renew(request).await.map(tonic::Response::into_inner) }
+        })
+        .await
+    }
+
+    pub(super) async fn depart(&self, request: v1::DepartRequest) -> anyhow::Result<()> {
+        self.ask(|mut client| async move { client.depart(request).await.map(|_| ()) }).await
+    }
+
+    /// A manager that does not lead says who does, and is followed there at once.
+    async fn ask<T, F>(&self, call: impl Fn(MembershipClient<Channel>) -> F) -> anyhow::Result<T>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let mut to_ask: VecDeque<String> = self.addresses.iter().cloned().collect();
+        let mut asked = BTreeSet::new();
+        let mut last = None;
+        while let Some(address) = to_ask.pop_front() {
+            if !asked.insert(address.clone()) {
+                continue;
+            }
+            let channel = match self.keeper.channel(&address, Expect::AnyManager) {
+                Ok(channel) => channel,
+                Err(error) => {
+                    last = Some(error.to_string());
+                    continue;
+                }
+            };
+            match tokio::time::timeout(ANSWER_MAX, call(MembershipClient::new(channel))).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(status)) if passes_over(&status) => {
+                    let leader = status.metadata().get(LEADER_METADATA).and_then(|leader| leader.to_str().ok());
+                    leader.into_iter().for_each(|leader| to_ask.push_front(leader.to_owned()));
+                    last = Some(said(&status));
+                }
+                Ok(Err(status)) => bail!("{}", said(&status)),
+                Err(_elapsed) => last = Some(format!("{address} did not answer in time")),
+            }
+        }
+        Err(match last {
+            Some(last) => anyhow!("no manager could be asked; the last said: {last}"),
+            None => anyhow!("no manager's address is known; run `muster leave --force` and join again"),
+        })
+    }
+}
+
+/// Whether another manager may answer where this one did not.
+fn passes_over(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Unknown)
+}
+
+/// The sentence for the user, from wherever the failure comes.
+pub(super) fn said(status: &Status) -> String {
+    match DialError::behind(status) {
+        Some(error) => match std::error::Error::source(error) {
+            Some(cause) => format!("{error} ({cause})"),
+            None => error.to_string(),
+        },
+        None => status.message().to_owned(),
+    }
+}

@@ -1,0 +1,111 @@
+//! Keeps this node what its cluster wants it to be: asks for the next certificate when the present one grows old, when
+//! the cluster has another role for the node, and when it trusts other roots.
+//!
+//! One task beside the membership's parts. It decides from what the node has and what its last session was told; what
+//! it is granted, [`Host`] takes on.
+
+use std::{sync::Arc, time::Duration};
+
+use muster_core::command::LOG_FORMAT;
+use muster_manager::ca::{self, Credentials, NodeKey};
+use muster_proto::{
+    node::{NodeOrders, Role},
+    time::Timestamp,
+    v1,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{host::Host, managers::Managers, record::Record};
+
+/// Between attempts, doubled after each that failed.
+const RETRY_MIN: Duration = Duration::from_millis(250);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// The longest sleep before the clock is read again: it may have been set.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// Why a node needs another grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// Another role, or other roots.
+    Ordered,
+    /// Half of the certificate's life is over.
+    Aged,
+    /// Not for some time.
+    In(Duration),
+}
+
+/// What one look at the membership finds.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) record: Record,
+    pub(super) credentials: Credentials,
+    pub(super) managers: Managers,
+    pub(super) orders: watch::Receiver<Option<NodeOrders>>,
+}
+
+fn due(look: &Look, now: Timestamp) -> Due {
+    let ordered = look.orders.borrow().as_ref().is_some_and(|orders| {
+        orders.role != look.record.role || orders.roots_digest != ca::digests(&look.credentials.ca_pem)
+    });
+    if ordered {
+        return Due::Ordered;
+    }
+    // What cannot be read is renewed rather than trusted to last.
+    let renew_at = look.credentials.renew_at().unwrap_or(Timestamp::EPOCH);
+    if renew_at <= now { Due::Aged } else { Due::In(renew_at.since(now)) }
+}
+
+/// Until `shutdown`.
+pub(super) async fn run(host: Arc<Host>, shutdown: CancellationToken) {
+    let mut retry = RETRY_MIN;
+    let mut changes = host.changes();
+    loop {
+        changes.mark_unchanged();
+        let Some(mut look) = host.look().await else {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = changes.changed() => continue,
+            }
+        };
+        let pause = match due(&look, super::now()) {
+            Due::In(span) => {
+                retry = RETRY_MIN;
+                span.min(SLEEP_MAX)
+            }
+            why @ (Due::Ordered | Due::Aged) => match renew(&host, &look, why).await {
+                Ok(()) => {
+                    // What was ordered and is not granted yet must not be asked for in a spin.
+                    RETRY_MIN
+                }
+                Err(error) => {
+                    tracing::warn!("the next certificate was not granted: {error:#}");
+                    retry = (retry * 2).min(RETRY_MAX);
+                    retry
+                }
+            },
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = changes.changed() => {}
+            _ = look.orders.changed() => retry = RETRY_MIN,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+async fn renew(host: &Host, look: &Look, why: Due) -> anyhow::Result<()> {
+    let request = v1::RenewRequest {
+        public_key: NodeKey::from_pem(&look.record.identity.key)?.public_der(),
+        log_format: LOG_FORMAT.into(),
+        advertise_addr: look.record.advertise_addr.clone(),
+    };
+    let grant = look.managers.renew(request).await?;
+    let role = v1::Role::try_from(grant.role).unwrap_or(v1::Role::Unspecified);
+    match (why, role, look.record.role) {
+        (Due::Ordered, v1::Role::Manager, Role::Worker) => tracing::info!("this node is promoted to a manager"),
+        (Due::Ordered, v1::Role::Worker, Role::Manager) => tracing::info!("this node is no manager any more"),
+        (Due::Ordered | Due::Aged | Due::In(_), ..) => tracing::info!("the node's certificate was renewed"),
+    }
+    host.take_on(&look.record, grant).await
+}
