@@ -21,6 +21,7 @@ mod part;
 mod port;
 mod preflight;
 mod record;
+mod recover;
 mod socket;
 mod tend;
 

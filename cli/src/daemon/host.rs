@@ -9,6 +9,7 @@ use muster_manager::{
     Start as Beginning,
     ca::{ClusterKey, NodeKey},
     founding,
+    recovery::Recovered,
 };
 use muster_proto::{
     cluster::ClusterSpec,
@@ -32,6 +33,7 @@ use super::{
     leave,
     member::{self, Member, Surroundings},
     record::{Identity, Phase, Record, hex},
+    recover,
     tend::Look,
 };
 
@@ -91,6 +93,7 @@ impl Host {
     async fn resume(&self, record: Record) -> anyhow::Result<()> {
         match record.phase {
             Phase::Member => {
+                let record = recover::finish(&self.data_dir, record)?;
                 let record = self.with_present_address(record)?;
                 let listener = join::listen(self.args.listen_addr).await?;
                 let started = self.start(record, Beginning::Again, listener).await?;
@@ -227,6 +230,7 @@ impl Host {
             raft_id: Some(FIRST_RAFT_ID),
             managers: vec![advertise_addr],
             incarnation: 1,
+            recovering: None,
             identity: Identity {
                 roots: begun.root_pem,
                 certificate: begun.certificate_pem,
@@ -311,6 +315,26 @@ impl Host {
         };
         self.changed.send_replace(());
         outcome
+    }
+
+    /// A cluster of this manager alone, which goes on from what it has.
+    pub(super) async fn recover(&self, force: Force, advertise_addr: &str) -> anyhow::Result<(Record, Recovered)> {
+        let mut slot = self.member.lock().await;
+        let Some(member) = slot.as_mut() else {
+            bail!(
+                "this host is in no cluster; restore one from a backup with `muster restore`, or start one with `muster init`"
+            );
+        };
+        let address = match advertise_addr {
+            "" => member.record().advertise_addr.clone(),
+            asked => self.advertise(asked)?,
+        };
+        recover::check(member, force).await?;
+        let recovered = member.recover(address).await?;
+        let record = member.record().clone();
+        drop(slot);
+        self.changed.send_replace(());
+        Ok((record, recovered))
     }
 
     pub(super) async fn describe(&self) -> anyhow::Result<(Option<Record>, EngineDescription)> {

@@ -71,6 +71,7 @@ pub(super) fn newcomer(earlier: Option<Record>, wish: &Wish, advertise_addr: Str
         raft_id: None,
         managers: vec![wish.address.clone()],
         incarnation: 0,
+        recovering: None,
         identity: Identity { roots: String::new(), certificate: String::new(), key, cluster_key: None },
     })
 }

@@ -92,8 +92,16 @@ impl Local for Service {
         Err(not_yet())
     }
 
-    async fn recover(&self, _request: Request<v1::RecoverRequest>) -> Result<Response<v1::RecoverResponse>, Status> {
-        Err(not_yet())
+    async fn recover(&self, request: Request<v1::RecoverRequest>) -> Result<Response<v1::RecoverResponse>, Status> {
+        let v1::RecoverRequest { force, advertise_addr } = request.into_inner();
+        let force = if force { Force::Yes } else { Force::No };
+        let (record, recovered) = self.host.recover(force, &advertise_addr).await.map_err(|error| refused(&error))?;
+        Ok(Response::new(v1::RecoverResponse {
+            cluster_id: record.cluster_id.to_string(),
+            incarnation: recovered.incarnation,
+            former_managers: recovered.former_managers,
+            services: u32::try_from(recovered.services).unwrap_or(u32::MAX),
+        }))
     }
 }
 

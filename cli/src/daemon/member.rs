@@ -11,7 +11,7 @@ use muster_agent::{
     Agent,
     executor::{Executor, Identity},
 };
-use muster_manager::{Manager, Start as Beginning, ca::Keeper, outside::Outside};
+use muster_manager::{Manager, Start as Beginning, ca::Keeper, outside::Outside, recovery::Recovered};
 use muster_proto::{node::Role, version::RaftId};
 use tokio::{net::TcpListener, sync::mpsc};
 use tonic::service::Routes;
@@ -28,6 +28,7 @@ use super::{
     port,
     preflight::LocalHost,
     record::Record,
+    recover,
 };
 
 /// How long a leader that stops may look for another to take its place.
@@ -150,6 +151,26 @@ impl Member {
         Ok(())
     }
 
+    /// Goes on as a cluster of this manager alone. Where that cannot be prepared, the manager runs on as it was.
+    pub(super) async fn recover(&mut self, address: String) -> anyhow::Result<Recovered> {
+        let data_dir = Arc::clone(&self.surroundings.data_dir);
+        self.end_manager().await;
+        let prepared = recover::prepare(&data_dir, &self.record, address).await;
+        let outcome = match prepared {
+            Ok((record, recovered)) => {
+                self.record = recover::finish(&data_dir, record)?;
+                Ok(recovered)
+            }
+            Err(error) => Err(error),
+        };
+        if let Some(raft_id) = self.record.raft_id {
+            let (surroundings, preflight) = (&self.surroundings, &self.preflight);
+            let manager = open(surroundings, &self.record, raft_id, &self.keeper, preflight, Beginning::Again).await?;
+            self.run_manager(manager);
+        }
+        outcome
+    }
+
     fn run_manager(&mut self, manager: Manager) {
         let handle = manager.handle();
         let part =
@@ -170,6 +191,10 @@ impl Member {
 
     async fn stop_manager(&mut self) {
         self.hand_over().await;
+        self.end_manager().await;
+    }
+
+    async fn end_manager(&mut self) {
         let Some(ManagerPart { part, .. }) = self.manager.take() else { return };
         self.surroundings.gate.refuse("this node's manager is stopping; repeat the command in a moment");
         part.stop().await;

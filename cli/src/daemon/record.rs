@@ -22,6 +22,8 @@ use muster_proto::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::recover::Recovering;
+
 const RECORD_FILE: &str = "node.json";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +51,9 @@ pub(super) struct Record {
     /// Where managers were reached last, `host:port` each.
     pub(super) managers: Vec<String>,
     pub(super) incarnation: u64,
+    /// A recovery whose new store is made and perhaps not yet in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) recovering: Option<Recovering>,
     pub(super) identity: Identity,
 }
 
@@ -197,6 +202,7 @@ mod tests {
             raft_id: None,
             managers: vec!["10.0.0.9:7377".to_owned()],
             incarnation: 0,
+            recovering: None,
             identity: Identity {
                 roots: String::new(),
                 certificate: String::new(),

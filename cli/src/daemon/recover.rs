@@ -1,0 +1,83 @@
+//! `muster recover`: a cluster of this manager alone, from what it has, after the quorum is lost.
+//!
+//! The agent and its containers are not touched. The new store is made beside the present one; what the node will be is
+//! written down before the one takes the other's place, so that the next daemon finishes what this one began.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use muster_core::recovery::Survivor;
+use muster_manager::recovery::{self, Recovered};
+use muster_proto::version::RaftId;
+use serde::{Deserialize, Serialize};
+
+use super::{data_dir::DataDir, host::Force, member::Member, record::Record};
+
+/// A majority that answers does so within an election or two.
+const QUORUM_MAX: Duration = Duration::from_secs(5);
+
+/// What the node is once its new store is in place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Recovering {
+    pub(super) raft_id: RaftId,
+    pub(super) incarnation: u64,
+    pub(super) advertise_addr: String,
+}
+
+/// Refused for who is no manager, and, unless forced, while a majority of the managers answers.
+pub(super) async fn check(member: &Member, force: Force) -> anyhow::Result<()> {
+    let Some(manager) = member.manager() else {
+        bail!(
+            "this node is no manager, and only a manager has what a cluster is recovered from; run the command on one"
+        );
+    };
+    let answers = tokio::time::timeout(QUORUM_MAX, manager.replica().barrier()).await;
+    match (answers, force) {
+        (Ok(Ok(())), Force::No) => bail!(
+            "the managers have a quorum, so nothing needs to be recovered; take single managers out with `muster node \
+             demote` and `muster node rm`, or repeat with --force to go on without the other managers"
+        ),
+        // A follower of a leader that is there.
+        (Ok(Err(muster_manager::replica::ProposeError::NotLeader { leader })), Force::No) => bail!(
+            "the managers have a quorum and a leader ({leader}), so nothing needs to be recovered; take single managers \
+             out with `muster node demote` and `muster node rm`, or repeat with --force to go on without them"
+        ),
+        (Ok(Ok(()) | Err(_)) | Err(_), _) => Ok(()),
+    }
+}
+
+/// Makes the new store; the manager must have stopped.
+pub(super) async fn prepare(
+    data_dir: &DataDir,
+    record: &Record,
+    address: String,
+) -> anyhow::Result<(Record, Recovered)> {
+    let survivor = Survivor { id: record.node_id, address: address.clone(), certificate: None };
+    recovery::discard(data_dir.path())?;
+    let recovered = recovery::prepare(data_dir.path(), &survivor, super::now()).await?;
+    let Recovered { raft_id, incarnation, .. } = recovered;
+    let begun = Recovering { raft_id, incarnation, advertise_addr: address };
+    let record = Record { recovering: Some(begun), ..record.clone() };
+    record.write(&data_dir.member())?;
+    Ok((record, recovered))
+}
+
+/// Puts the new store into its place. Repeated after a crash, it goes on where it was.
+pub(super) fn finish(data_dir: &DataDir, record: Record) -> anyhow::Result<Record> {
+    let Some(Recovering { raft_id, incarnation, advertise_addr }) = record.recovering.clone() else {
+        // One that was begun and not written down is not wanted.
+        recovery::discard(data_dir.path())?;
+        return Ok(record);
+    };
+    recovery::put_in_place(data_dir.path()).context("the recovery is not complete; start the daemon again")?;
+    let record = Record {
+        raft_id: Some(raft_id),
+        incarnation,
+        managers: vec![advertise_addr.clone()],
+        advertise_addr,
+        recovering: None,
+        ..record
+    };
+    record.write(&data_dir.member())?;
+    Ok(record)
+}
