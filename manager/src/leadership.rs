@@ -7,6 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::raft::{Metrics, Peer, Raft};
 
+/// A leader that no majority has answered for this long has been replaced, or cannot change anything.
+const ALONE_MS_MAX: u64 = 2_000;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Leadership {
     /// An election is on, or cannot be won.
@@ -39,6 +42,10 @@ impl Leadership {
         let term = Term(metrics.current_term);
         match metrics.current_leader {
             None => Leadership::Nobody,
+            // Whoever leads the others now, it is not known here.
+            Some(leader) if leader == metrics.id && metrics.millis_since_quorum_ack > Some(ALONE_MS_MAX) => {
+                Leadership::Nobody
+            }
             Some(leader) if leader == metrics.id && metrics.state == ServerState::Leader => Leadership::Me { term },
             // It led until a moment ago, or is about to.
             Some(leader) if leader == metrics.id => Leadership::Nobody,

@@ -154,12 +154,17 @@ impl RaftStateMachine<TypeConfig> for Machine {
     async fn install_snapshot(&mut self, _meta: &SnapshotMeta, file: Box<SnapshotFile>) -> Result<(), StorageError> {
         let installed = self.snapshots.run(move |snapshots| snapshots.install(&file)).await;
         let (meta, state) = installed.map_err(|why| self.snapshot_failed(&why))?;
-        *self.shared.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        let former = self.shared.replace(state);
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership;
         self.shared.changes.publish(&Changed::Everything);
         self.shared.applied.send_replace(self.applied.map_or(0, |last| last.index));
-        Ok(())
+        // A large one takes a while to take apart.
+        let taken_apart = self.snapshots.run(move |_| {
+            drop(former);
+            Ok(())
+        });
+        taken_apart.await.map_err(|why| self.snapshot_failed(&why))
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, StorageError> {

@@ -20,11 +20,12 @@ use crate::{
     ca::ClusterKey,
     dispatcher::sessions::Sessions,
     failure::Failure,
+    group::{HandOverError, Succession},
     leases::Leases,
     membership::Attempts,
     outside::Outside,
     preflight::Preflight,
-    raft::{Metrics, Raft, inbox::Inbox, members::Members},
+    raft::{Metrics, Raft, inbox::Inbox, members::Members, standing::Dismissal},
     replica::Replica,
     reports::ReportBatcher,
     streams::Streams,
@@ -71,6 +72,7 @@ pub struct Handle {
     pub(crate) outside: Outside,
     pub(crate) inbox: Inbox,
     pub(crate) members: Members,
+    pub(crate) succession: Succession,
     pub(crate) replica: Replica,
     pub(crate) leases: Leases,
     pub(crate) reports: ReportBatcher,
@@ -84,6 +86,9 @@ pub struct Handle {
 pub enum RunError {
     #[error("this manager has stopped: {0}")]
     Failed(Arc<str>),
+    /// It has nothing more to do as a manager; its node may.
+    #[error(transparent)]
+    Dismissed(Dismissal),
 }
 
 pub struct Manager {
@@ -92,6 +97,7 @@ pub struct Manager {
     tasks: JoinSet<()>,
     stop: CancellationToken,
     failure: Failure,
+    dismissed: watch::Receiver<Option<Dismissal>>,
 }
 
 impl std::fmt::Debug for Manager {
@@ -111,6 +117,10 @@ impl Manager {
         let metrics = self.raft.metrics();
         let failed = tokio::select! {
             () = shutdown.cancelled() => None,
+            why = dismissal(&mut self.dismissed) => {
+                self.close().await;
+                return Err(RunError::Dismissed(why));
+            }
             // None of them ends by itself, but for a panic.
             Some(ended) = self.tasks.join_next() => {
                 Some(ended.err().map_or_else(|| "one of its tasks has ended".to_owned(), |why| why.to_string()))
@@ -134,6 +144,14 @@ impl Manager {
         if let Err(why) = self.raft.shutdown().await {
             tracing::error!(error = %why, "the Raft task ended badly");
         }
+    }
+}
+
+async fn dismissal(dismissed: &mut watch::Receiver<Option<Dismissal>>) -> Dismissal {
+    let why = dismissed.wait_for(Option::is_some).await.ok().and_then(|why| *why);
+    match why {
+        Some(why) => why,
+        None => std::future::pending().await,
     }
 }
 
@@ -161,6 +179,12 @@ impl Handle {
     #[must_use]
     pub fn members(&self) -> &Members {
         &self.members
+    }
+
+    /// Gives leadership to another manager; returns once it leads. To be called before this one stops, while the others
+    /// still reach it.
+    pub async fn hand_over(&self) -> Result<(), HandOverError> {
+        self.succession.hand_over().await
     }
 
     #[must_use]

@@ -1,6 +1,6 @@
 //! The managers as the leader sees them: who decides, who is up, who lags behind.
 
-use muster_proto::{convert::ManagerNow, node::NodeState, version::RaftId};
+use muster_proto::{convert::ManagerNow, version::RaftId};
 
 use crate::{manager::Handle, quorum::Managers};
 
@@ -13,7 +13,7 @@ impl Handle {
             let is_self = peer.node_id == own;
             let matched = group.matched.get(raft_id).copied();
             let lag = if is_self { 0 } else { matched.map_or(group.last, |index| group.last.saturating_sub(index)) };
-            let reachable = is_self || self.leases.state(peer.node_id) == NodeState::Ready;
+            let reachable = group.is_heard(*raft_id, self.members.me());
             let now = ManagerNow { raft_id: RaftId(*raft_id), voter: group.voters.contains(raft_id), reachable, lag };
             (peer.node_id, now)
         };

@@ -9,7 +9,7 @@ use muster_core::command::{Command, Entry, Outcome};
 use openraft::error::{ClientWriteError, Fatal, RaftError};
 use serde::Serialize;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Semaphore, mpsc, oneshot, watch},
     task::JoinSet,
     time::{Instant, timeout_at},
 };
@@ -31,7 +31,7 @@ const BATCH_MAX: usize = 256;
 /// Of one command, and of a batch before its last command: with it, an entry stays under the transport's 4 MiB.
 pub(crate) const COMMAND_BYTES_MAX: usize = 1 << 20;
 /// Entries under way at once: one that is being written here, one that is on its way to the others.
-const IN_FLIGHT_MAX: usize = 2;
+pub(crate) const IN_FLIGHT_MAX: usize = 2;
 
 #[derive(Debug)]
 pub(crate) struct Proposal {
@@ -49,6 +49,8 @@ pub(crate) struct Proposer {
     pub(crate) queue: mpsc::Receiver<Proposal>,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) failure: Failure,
+    /// [`IN_FLIGHT_MAX`] places. Who takes them all holds everything back.
+    pub(crate) places: Arc<Semaphore>,
 }
 
 /// What a command takes in the log, near enough, or that it takes too much.
@@ -92,12 +94,16 @@ impl Proposer {
         let mut waiting = VecDeque::new();
         let mut under_way = JoinSet::new();
         loop {
-            if !waiting.is_empty() && under_way.len() < IN_FLIGHT_MAX {
-                under_way.spawn(tasks::inherit(self.write(take_batch(&mut waiting))));
-                continue;
-            }
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
+                place = self.places.clone().acquire_owned(), if !waiting.is_empty() => {
+                    let written = self.write(take_batch(&mut waiting));
+                    under_way.spawn(tasks::inherit(async move {
+                        written.await;
+                        drop(place);
+                    }));
+                }
                 Some(_done) = under_way.join_next(), if !under_way.is_empty() => {}
                 received = self.queue.recv(), if waiting.len() < BATCH_MAX => match received {
                     Some(proposal) => {

@@ -2,15 +2,19 @@
 //! [`crate::replica`].
 
 pub mod alone;
+pub(crate) mod contact;
+pub(crate) mod election;
+pub mod grpc;
 pub mod inbox;
 pub mod members;
 pub(crate) mod network;
 pub(crate) mod runtime;
+pub mod service;
+pub mod standing;
 pub mod transport;
-pub(crate) mod watchdog;
 pub mod wire;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use muster_core::command::{Entry, Outcome};
 use muster_proto::id::NodeId;
@@ -70,10 +74,12 @@ pub(crate) type SnapshotMeta = openraft::SnapshotMeta<u64, Peer>;
 pub(crate) type StorageError = openraft::StorageError<u64>;
 pub(crate) type Metrics = openraft::RaftMetrics<u64, Peer>;
 
-/// Failover takes about the upper election timeout plus one election: well under a second and a half.
-const HEARTBEAT_MS: u64 = 100;
-const ELECTION_MS_MIN: u64 = 300;
-pub(crate) const ELECTION_MS_MAX: u64 = 600;
+/// A leader is missed after four of these at the earliest; see [`election`].
+const HEARTBEAT: Duration = Duration::from_millis(100);
+/// How long one vote is waited for.
+const VOTE_MAX: Duration = Duration::from_millis(300);
+/// How long a voter that has heard of a leader refuses everyone else.
+pub(crate) const LEASE: Duration = Duration::from_millis(400);
 /// Entries between two snapshots, unless their bytes ask for one sooner: see [`crate::compaction`].
 const SNAPSHOT_EVERY_ENTRIES: u64 = 5_000;
 /// Entries in one message to a follower; the transport bounds it in bytes as well.
@@ -82,9 +88,10 @@ const PAYLOAD_ENTRIES_MAX: u64 = 300;
 pub(crate) fn config(cluster: String) -> Arc<openraft::Config> {
     Arc::new(openraft::Config {
         cluster_name: cluster,
-        heartbeat_interval: HEARTBEAT_MS,
-        election_timeout_min: ELECTION_MS_MIN,
-        election_timeout_max: ELECTION_MS_MAX,
+        heartbeat_interval: millis(HEARTBEAT),
+        // Elections are called by [`election`]; these are what else openraft takes from its timer's settings.
+        election_timeout_min: millis(VOTE_MAX),
+        election_timeout_max: millis(LEASE),
         max_payload_entries: PAYLOAD_ENTRIES_MAX,
         snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY_ENTRIES),
         // Openraft drops nothing by itself: what may go, and when, is said by [`crate::compaction`].
@@ -92,4 +99,8 @@ pub(crate) fn config(cluster: String) -> Arc<openraft::Config> {
         replication_lag_threshold: 2 * SNAPSHOT_EVERY_ENTRIES,
         ..openraft::Config::default()
     })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,7 +2,7 @@
 //! and the leader loop hold; none of them sees openraft.
 
 use std::{
-    sync::{Arc, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -59,6 +59,16 @@ pub(crate) struct Shared {
     pub(crate) changes: Publisher,
 }
 
+impl Shared {
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn replace(&self, state: State) -> State {
+        std::mem::replace(&mut self.state.write().unwrap_or_else(PoisonError::into_inner), state)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Replica(Arc<Inner>);
 
@@ -109,7 +119,7 @@ impl Replica {
 
     /// Looks at the state. The closure must be short: entries wait to be applied meanwhile.
     pub fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        look(&self.0.shared.state.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+        self.0.shared.read(look)
     }
 
     /// After it returns, [`Replica::read`] sees every change that was acknowledged before it was called, whoever

@@ -130,6 +130,11 @@ impl Snapshots {
         self.disk.run(move || work(&this)).await
     }
 
+    /// Whether a received snapshot has arrived whole, in a format that is known here.
+    pub(crate) fn check(&self, file: &SnapshotFile) -> io::Result<()> {
+        format::check(&*self.files, &file.path).map(|_| ()).map_err(ReadError::into_io)
+    }
+
     /// Blocks until a received snapshot is on the disk as one of ours; returns its state.
     pub(crate) fn install(&self, file: &SnapshotFile) -> io::Result<(SnapshotMeta, State)> {
         let (meta, state) = format::read(&*self.files, &file.path).map_err(ReadError::into_io)?;

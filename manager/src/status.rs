@@ -3,7 +3,7 @@
 
 use muster_core::{command::Outcome, rejection::Rejection};
 use muster_proto::{assignment::LEADER_METADATA, version::Version};
-use tonic::{Code, Status};
+use tonic::{Code, Status, metadata::MetadataValue};
 
 use crate::{ca::CaError, founding::FoundingError, leadership::Leadership, quorum::QuorumLost, replica::ProposeError};
 
@@ -52,6 +52,15 @@ pub(crate) fn rejected(rejection: &Rejection) -> Status {
     Status::new(code, rejection.to_string())
 }
 
+/// In the metadata of a refusal after which the call may be made again, on the leader that there is then: see
+/// [`crate::forward`].
+pub(crate) const REPEAT_METADATA: &str = "muster-repeat";
+
+pub(crate) fn elsewhere(mut refusal: Status) -> Status {
+    refusal.metadata_mut().insert(REPEAT_METADATA, MetadataValue::from_static("1"));
+    refusal
+}
+
 pub(crate) fn unproposed(error: &ProposeError) -> Status {
     let code = match error {
         ProposeError::NotLeader { .. } | ProposeError::NoLeader | ProposeError::Busy | ProposeError::Stopping => {
@@ -68,7 +77,12 @@ pub(crate) fn unproposed(error: &ProposeError) -> Status {
     {
         status.metadata_mut().insert(LEADER_METADATA, leader);
     }
-    status
+    match error {
+        ProposeError::NotLeader { .. } | ProposeError::NoLeader | ProposeError::Stopping => elsewhere(status),
+        ProposeError::Busy | ProposeError::TooLarge { .. } | ProposeError::Unconfirmed | ProposeError::Failed(_) => {
+            status
+        }
+    }
 }
 
 /// What only the leader does, asked of another.

@@ -6,6 +6,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Status;
 
+use crate::status;
+
 /// Sessions, watches and logs together. A session takes about 10 KiB, and a cluster has at most 10,000 nodes.
 const STREAMS_MAX: usize = 16_384;
 
@@ -52,5 +54,5 @@ impl Streams {
 }
 
 pub(crate) fn stopping() -> Status {
-    Status::unavailable("the manager stops; its work goes on, try again in a moment")
+    status::elsewhere(Status::unavailable("the manager stops; its work goes on, try again in a moment"))
 }

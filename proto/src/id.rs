@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// Length of an id as text: 36^25 > 2^128 > 36^24.
 pub const ID_TEXT_LEN: usize = 25;
 
+/// In the metadata of a call: its [`RequestId`].
+pub const REQUEST_ID_METADATA: &str = "muster-request-id";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an id is {ID_TEXT_LEN} characters of 0-9 and a-z")]
 pub struct InvalidId;

@@ -12,7 +12,7 @@ use muster_proto::{
 };
 use openraft::error::{InitializeError, RaftError};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use super::{Bootstrap, Config, Handle, Manager, Start};
 use crate::{
     compaction,
     dispatcher::sessions::Sessions,
+    group::{self, Succession},
     leader,
     leadership::{self, Leadership},
     leases::Leases,
@@ -28,7 +29,15 @@ use crate::{
     membership::Attempts,
     outside::Outside,
     proposer::{self, Proposer},
-    raft::{self, Peer, Raft, inbox::Inbox, members::Members, network::Network, watchdog},
+    raft::{
+        self, Peer, Raft,
+        contact::Contact,
+        election,
+        inbox::{Inbox, Invited},
+        members::Members,
+        network::Network,
+        standing::Standing,
+    },
     replica::{ProposeError, Replica},
     reports,
     storage::{self, Missing, Opened},
@@ -140,9 +149,17 @@ pub(super) async fn start(
     let failure = opened.log.failure().clone();
     let appended = opened.log.appended();
     let (snapshots, transport) = (opened.snapshots, outside.transport.clone());
-    let network = Network { cluster: config.cluster_id, from: config.raft_id, transport, snapshots: snapshots.clone() };
     let machine = Machine::new(snapshots.clone(), failure.clone());
     let shared = machine.shared();
+    let standing = Standing::new(config.cluster_id, config.raft_id, shared.clone());
+    let (contact, invited) = (Contact::new(), Invited::default());
+    let network = Network {
+        standing: standing.clone(),
+        transport,
+        snapshots: snapshots.clone(),
+        contact: contact.clone(),
+        invited: invited.clone(),
+    };
     let raft = Raft::new(config.raft_id, settings, network.clone(), opened.log, machine)
         .await
         .map_err(|fatal| OpenError::Failed(failure.get().unwrap_or_else(|| fatal.to_string().into())))?;
@@ -153,17 +170,25 @@ pub(super) async fn start(
     let replica = Replica::new(raft.clone(), shared, proposals, leadership.clone(), failure.clone());
     let leases = Leases::new(clock.clone());
     let (reports, batching) = reports::new(replica.clone());
-    let proposer = Proposer { raft: raft.clone(), clock: clock.clone(), queue, leadership, failure: failure.clone() };
+    let places = Arc::new(Semaphore::new(proposer::IN_FLIGHT_MAX));
+    let members = Members::new(raft.clone(), network);
+    let succession = Succession { members: members.clone(), proposals: places.clone() };
+    let proposer =
+        Proposer { raft: raft.clone(), clock: clock.clone(), queue, leadership, failure: failure.clone(), places };
+    let following =
+        group::Service { members: members.clone(), replica: replica.clone(), succession: succession.clone() };
     let leader = leader::Service::new(replica.clone(), leases.clone(), &outside);
     tasks.spawn(outside.run(leadership::follow(raft.clone(), told, stop.clone())));
     tasks.spawn(outside.run(compaction::run(raft.clone(), appended, stop.clone())));
-    tasks.spawn(outside.run(watchdog::run(raft.clone(), outside.random.clone(), stop.clone())));
+    tasks.spawn(outside.run(election::run(raft.clone(), contact.clone(), outside.random.clone(), stop.clone())));
     tasks.spawn(outside.run(proposer.run(stop.clone())));
     tasks.spawn(outside.run(batching.run(stop.clone())));
     tasks.spawn(outside.run(leader.run(stop.clone())));
+    tasks.spawn(outside.run(following.run(stop.clone())));
     let (sessions, attempts, streams) = (Sessions::default(), Attempts::default(), Streams::default());
-    let inbox = Inbox::new(config.cluster_id, raft.clone(), snapshots);
-    let members = Members::new(raft.clone(), network);
-    let handle = Handle { config, outside, inbox, members, replica, leases, reports, sessions, attempts, streams };
-    Ok(Manager { handle, raft, tasks, stop, failure })
+    let dismissed = standing.dismissed();
+    let inbox = Inbox { standing, raft: raft.clone(), snapshots, contact, invited };
+    let handle =
+        Handle { config, outside, inbox, members, succession, replica, leases, reports, sessions, attempts, streams };
+    Ok(Manager { handle, raft, tasks, stop, failure, dismissed })
 }

@@ -3,104 +3,156 @@
 //!
 //! Deliberately absent: who may send at all, which the connection's certificate tells before anything gets here.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
-use muster_proto::id::ClusterId;
 use openraft::{ServerState, Snapshot, error::RaftError};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     raft::{
-        Raft,
+        Raft, SnapshotMeta,
+        contact::Contact,
+        standing::{Refusal, Standing},
         transport::Call,
-        wire::{self, Append, Envelope, HandOver, Offer, VoteAsked, WireError},
+        wire::{self, Append, Ballot, Candidacy, Envelope, HandOver, Offer, Reply, VoteGiven, WireError},
     },
     snapshots::{Incoming, Snapshots},
 };
 
+/// The term whose leader has asked this manager to take over; zero: none has.
+pub(crate) type Invited = Arc<AtomicU64>;
+
 #[derive(Clone)]
 pub struct Inbox {
-    cluster: ClusterId,
-    raft: Raft,
-    snapshots: Arc<Snapshots>,
+    pub(crate) standing: Standing,
+    pub(crate) raft: Raft,
+    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) contact: Contact,
+    pub(crate) invited: Invited,
 }
 
 impl std::fmt::Debug for Inbox {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Inbox").field("cluster", &self.cluster).finish_non_exhaustive()
+        out.debug_struct("Inbox").field("standing", &self.standing).finish_non_exhaustive()
     }
 }
 
+/// Why a message has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    #[error("the message is of cluster {found}, this manager is of {expected}")]
-    OtherCluster { expected: ClusterId, found: ClusterId },
+pub enum InboxError {
     #[error(transparent)]
     Unreadable(#[from] WireError),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     #[error("whoever asks this manager to take over does not lead it")]
     NotLeader,
     #[error("this manager has stopped")]
     Stopped,
+    #[error("the snapshot did not arrive whole: {0}")]
+    Damaged(String),
     #[error("the snapshot could not be written: {0}")]
     Disk(String),
 }
 
 impl Inbox {
-    pub(crate) fn new(cluster: ClusterId, raft: Raft, snapshots: Arc<Snapshots>) -> Self {
-        Self { cluster, raft, snapshots }
-    }
-
     /// Answers one message.
-    pub async fn take(&self, call: Call, message: &[u8]) -> Result<Vec<u8>, Refusal> {
+    pub async fn take(&self, call: Call, message: &[u8]) -> Result<Vec<u8>, InboxError> {
         match call {
-            Call::Append => {
-                let Envelope { body, .. } = self.open::<Append>(message)?;
-                answer(self.raft.append_entries(body).await)
-            }
-            Call::Vote => {
-                let Envelope { body, .. } = self.open::<VoteAsked>(message)?;
-                answer(self.raft.vote(body).await)
-            }
-            Call::Elect => {
-                let Envelope { from, body, .. } = self.open::<HandOver>(message)?;
-                self.take_over(from, body).await?;
-                Ok(wire::encode(&())?)
-            }
+            Call::Append => match self.open::<Append>(message)? {
+                Ok(Envelope { body, .. }) => given(self.append(body).await?),
+                Err(refusal) => refused(refusal),
+            },
+            Call::Vote => match self.open::<Ballot>(message)? {
+                Ok(Envelope { body, .. }) => given(self.vote(body).await?),
+                Err(refusal) => refused(refusal),
+            },
+            Call::Elect => match self.open::<HandOver>(message)? {
+                Ok(Envelope { from, body, .. }) => given(self.take_over(from, body).await?),
+                Err(refusal) => refused(refusal),
+            },
         }
     }
 
     /// Takes in a snapshot that is offered: its chunks go into what is returned.
-    pub fn receive_snapshot(&self, offer: &[u8]) -> Result<Receiving, Refusal> {
-        let Envelope { body, .. } = self.open::<Offer>(offer)?;
+    pub fn receive_snapshot(&self, offer: &[u8]) -> Result<Receiving, InboxError> {
+        let Envelope { body, .. } = self.open::<Offer>(offer)??;
         Ok(Receiving { inbox: self.clone(), offer: body, file: self.snapshots.receive() })
     }
 
-    fn open<T: DeserializeOwned>(&self, message: &[u8]) -> Result<Envelope<T>, Refusal> {
+    fn open<T: DeserializeOwned>(&self, message: &[u8]) -> Result<Result<Envelope<T>, Refusal>, WireError> {
         let envelope: Envelope<T> = wire::decode(message)?;
-        if envelope.cluster != self.cluster {
-            return Err(Refusal::OtherCluster { expected: self.cluster, found: envelope.cluster });
+        let verdict = self.standing.check(&envelope, &self.raft.metrics().borrow());
+        Ok(verdict.map(|()| envelope))
+    }
+
+    async fn append(&self, append: Append) -> Result<wire::Appended, InboxError> {
+        let term = self.raft.metrics().borrow().current_term;
+        if append.vote.leader_id().term >= term {
+            self.contact.heard_leader();
         }
-        Ok(envelope)
+        answer(self.raft.append_entries(append).await)
+    }
+
+    /// Openraft refuses every candidate while it has heard of its leader lately. Where that leader itself has stood
+    /// back, the candidate's term is made known first, as an earlier message of the candidate would have done.
+    async fn vote(&self, ballot: Ballot) -> Result<VoteGiven, InboxError> {
+        let Ballot { asked, why } = ballot;
+        let (term, stands) = {
+            let metrics = self.raft.metrics();
+            let now = metrics.borrow();
+            (now.current_term, now.vote.committed)
+        };
+        match why {
+            Candidacy::HandedOver { term: handed }
+                if stands && handed == term && asked.vote.leader_id().term > term =>
+            {
+                let nothing =
+                    Snapshot { meta: SnapshotMeta::default(), snapshot: Box::new(self.snapshots.begin_receiving()) };
+                let told = self.raft.install_full_snapshot(asked.vote, nothing).await;
+                told.map_err(|_fatal| InboxError::Stopped)?;
+            }
+            Candidacy::HandedOver { .. } | Candidacy::Silence => {}
+        }
+        let given = answer(self.raft.vote(asked).await)?;
+        if given.vote_granted {
+            // Whoever was voted for gets its time to lead.
+            self.contact.heard_leader();
+        }
+        Ok(given)
     }
 
     /// Only the leader of this manager's own term may ask: an election costs everyone a moment.
-    async fn take_over(&self, from: u64, asked: HandOver) -> Result<(), Refusal> {
+    async fn take_over(&self, from: u64, asked: HandOver) -> Result<(), InboxError> {
         let led = {
             let metrics = self.raft.metrics();
             let now = metrics.borrow();
             now.current_term == asked.term && now.current_leader == Some(from) && now.state == ServerState::Follower
         };
         if !led {
-            return Err(Refusal::NotLeader);
+            return Err(InboxError::NotLeader);
         }
-        self.raft.trigger().elect().await.map_err(|_fatal| Refusal::Stopped)
+        self.invited.store(asked.term, Ordering::Relaxed);
+        self.contact.heard_leader();
+        self.raft.trigger().elect().await.map_err(|_fatal| InboxError::Stopped)
     }
 }
 
-fn answer<A: Serialize>(given: Result<A, RaftError<u64>>) -> Result<Vec<u8>, Refusal> {
+fn given<A: Serialize>(answer: A) -> Result<Vec<u8>, InboxError> {
+    Ok(wire::encode(&Reply::Given(answer))?)
+}
+
+fn refused(refusal: Refusal) -> Result<Vec<u8>, InboxError> {
+    tracing::debug!(%refusal, "a message of another manager was refused");
+    Ok(wire::encode(&Reply::<()>::Refused(refusal))?)
+}
+
+fn answer<A>(given: Result<A, RaftError<u64>>) -> Result<A, InboxError> {
     match given {
-        Ok(given) => Ok(wire::encode(&given)?),
-        Err(RaftError::Fatal(_)) => Err(Refusal::Stopped),
+        Ok(given) => Ok(given),
+        Err(RaftError::Fatal(_)) => Err(InboxError::Stopped),
         Err(RaftError::APIError(never)) => match never {},
     }
 }
@@ -114,15 +166,19 @@ pub struct Receiving {
 }
 
 impl Receiving {
-    pub async fn write(&mut self, chunk: Vec<u8>) -> Result<(), Refusal> {
-        self.file.write(chunk).await.map_err(|why| Refusal::Disk(why.to_string()))
+    pub async fn write(&mut self, chunk: Vec<u8>) -> Result<(), InboxError> {
+        self.file.write(chunk).await.map_err(|why| InboxError::Disk(why.to_string()))
     }
 
     /// All chunks are written: installs the snapshot where it is newer than what this manager has.
-    pub async fn finish(mut self) -> Result<Vec<u8>, Refusal> {
+    pub async fn finish(mut self) -> Result<Vec<u8>, InboxError> {
+        let file = self.file.file();
+        // Openraft would take a file that cannot be read for the end of this manager's disk.
+        let looked_at = file.clone();
+        let whole = self.inbox.snapshots.run(move |snapshots| snapshots.check(&looked_at)).await;
+        whole.map_err(|why| InboxError::Damaged(why.to_string()))?;
         let Offer { vote, meta } = self.offer.clone();
-        let snapshot = Box::new(self.file.file());
-        let given = self.inbox.raft.install_full_snapshot(vote, Snapshot { meta, snapshot }).await;
-        given.map_err(|_fatal| Refusal::Stopped).and_then(|given| Ok(wire::encode(&given)?))
+        let installed = self.inbox.raft.install_full_snapshot(vote, Snapshot { meta, snapshot: Box::new(file) }).await;
+        given(installed.map_err(|_fatal| InboxError::Stopped)?)
     }
 }

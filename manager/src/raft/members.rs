@@ -6,19 +6,23 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    time::Duration,
 };
 
 use openraft::{
-    ChangeMembers,
+    ChangeMembers, ServerState,
     error::{ClientWriteError, RaftError},
 };
 
 use crate::raft::{
-    Peer, Raft,
+    Metrics, Peer, Raft,
     network::Network,
     transport::{Call, Target, TransportError},
     wire::HandOver,
 };
+
+/// Who answered within this is there: several heartbeats.
+pub const REACHABLE: Duration = Duration::from_millis(1_500);
 
 #[derive(Clone)]
 pub struct Members {
@@ -40,10 +44,30 @@ pub struct Group {
     pub peers: BTreeMap<u64, Peer>,
     /// A change that is not complete: until it is, no other is begun.
     pub changing: bool,
+    /// The last change is not known to be committed.
+    pub uncommitted: bool,
+    /// Two sets of voters decide together; these are to be the voters then.
+    pub joint: Option<BTreeSet<u64>>,
     /// How far each member's log is known to be the leader's. Empty on a manager that does not lead.
     pub matched: BTreeMap<u64, u64>,
+    /// How long ago each member answered last. Means something on the leader alone.
+    pub silence: BTreeMap<u64, Duration>,
     /// The last entry of this manager's own log.
     pub last: u64,
+}
+
+impl Group {
+    #[must_use]
+    pub fn is_heard(&self, raft_id: u64, leader: u64) -> bool {
+        raft_id == leader || self.silence.get(&raft_id).is_some_and(|silence| *silence < REACHABLE)
+    }
+
+    /// Whether a member is there and lacks no more than so many entries.
+    #[must_use]
+    pub fn is_current(&self, raft_id: u64, leader: u64, lag_max: u64) -> bool {
+        self.is_heard(raft_id, leader)
+            && self.matched.get(&raft_id).is_some_and(|matched| matched.saturating_add(lag_max) >= self.last)
+    }
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -65,33 +89,56 @@ impl Members {
         Self { raft, network }
     }
 
+    /// This manager's own Raft id.
+    #[must_use]
+    pub fn me(&self) -> u64 {
+        self.network.standing.raft_id
+    }
+
+    #[must_use]
+    pub fn is_leading(&self) -> bool {
+        self.raft.metrics().borrow().state == ServerState::Leader
+    }
+
     #[must_use]
     pub fn now(&self) -> Group {
-        let metrics = self.raft.metrics();
-        let now = metrics.borrow();
+        self.group(&self.raft.metrics().borrow())
+    }
+
+    /// Returns once the group is so; never where it never is.
+    pub async fn until(&self, holds: impl Fn(&Group) -> bool) {
+        let mut metrics = self.raft.metrics();
+        while !holds(&self.group(&metrics.borrow_and_update())) {
+            if metrics.changed().await.is_err() {
+                // Raft has ended, and the group with it.
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    pub(crate) async fn led_by_another(&self) {
+        let mut metrics = self.raft.metrics();
+        // Its end is the end of this leader, too.
+        let _ = metrics.wait_for(|now| now.current_leader.is_some_and(|leader| leader != now.id)).await;
+    }
+
+    fn group(&self, now: &Metrics) -> Group {
         let membership = now.membership_config.membership();
+        let sets = membership.get_joint_config();
         let committed = now.last_applied >= *now.membership_config.log_id();
         let replication = now.replication.as_ref();
         Group {
             voters: membership.voter_ids().collect(),
             learners: membership.learner_ids().collect(),
             peers: membership.nodes().map(|(id, peer)| (*id, peer.clone())).collect(),
-            changing: membership.get_joint_config().len() > 1 || !committed,
+            changing: sets.len() > 1 || !committed,
+            uncommitted: !committed,
+            joint: sets.last().filter(|_| sets.len() > 1).cloned(),
+            silence: self.network.contact.answers(),
             matched: replication
                 .map(|all| all.iter().map(|(id, matched)| (*id, matched.map_or(0, |last| last.index))).collect())
                 .unwrap_or_default(),
             last: now.last_log_index.unwrap_or(0),
-        }
-    }
-
-    /// Returns once the group is so; never where it never is.
-    pub(crate) async fn until(&self, holds: impl Fn(&Group) -> bool) {
-        let mut metrics = self.raft.metrics();
-        while !holds(&self.now()) {
-            if metrics.changed().await.is_err() {
-                // Raft has ended, and the group with it.
-                return std::future::pending().await;
-            }
         }
     }
 

@@ -1,9 +1,13 @@
 //! Openraft's side of the [`Transport`]: encodes what openraft wants sent, cuts what takes too much, and puts what went
 //! wrong in openraft's terms. One [`Link`] for each other member.
 
-use std::{future::Future, iter, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    iter,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
-use muster_proto::id::ClusterId;
 use openraft::{
     error::{
         Fatal, NetworkError, PayloadTooLarge, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
@@ -15,8 +19,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     raft::{
         Peer, TypeConfig, Vote,
+        contact::Contact,
+        inbox::Invited,
+        standing::Standing,
         transport::{Call, Target, Transport, TransportError},
-        wire::{self, Append, Appended, Envelope, Offer, SnapshotTaken, VoteAsked, VoteGiven, WireError},
+        wire::{
+            self, Append, Appended, Ballot, Candidacy, Offer, Reply, SnapshotTaken, VoteAsked, VoteGiven, WireError,
+        },
     },
     snapshots::Snapshots,
 };
@@ -29,11 +38,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Network {
-    pub(crate) cluster: ClusterId,
-    /// This manager's Raft id.
-    pub(crate) from: u64,
+    pub(crate) standing: Standing,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) contact: Contact,
+    pub(crate) invited: Invited,
 }
 
 #[derive(Debug)]
@@ -57,12 +66,32 @@ impl Network {
         call: Call,
         body: Q,
     ) -> Result<A, TransportError> {
-        let answer = self.transport.call(target, call, self.seal(body)?).await?;
-        Ok(wire::decode(&answer)?)
+        let message = wire::encode(&self.standing.seal(target.raft_id, body))?;
+        let answer = self.transport.call(target, call, message).await?;
+        self.open(target, &answer)
     }
 
-    fn seal<Q: Serialize>(&self, body: Q) -> Result<Vec<u8>, WireError> {
-        wire::encode(&Envelope { cluster: self.cluster, from: self.from, body })
+    fn open<A: DeserializeOwned>(&self, target: &Target, answer: &[u8]) -> Result<A, TransportError> {
+        match wire::decode(answer)? {
+            Reply::Given(answer) => {
+                self.contact.answered(target.raft_id);
+                Ok(answer)
+            }
+            Reply::Refused(why) => {
+                self.standing.refused(why);
+                Err(TransportError::Refused(why.to_string()))
+            }
+        }
+    }
+
+    /// Why this manager stands for election in the term that it asks votes for.
+    fn candidacy(&self, asked: &VoteAsked) -> Candidacy {
+        let handed = self.invited.load(Ordering::Relaxed);
+        if handed != 0 && asked.vote.leader_id().term == handed + 1 {
+            Candidacy::HandedOver { term: handed }
+        } else {
+            Candidacy::Silence
+        }
     }
 }
 
@@ -94,7 +123,8 @@ impl RaftNetwork<TypeConfig> for Link {
     }
 
     async fn vote(&mut self, request: VoteAsked, _option: RPCOption) -> Result<VoteGiven, RpcError> {
-        self.network.call(&self.target, Call::Vote, request).await.map_err(|why| rpc_error(&why))
+        let ballot = Ballot { why: self.network.candidacy(&request), asked: request };
+        self.network.call(&self.target, Call::Vote, ballot).await.map_err(|why| rpc_error(&why))
     }
 
     async fn full_snapshot(
@@ -105,10 +135,11 @@ impl RaftNetwork<TypeConfig> for Link {
         _option: RPCOption,
     ) -> Result<SnapshotTaken, StreamingError<TypeConfig, Fatal<u64>>> {
         let send = async {
-            let offer = self.network.seal(Offer { vote, meta: snapshot.meta })?;
+            let offer = Offer { vote, meta: snapshot.meta };
+            let offer = wire::encode(&self.network.standing.seal(self.target.raft_id, offer))?;
             let chunks = self.network.snapshots.chunks(&snapshot.snapshot);
             let answer = self.network.transport.snapshot(&self.target, offer, chunks).await?;
-            Ok::<_, TransportError>(wire::decode(&answer)?)
+            self.network.open(&self.target, &answer)
         };
         tokio::select! {
             biased;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     proposer::encoded_len,
-    raft::{SnapshotMeta, TypeConfig, Vote, transport::MESSAGE_BYTES_MAX},
+    raft::{SnapshotMeta, TypeConfig, Vote, standing::Refusal, transport::MESSAGE_BYTES_MAX},
 };
 
 pub(crate) type Append = openraft::raft::AppendEntriesRequest<TypeConfig>;
@@ -25,13 +25,40 @@ const FORMAT: u16 = 1;
 /// Around the entries of a message.
 const ENVELOPE_BYTES_MAX: usize = 16 << 10;
 
-/// Who sends, and in which cluster: a message that strayed is not even looked at.
+/// Who sends, to whom, and in which cluster: a message that strayed is not even looked at.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Envelope<T> {
     pub(crate) cluster: ClusterId,
+    /// Of the sender's state. Zero: it has none yet.
+    pub(crate) incarnation: u64,
     /// The sender's Raft id.
     pub(crate) from: u64,
+    /// The receiver's Raft id.
+    pub(crate) to: u64,
     pub(crate) body: T,
+}
+
+/// What comes back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Reply<T> {
+    Given(T),
+    /// The receiver has nothing to do with the sender.
+    Refused(Refusal),
+}
+
+/// A candidate asks for a vote.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ballot {
+    pub(crate) asked: VoteAsked,
+    pub(crate) why: Candidacy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Candidacy {
+    /// No leader was heard of.
+    Silence,
+    /// The leader of this term hands over: that it was heard of lately is no reason to refuse.
+    HandedOver { term: u64 },
 }
 
 /// The leader asks a member to take over from it.
@@ -114,14 +141,15 @@ mod tests {
     }
 
     fn envelope<T>(body: T) -> Envelope<T> {
-        Envelope { cluster: ClusterId::from_bits(7), from: 3, body }
+        Envelope { cluster: ClusterId::from_bits(7), incarnation: 1, from: 3, to: 4, body }
     }
 
     #[test]
     fn what_is_sent_is_what_arrives() {
         let sent = envelope(append(10, 3));
         let arrived: Envelope<Append> = decode(&encode(&sent).unwrap()).unwrap();
-        assert_eq!((arrived.cluster, arrived.from), (sent.cluster, sent.from));
+        assert_eq!((arrived.from, arrived.to, arrived.incarnation), (sent.from, sent.to, sent.incarnation));
+        assert_eq!(arrived.cluster, sent.cluster);
         assert_eq!(arrived.body.entries, sent.body.entries);
     }
 

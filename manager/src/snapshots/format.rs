@@ -17,7 +17,10 @@ use muster_core::state::{
     snapshot::{Snapshot, SnapshotError},
 };
 
-use crate::{outside::Files, raft::SnapshotMeta};
+use crate::{
+    outside::{FileIn, Files},
+    raft::SnapshotMeta,
+};
 
 pub(super) const FORMAT: u32 = 1;
 
@@ -59,7 +62,7 @@ impl ReadError {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Header {
+pub(super) struct Header {
     meta_bytes: u32,
     body_bytes: u64,
     checksum: u32,
@@ -105,7 +108,8 @@ pub(super) fn write(files: &dyn Files, path: &Path, meta: &SnapshotMeta, state: 
     file.write_all(&Header { meta_bytes, body_bytes, checksum }.encode())
 }
 
-pub(super) fn read(files: &dyn Files, path: &Path) -> Result<(SnapshotMeta, State), ReadError> {
+/// Opens a file and sums it: what a decoder makes of damage is anyone's guess.
+pub(super) fn check(files: &dyn Files, path: &Path) -> Result<(Box<dyn FileIn>, Header), ReadError> {
     let mut file = files.open(path).map_err(ReadError::Io)?;
     let mut header = [0; HEADER_BYTES];
     file.read_exact(&mut header)?;
@@ -114,12 +118,16 @@ pub(super) fn read(files: &dyn Files, path: &Path) -> Result<(SnapshotMeta, Stat
     if files.bytes(path)? != expected {
         return Err(ReadError::Damaged("is cut short or has grown"));
     }
-    // Summed before it is decoded: what a decoder makes of damage is anyone's guess.
     let mut summed = Summed::new(io::sink());
     io::copy(&mut file, &mut summed)?;
     if summed.hasher.finalize() != header.checksum {
         return Err(ReadError::Damaged("does not add up"));
     }
+    Ok((file, header))
+}
+
+pub(super) fn read(files: &dyn Files, path: &Path) -> Result<(SnapshotMeta, State), ReadError> {
+    let (mut file, header) = check(files, path)?;
     file.seek(SeekFrom::Start(HEADER_BYTES as u64))?;
     let mut from = BufReader::new(file);
     let meta = rmp_serde::from_read(Read::take(&mut from, header.meta_bytes.into()))

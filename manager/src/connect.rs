@@ -1,0 +1,55 @@
+//! How this manager reaches the others. The daemon gives it one [`Connect`]; certificates, names and sockets are its
+//! affair, and it vouches that the other end is who was asked for.
+//!
+//! Called for Raft messages ([`crate::raft::grpc`]) and for what is passed on to the leader ([`crate::forward`]).
+
+use std::{fmt, future::Future, io, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::{
+    codegen::http::Uri,
+    transport::{Channel, Endpoint},
+};
+
+use crate::raft::Peer;
+
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+pub type Stream = Box<dyn Duplex>;
+
+pub trait Connect: fmt::Debug + Send + Sync + 'static {
+    /// HTTP/2 to the manager of that very node.
+    fn connect(&self, peer: &Peer) -> BoxFuture<'static, io::Result<Stream>>;
+}
+
+/// Below the time after which an election is called: a first packet that is lost must not cost a second attempt.
+const CONNECT_MAX: Duration = Duration::from_millis(500);
+/// A connection on which nothing comes back is given up; its calls have deadlines of their own.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+/// Large messages, snapshots: a window that does not make them wait for a round trip each 64 KiB.
+const WINDOW_BYTES: u32 = 2 << 20;
+
+/// Connects with the first call, and again with the first after a break.
+pub(crate) fn channel(connect: &Arc<dyn Connect>, peer: &Peer) -> Channel {
+    let (connect, peer) = (connect.clone(), peer.clone());
+    let connector = tower::service_fn(move |_uri: Uri| connected(connect.connect(&peer)));
+    Endpoint::from_static("http://manager")
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(2 * WINDOW_BYTES)
+        .connect_with_connector_lazy(connector)
+}
+
+async fn connected(connecting: impl Future<Output = io::Result<Stream>>) -> io::Result<TokioIo<Stream>> {
+    match tokio::time::timeout(CONNECT_MAX, connecting).await {
+        Ok(stream) => stream.map(TokioIo::new),
+        Err(_elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time")),
+    }
+}

@@ -1,0 +1,115 @@
+//! Who may speak in the managers' Raft group, and what becomes of one that may not any more.
+//!
+//! A Raft id is given once. One that was taken back (its manager was demoted, removed, or lost its store) is refused by
+//! whoever knows of it, as soon as the group has let it go: until then its vote may be needed to let it go. So is a
+//! manager of an earlier incarnation of the cluster, which was recovered without it. Whoever is refused so has nothing
+//! left to do as a manager and stops.
+
+use std::{fmt, sync::Arc};
+
+use muster_proto::{id::ClusterId, version::RaftId};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::{
+    raft::{Metrics, wire::Envelope},
+    replica::Shared,
+};
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    #[error("the message is of cluster {found}, this manager is of {expected}")]
+    OtherCluster { expected: ClusterId, found: ClusterId },
+    #[error("the message is for manager {meant}, this is manager {me}")]
+    NotMe { meant: u64, me: u64 },
+    #[error("manager {0} is no manager of the cluster any more")]
+    Retired(u64),
+    #[error("the cluster was recovered: it is in incarnation {now}, and the message is of {old}")]
+    Superseded { old: u64, now: u64 },
+}
+
+/// Why this manager is none any more. Its node may go on as a worker, or has to join again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Dismissal {
+    #[error("this node was demoted or removed, and the other managers no longer count on it as a manager")]
+    Retired,
+    #[error(
+        "the cluster was recovered or restored without this manager (it is in incarnation {now} now); run `muster leave --force` here and join it again"
+    )]
+    Superseded { now: u64 },
+}
+
+#[derive(Clone)]
+pub(crate) struct Standing {
+    pub(crate) cluster: ClusterId,
+    pub(crate) raft_id: u64,
+    shared: Arc<Shared>,
+    dismissed: Arc<watch::Sender<Option<Dismissal>>>,
+}
+
+impl fmt::Debug for Standing {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Standing").field("raft_id", &self.raft_id).finish_non_exhaustive()
+    }
+}
+
+impl Standing {
+    pub(crate) fn new(cluster: ClusterId, raft_id: u64, shared: Arc<Shared>) -> Self {
+        Self { cluster, raft_id, shared, dismissed: Arc::new(watch::Sender::new(None)) }
+    }
+
+    pub(crate) fn dismissed(&self) -> watch::Receiver<Option<Dismissal>> {
+        self.dismissed.subscribe()
+    }
+
+    pub(crate) fn seal<T>(&self, to: u64, body: T) -> Envelope<T> {
+        Envelope { cluster: self.cluster, incarnation: self.incarnation(), from: self.raft_id, to, body }
+    }
+
+    /// Whether this manager listens to the sender.
+    pub(crate) fn check<T>(&self, envelope: &Envelope<T>, group: &Metrics) -> Result<(), Refusal> {
+        let &Envelope { cluster, incarnation: theirs, from, to, .. } = envelope;
+        if cluster != self.cluster {
+            return Err(Refusal::OtherCluster { expected: self.cluster, found: cluster });
+        }
+        if to != self.raft_id {
+            return Err(Refusal::NotMe { meant: to, me: self.raft_id });
+        }
+        let ours = self.incarnation();
+        // Who has no state yet has nothing that could be out of date.
+        if theirs != 0 && ours != 0 && theirs != ours {
+            if theirs > ours {
+                self.dismiss(Dismissal::Superseded { now: theirs });
+            }
+            return Err(Refusal::Superseded { old: theirs.min(ours), now: theirs.max(ours) });
+        }
+        let belongs = group.membership_config.membership().get_node(&from).is_some();
+        if !belongs && self.shared.read(|state| state.is_retired(RaftId(from))) {
+            return Err(Refusal::Retired(from));
+        }
+        Ok(())
+    }
+
+    /// What another manager said of a message of ours.
+    pub(crate) fn refused(&self, why: Refusal) {
+        match why {
+            Refusal::Retired(_) => self.dismiss(Dismissal::Retired),
+            Refusal::Superseded { now, .. } if now > self.incarnation() => self.dismiss(Dismissal::Superseded { now }),
+            // Something else answers at that address, or the other one is the one to go.
+            Refusal::Superseded { .. } | Refusal::OtherCluster { .. } | Refusal::NotMe { .. } => {}
+        }
+    }
+
+    fn incarnation(&self) -> u64 {
+        self.shared.read(|state| state.cluster().map_or(0, |cluster| cluster.incarnation))
+    }
+
+    fn dismiss(&self, why: Dismissal) {
+        self.dismissed.send_if_modified(|held| {
+            let first = held.is_none();
+            held.get_or_insert(why);
+            first
+        });
+    }
+}

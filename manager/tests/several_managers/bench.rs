@@ -1,0 +1,367 @@
+//! Several managers in one process, each in a folder of its own, over plain TCP on loopback.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use muster_core::{
+    command::{Command, Outcome},
+    state::{State, snapshot::Snapshot},
+};
+use muster_manager::{
+    Bootstrap, Config, Handle, Manager, Outside, RunError, Start,
+    ca::ClusterKey,
+    connect::{Connect, Stream},
+    preflight::Preflight,
+    raft::{Peer, grpc::Grpc},
+};
+use muster_proto::{
+    cluster::ClusterSpec,
+    container::ContainerSpec,
+    endpoint::EndpointSpec,
+    id::{ClusterId, NodeId, ServiceId},
+    isolation::OnIsolation,
+    node::{NodeSpec, Role},
+    pin::ImagePin,
+    placement::Placement,
+    resources::ResourceRequirements,
+    restart::RestartPolicy,
+    rollout::UpdateConfig,
+    service::{Mode, ServiceSpec},
+    task::TaskSpec,
+    v1::{self, control_client::ControlClient},
+};
+use tempfile::TempDir;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Server};
+
+pub(crate) const CLUSTER: ClusterId = ClusterId::from_bits(1);
+/// Generous: a machine under load must not fail a test.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, happens).await.unwrap_or_else(|_| panic!("{what} did not happen in {PATIENCE:?}"))
+}
+
+#[derive(Debug)]
+struct NoHost;
+
+#[async_trait]
+impl Preflight for NoHost {
+    async fn resolve_image(&self, _image: &str) -> Result<ImagePin, String> {
+        Ok(ImagePin::Digest(format!("sha256:{}", "1".repeat(64))))
+    }
+
+    async fn check_ingress_port(&self, _port: u16) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Who cannot reach whom. Connections that exist when a pair is cut break.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wires(Arc<Mutex<Cuts>>);
+
+#[derive(Debug, Default)]
+struct Cuts {
+    cut: BTreeSet<(u64, u64)>,
+    open: BTreeMap<(u64, u64), CancellationToken>,
+}
+
+impl Wires {
+    /// Both ways.
+    pub(crate) fn isolate(&self, one: u64, others: impl IntoIterator<Item = u64>) {
+        let mut cuts = self.0.lock().unwrap();
+        for other in others {
+            for pair in [(one, other), (other, one)] {
+                cuts.cut.insert(pair);
+                if let Some(open) = cuts.open.remove(&pair) {
+                    open.cancel();
+                }
+            }
+        }
+    }
+
+    pub(crate) fn mend(&self) {
+        self.0.lock().unwrap().cut.clear();
+    }
+
+    fn connection(&self, pair: (u64, u64)) -> Option<CancellationToken> {
+        let mut cuts = self.0.lock().unwrap();
+        (!cuts.cut.contains(&pair)).then(|| cuts.open.entry(pair).or_default().clone())
+    }
+}
+
+#[derive(Debug)]
+struct Plain {
+    me: u64,
+    wires: Wires,
+}
+
+impl Connect for Plain {
+    fn connect(&self, peer: &Peer) -> BoxFuture<'static, io::Result<Stream>> {
+        let other = u64::try_from(peer.node_id.bits()).unwrap();
+        let (connection, address) = (self.wires.connection((self.me, other)), peer.address.clone());
+        Box::pin(async move {
+            let Some(cut) = connection else {
+                return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "the wire is cut"));
+            };
+            let mut far = TcpStream::connect(address).await?;
+            far.set_nodelay(true)?;
+            // Bytes pass a pipe that breaks with the wire.
+            let (near, mut between) = tokio::io::duplex(1 << 20);
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = cut.cancelled() => {}
+                    _ended = tokio::io::copy_bidirectional(&mut between, &mut far) => {}
+                }
+            });
+            Ok(Box::new(near) as Stream)
+        })
+    }
+}
+
+/// A manager whose Raft id and node id are the same number; runs or not.
+pub(crate) struct One {
+    pub(crate) id: u64,
+    pub(crate) folder: TempDir,
+    pub(crate) address: String,
+    wires: Wires,
+    running: Option<Running>,
+}
+
+struct Running {
+    handle: Handle,
+    stop: CancellationToken,
+    run: JoinHandle<Result<(), RunError>>,
+    /// Dropped: its connections break, as at a SIGKILL.
+    server: JoinSet<()>,
+}
+
+impl One {
+    pub(crate) async fn new(id: u64, wires: &Wires) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        Self { id, folder, address, wires: wires.clone(), running: None }
+    }
+
+    pub(crate) fn connect(&self) -> Arc<dyn Connect> {
+        Arc::new(Plain { me: self.id, wires: self.wires.clone() })
+    }
+
+    pub(crate) async fn start(&mut self, begin: Start) {
+        let config = Config {
+            data_dir: self.folder.path().to_owned(),
+            cluster_id: CLUSTER,
+            node_id: node(self.id),
+            raft_id: self.id,
+            advertise_addr: self.address.clone(),
+            cluster_key: ClusterKey::generate().unwrap(),
+            preflight: Arc::new(NoHost),
+        };
+        let outside = Outside::of_host(Arc::new(Grpc::new(self.connect())));
+        let manager = soon("opening", Manager::open(config, outside, begin)).await.unwrap();
+        let handle = manager.handle();
+        let listener = soon("listening", listen(&self.address)).await;
+        let mut server = JoinSet::new();
+        let control = handle.forward(self.connect(), handle.control());
+        let router = Server::builder().add_service(handle.raft()).add_service(control);
+        server.spawn(async move { router.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap() });
+        let stop = CancellationToken::new();
+        let run = tokio::spawn({
+            let stop = stop.clone();
+            async move { manager.run(stop).await }
+        });
+        self.running = Some(Running { handle, stop, run, server });
+    }
+
+    /// What users of its host call.
+    pub(crate) async fn control(&self) -> ControlClient<Channel> {
+        let endpoint = Channel::from_shared(format!("http://{}", self.address)).unwrap();
+        ControlClient::new(soon("connecting", endpoint.connect()).await.unwrap())
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.running.as_ref().expect("it runs").handle
+    }
+
+    /// The others hear nothing of it any more, all at once.
+    pub(crate) async fn kill(&mut self) {
+        let Running { stop, run, mut server, .. } = self.running.take().expect("it runs");
+        self.wires.isolate(self.id, 0..20);
+        server.shutdown().await;
+        stop.cancel();
+        soon("stopping", run).await.unwrap().unwrap();
+        self.wires.mend();
+    }
+
+    /// Waits until it stops by itself.
+    pub(crate) async fn stopped(&mut self) -> RunError {
+        let Running { run, .. } = self.running.take().expect("it runs");
+        soon("stopping by itself", run).await.unwrap().expect_err("a reason")
+    }
+
+    pub(crate) async fn propose(&self, command: Command) -> Outcome {
+        soon("a proposal", self.handle().replica().propose(command)).await.unwrap()
+    }
+
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&State) -> bool) {
+        let replica = self.handle().replica();
+        let mut changes = replica.changes();
+        soon(what, async {
+            while !replica.read(&holds) {
+                changes.changed().await.unwrap();
+            }
+        })
+        .await;
+    }
+
+    pub(crate) async fn voters(&self, voters: impl IntoIterator<Item = u64>) {
+        let wanted = voters.into_iter().collect::<BTreeSet<_>>();
+        let group = self.handle().members().until(|group| group.voters == wanted && !group.changing);
+        soon(&format!("voters {wanted:?}"), group).await;
+    }
+
+    pub(crate) fn has(&self, service: u64) -> bool {
+        self.handle().replica().read(|state| state.service(service_id(service)).is_some())
+    }
+
+    pub(crate) fn is_leader(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.handle.replica().leading().is_some())
+    }
+}
+
+/// The port was used a moment ago.
+async fn listen(address: &str) -> TcpListener {
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+}
+
+pub(crate) struct Bench {
+    pub(crate) wires: Wires,
+    pub(crate) all: BTreeMap<u64, One>,
+}
+
+impl Bench {
+    /// Managers 1 to `count`; the first begins and the others are let in.
+    pub(crate) async fn of(count: u64) -> Self {
+        let wires = Wires::default();
+        let mut first = One::new(1, &wires).await;
+        first.start(Start::Cluster(Bootstrap { spec: ClusterSpec::default(), founding: None })).await;
+        let mut bench = Self { wires, all: BTreeMap::from([(1, first)]) };
+        for _ in 1..count {
+            bench.add().await;
+        }
+        let all = bench.all.keys().copied().collect::<Vec<_>>();
+        bench.all[&1].voters(all).await;
+        bench
+    }
+
+    /// Another manager: its row is in the state before it starts, as after a join.
+    pub(crate) async fn add(&mut self) -> u64 {
+        let id = self.all.keys().max().unwrap() + 1;
+        let mut one = One::new(id, &self.wires).await;
+        self.leader().await.propose(join(id, &one.address)).await;
+        one.start(Start::Member).await;
+        self.all.insert(id, one);
+        id
+    }
+
+    pub(crate) fn one(&self, id: u64) -> &One {
+        &self.all[&id]
+    }
+
+    pub(crate) fn one_mut(&mut self, id: u64) -> &mut One {
+        self.all.get_mut(&id).expect("there is one")
+    }
+
+    /// Waits until one leads that a majority agrees on.
+    pub(crate) async fn leader(&self) -> &One {
+        soon("a leader", async {
+            loop {
+                for one in self.all.values().filter(|one| one.is_leader()) {
+                    if timeout(Duration::from_secs(2), one.handle().replica().barrier())
+                        .await
+                        .is_ok_and(|done| done.is_ok())
+                    {
+                        return one;
+                    }
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+    }
+
+    /// The state of all that run, once it is the same.
+    pub(crate) async fn agreed(&self) {
+        let applied = self.leader().await.handle().replica().read(State::applied);
+        let mut snapshots = Vec::new();
+        for one in self.all.values().filter(|one| one.running.is_some()) {
+            one.until("the leader's entries", |state| state.applied() >= applied).await;
+            snapshots.push(one.handle().replica().read(Snapshot::of));
+        }
+        assert!(snapshots.windows(2).all(|pair| pair[0] == pair[1]), "copies differ");
+    }
+}
+
+pub(crate) fn node(id: u64) -> NodeId {
+    NodeId::from_bits(id.into())
+}
+
+pub(crate) fn service_id(number: u64) -> ServiceId {
+    ServiceId::from_bits(number.into())
+}
+
+pub(crate) fn join(id: u64, address: &str) -> Command {
+    let spec = NodeSpec { role: Role::Manager, ..NodeSpec::default() };
+    Command::JoinNode { id: node(id), spec, address: address.to_owned() }
+}
+
+pub(crate) fn service(number: u64) -> Command {
+    service_of(number, 0)
+}
+
+/// With a label as long as asked.
+pub(crate) fn service_of(number: u64, bytes: usize) -> Command {
+    Command::CreateService { id: service_id(number), spec: Box::new(spec(number, bytes)) }
+}
+
+pub(crate) fn create(number: u64) -> v1::CreateServiceRequest {
+    v1::CreateServiceRequest { spec: Some((&spec(number, 0)).into()) }
+}
+
+fn spec(number: u64, bytes: usize) -> ServiceSpec {
+    let task = TaskSpec {
+        container: ContainerSpec::new("myapp:1.0.0"),
+        resources: ResourceRequirements::default(),
+        restart: RestartPolicy::default(),
+        placement: Placement::default(),
+        force_update: 0,
+        on_isolation: OnIsolation::default(),
+    };
+    ServiceSpec {
+        name: format!("s{number}"),
+        labels: BTreeMap::from([("filler".to_owned(), "x".repeat(bytes))]),
+        task,
+        mode: Mode::Replicated { replicas: 0 },
+        update: UpdateConfig::default(),
+        rollback: UpdateConfig::default(),
+        endpoint: EndpointSpec::default(),
+    }
+}

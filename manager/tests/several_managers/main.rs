@@ -1,0 +1,5 @@
+//! Several managers over gRPC on loopback: forming, failing over, handing over, and who is let in no more.
+
+mod bench;
+mod commands;
+mod group;
