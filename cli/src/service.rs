@@ -4,11 +4,15 @@ pub mod create;
 pub mod inspect;
 pub mod logs;
 pub mod ls;
+pub mod pause;
 pub mod pretty;
+pub mod promote;
 pub mod ps;
+pub mod resume;
 pub mod rm;
 pub mod rollback;
 pub mod scale;
+mod steer;
 pub mod tasks;
 pub mod update;
 pub mod wait_flags;
@@ -25,7 +29,10 @@ pub enum Command {
     Logs(logs::Args),
     #[command(visible_alias = "list")]
     Ls(ls::Args),
+    Pause(pause::Args),
+    Promote(promote::Args),
     Ps(ps::Args),
+    Resume(resume::Args),
     #[command(visible_alias = "remove")]
     Rm(rm::Args),
     Rollback(rollback::Args),
@@ -39,6 +46,9 @@ pub async fn run(command: Command, context: &mut Context<'_>) -> Result<(), Erro
         Command::Inspect(args) => inspect::run(args, context).await,
         Command::Logs(args) => logs::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,
+        Command::Pause(args) => pause::run(args, context).await,
+        Command::Promote(args) => promote::run(args, context).await,
+        Command::Resume(args) => resume::run(args, context).await,
         Command::Ps(args) => ps::run(args, context).await,
         Command::Rm(args) => rm::run(args, context).await,
         Command::Rollback(args) => rollback::run(args, context).await,

@@ -14,7 +14,7 @@ mod watch;
 use std::pin::Pin;
 
 use futures_util::Stream;
-use muster_core::command::Command;
+use muster_core::command::{Command, Steer};
 use muster_proto::{
     v1::{
         self,
@@ -79,6 +79,18 @@ impl control_server::Control for Control {
         request: Request<v1::RollbackServiceRequest>,
     ) -> Answer<v1::UpdateServiceResponse> {
         self.rollback(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn pause_rollout(&self, request: Request<v1::SteerRolloutRequest>) -> Answer<v1::UpdateServiceResponse> {
+        self.steer(request.into_inner(), Steer::Pause).await.map(Response::new)
+    }
+
+    async fn resume_rollout(&self, request: Request<v1::SteerRolloutRequest>) -> Answer<v1::UpdateServiceResponse> {
+        self.steer(request.into_inner(), Steer::Resume).await.map(Response::new)
+    }
+
+    async fn promote_service(&self, request: Request<v1::SteerRolloutRequest>) -> Answer<v1::UpdateServiceResponse> {
+        self.steer(request.into_inner(), Steer::Promote).await.map(Response::new)
     }
 
     async fn remove_service(&self, request: Request<v1::RemoveServiceRequest>) -> Answer<v1::RemoveServiceResponse> {

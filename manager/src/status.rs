@@ -46,6 +46,12 @@ pub(crate) fn rejected(rejection: &Rejection) -> Status {
         | Rejection::PortTaken { .. }
         | Rejection::NoFreePort { .. }
         | Rejection::NoPreviousSpec(_)
+        | Rejection::NothingToPause(_)
+        | Rejection::PausedAlready(_)
+        | Rejection::NothingToResume(_)
+        | Rejection::WaitsForPromotion(_)
+        | Rejection::NoCanary(_)
+        | Rejection::CanaryNotReady(_)
         | Rejection::NotForward => Code::FailedPrecondition,
         Rejection::ModeChanged | Rejection::NameChanged(_) | Rejection::PortRepeated(_) => Code::InvalidArgument,
     };

@@ -44,6 +44,9 @@ pub struct UpdateConfig {
     pub order: UpdateOrder,
     /// Without any slot becoming done for this long the rollout has failed. Zero: no deadline.
     pub progress_deadline: Duration,
+    /// Slots that each update replaces first; it goes on with the others once they are promoted. Zero: none.
+    #[serde(default)]
+    pub canary: u32,
 }
 
 impl UpdateConfig {
@@ -61,6 +64,7 @@ impl Default for UpdateConfig {
             max_failure_ratio: 0.0,
             order: UpdateOrder::default(),
             progress_deadline: Self::PROGRESS_DEADLINE,
+            canary: 0,
         }
     }
 }
@@ -110,6 +114,39 @@ impl RolloutState {
     }
 }
 
+/// What a paused rollout waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Hold {
+    /// Somebody mends what failed.
+    Failure,
+    /// Somebody who paused it resumes it.
+    ByHand,
+    /// Its canaries work, and somebody promotes them.
+    Canary,
+}
+
+impl Hold {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Hold::Failure => "failure",
+            Hold::ByHand => "by-hand",
+            Hold::Canary => "canary",
+        }
+    }
+}
+
+/// How far a new version has shown that it works. Only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Trust {
+    /// Until its first batch has lived through the monitor window nothing else is replaced.
+    #[default]
+    Unproven,
+    Proven,
+    /// Its canaries were promoted.
+    Promoted,
+}
+
 /// One task that failed under a rollout, kept when its row is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolloutFailure {
@@ -139,6 +176,11 @@ pub struct Rollout {
     pub failures: Vec<RolloutFailure>,
     /// Why it is in this state, for the user.
     pub message: String,
+    /// While it is paused. None: an earlier version paused it, for a failure.
+    #[serde(default)]
+    pub hold: Option<Hold>,
+    #[serde(default)]
+    pub trust: Trust,
 }
 
 impl Rollout {

@@ -2,7 +2,7 @@
 
 use muster_proto::{
     endpoint::PortConfig,
-    rollout::RolloutState,
+    rollout::{Hold, RolloutState},
     service::ServiceSpec,
     task::{Evidence, Slot},
     time::Timestamp,
@@ -37,6 +37,8 @@ pub struct Rollout {
     pub failed: usize,
     pub failures: Vec<Failure>,
     pub message: String,
+    /// Its canaries work, and it waits for their promotion.
+    pub awaits_promotion: bool,
 }
 
 /// A task that failed under a rollout, and what it left.
@@ -91,6 +93,7 @@ impl TryFrom<v1::Rollout> for Rollout {
             failed: rollout.failed.len(),
             failures: rollout.failures.into_iter().map(Failure::try_from).collect::<Result<_, _>>()?,
             message: rollout.message,
+            awaits_promotion: rollout.hold.as_deref() == Some(Hold::Canary.as_str()),
         })
     }
 }

@@ -86,6 +86,7 @@ fn rollout_config(lines: &mut Lines, config: &UpdateConfig) {
     lines.under("On failure", config.failure_action).under("Monitor", show::duration(config.monitor));
     lines.under("Max failure ratio", config.max_failure_ratio).under("Order", config.order);
     lines.under("Progress deadline", deadline);
+    lines.under("Canaries", if config.canary == 0 { String::new() } else { config.canary.to_string() });
 }
 
 fn container(lines: &mut Lines, container: &ContainerSpec) {

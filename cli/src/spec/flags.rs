@@ -33,6 +33,10 @@ pub struct CommonFlags {
     pub restart: RestartFlags,
     #[command(flatten)]
     pub update: UpdateFlags,
+    /// Slots that each update replaces first; once they work it waits for `muster service promote` before it goes on
+    /// with the others; 0 is none (default 0)
+    #[arg(long, value_name = "N", help_heading = "Update")]
+    pub canary: Option<u32>,
     #[command(flatten)]
     pub rollback: RollbackFlags,
     /// What becomes of a task whose node is cut off from the managers: keep leaves it running, beside its replacement;
@@ -182,6 +186,7 @@ impl CommonFlags {
         self.health.apply(&mut spec.task.container.health)?;
         self.restart.apply(&mut spec.task.restart);
         self.update.apply(&mut spec.update);
+        set(&mut spec.update.canary, self.canary.as_ref());
         self.rollback.apply(&mut spec.rollback);
         set(&mut spec.task.on_isolation, self.on_isolation.as_ref());
         if let Some(max) = self.replicas_max_per_node {

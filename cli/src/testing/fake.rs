@@ -101,6 +101,18 @@ fn serve(
     });
 }
 
+impl Fake {
+    #[expect(clippy::result_large_err, reason = "it is what the trait asks for")]
+    fn steer(&self, _: Request<v1::SteerRolloutRequest>) -> Answer<v1::UpdateServiceResponse> {
+        let mut world = self.world();
+        if world.aborts_left > 0 {
+            world.aborts_left -= 1;
+            return Err(Status::aborted("the service has changed since it was read; read it again"));
+        }
+        Ok(Response::new(v1::UpdateServiceResponse { version: 20, warnings: Vec::new() }))
+    }
+}
+
 type Answer<T> = Result<Response<T>, Status>;
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -151,6 +163,18 @@ impl Control for Fake {
 
     async fn rollback_service(&self, _: Request<v1::RollbackServiceRequest>) -> Answer<v1::UpdateServiceResponse> {
         Err(Status::failed_precondition("service web has no previous spec to roll back to; it was never updated"))
+    }
+
+    async fn pause_rollout(&self, request: Request<v1::SteerRolloutRequest>) -> Answer<v1::UpdateServiceResponse> {
+        self.steer(request)
+    }
+
+    async fn resume_rollout(&self, request: Request<v1::SteerRolloutRequest>) -> Answer<v1::UpdateServiceResponse> {
+        self.steer(request)
+    }
+
+    async fn promote_service(&self, _: Request<v1::SteerRolloutRequest>) -> Answer<v1::UpdateServiceResponse> {
+        Err(Status::failed_precondition("service web has no canary to promote; begin an update with one"))
     }
 
     async fn remove_service(&self, request: Request<v1::RemoveServiceRequest>) -> Answer<v1::RemoveServiceResponse> {

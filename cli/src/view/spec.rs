@@ -177,6 +177,7 @@ fn rollout(config: &UpdateConfig) -> Value {
         "MaxFailureRatio": config.max_failure_ratio.to_string().parse::<f64>().unwrap_or_default(),
         "Order": config.order.to_string(),
         "ProgressDeadline": nanos(config.progress_deadline),
+        "Canary": set(config.canary),
     })
 }
 

@@ -251,6 +251,17 @@ fn an_update_that_did_not_complete_fails() {
 }
 
 #[test]
+fn canaries_that_work_are_as_far_as_an_update_goes_by_itself() {
+    let mut web = web("--replicas 2 --canary 1");
+    let canary = task(&web, 1, "t2", TaskState::Running);
+    let hold = Some("canary".to_owned());
+    web.rollout = Some(v1::Rollout { hold, ..rollout("paused", 10) });
+    Scene::new(Change::Spec).at(0, &web, &[&canary]).says(expect![[r#"
+        0s service web: paused for a reason
+    "#]]);
+}
+
+#[test]
 fn a_rollback_that_was_asked_for_is_a_success() {
     let mut web = web("");
     let running = task(&web, 1, "t1", TaskState::Running);

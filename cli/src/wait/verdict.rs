@@ -82,6 +82,8 @@ fn held(since: &mut Option<Duration>, holds: bool, elapsed: Duration) -> Option<
 enum Stage<'a> {
     Moving,
     Halted(&'a Rollout),
+    /// As far as an update with canaries goes by itself.
+    AwaitsPromotion(&'a Rollout),
     RolledBack(&'a Rollout),
     /// The rollout's monitor has watched its tasks already.
     Monitored,
@@ -120,6 +122,7 @@ impl Judge {
         let full = views.iter().all(|view| matches!(view.phase, Phase::Running | Phase::Complete));
         match (self.stage(service), full) {
             (Stage::Moving, _) => Verdict::Going,
+            (Stage::AwaitsPromotion(rollout), _) => Verdict::Converged(report::rollout(&service.spec.name, rollout)),
             (Stage::RolledBack(rollout), _) | (Stage::Halted(rollout), false) => {
                 Verdict::Failed(report::rollout(&service.spec.name, rollout))
             }
@@ -140,6 +143,7 @@ impl Judge {
         let ours = Some(rollout.started_at) != self.goal.rollout_before;
         match (rollout.state, self.goal.change) {
             (RolloutState::Updating | RolloutState::RollbackStarted, _) => Stage::Moving,
+            (RolloutState::Paused, _) if rollout.awaits_promotion => Stage::AwaitsPromotion(rollout),
             (RolloutState::Paused | RolloutState::RollbackPaused, _) => Stage::Halted(rollout),
             (RolloutState::RollbackCompleted, Change::Spec) if ours => Stage::RolledBack(rollout),
             (RolloutState::Completed | RolloutState::RollbackCompleted, _) if ours => Stage::Monitored,

@@ -4,7 +4,7 @@
 use muster_proto::{
     id::{NodeId, ServiceId, TaskId},
     restart::RestartRecord,
-    rollout::Rollout,
+    rollout::{Rollout, Trust},
     task::Slot,
     task_state::DesiredState,
     time::Timestamp,
@@ -68,4 +68,35 @@ pub enum Action {
         version: Version,
         rollout: Box<Rollout>,
     },
+}
+
+impl Action {
+    /// Holds what a manager of the first log format does not know, and so would keep another state of.
+    pub(crate) fn is_of_several_managers(&self) -> bool {
+        match self {
+            Action::CreateTask { placement: Err(waiting), .. } | Action::SetWaiting { waiting: Some(waiting), .. } => {
+                is_newer(waiting)
+            }
+            Action::SetRollout { rollout, .. } | Action::StartRollback { rollout, .. } => {
+                rollout.hold.is_some() || rollout.trust != Trust::Unproven
+            }
+            Action::CreateTask { placement: Ok(_), .. }
+            | Action::SetWaiting { waiting: None, .. }
+            | Action::AssignTask { .. }
+            | Action::SetDesired { .. }
+            | Action::OrphanTask { .. }
+            | Action::ForgetTask { .. } => false,
+        }
+    }
+}
+
+fn is_newer(waiting: &WaitingOn) -> bool {
+    match waiting {
+        WaitingOn::Isolation { .. } | WaitingOn::Turn | WaitingOn::Outage { .. } => true,
+        WaitingOn::NoSuitableNode { .. }
+        | WaitingOn::NoNodes
+        | WaitingOn::RestartDelay { .. }
+        | WaitingOn::Predecessor
+        | WaitingOn::RestartsUsedUp { .. } => false,
+    }
 }

@@ -9,6 +9,7 @@ mod execute;
 mod node;
 mod report;
 mod service;
+mod steer;
 #[cfg(test)]
 mod tests;
 mod touched;
@@ -70,6 +71,7 @@ fn dispatch(state: &mut State, stamp: Stamp, command: &Command, touched: &mut To
         Command::CreateService { id, spec } => service::create(state, stamp, *id, spec, touched)?,
         Command::UpdateService { id, version, spec } => service::update(state, stamp, (*id, *version), spec, touched)?,
         Command::RollbackService { id, version } => service::roll_back(state, stamp, (*id, *version), touched)?,
+        Command::SteerRollout { id, version, steer } => steer::steer(state, stamp, (*id, *version), *steer, touched)?,
         Command::RemoveService { id } => service::remove(state, stamp, *id, touched)?,
         Command::JoinNode { id, spec, address } => node::join(state, stamp, *id, spec, address, touched)?,
         Command::AdmitNode { id, spec, address, token, certificate, log_format } => {

@@ -4,6 +4,7 @@ use muster_proto::{
     assignment::TaskReport,
     cluster::ClusterSpec,
     id::{ClusterId, NodeId, RequestId, ServiceId, TokenId},
+    isolation::OnIsolation,
     node::{NodeDescription, NodeSpec, Role},
     service::ServiceSpec,
     time::Timestamp,
@@ -96,6 +97,12 @@ pub enum Command {
     RemoveService {
         id: ServiceId,
     },
+    /// Pause, resume or promote, by hand. Refused when the service is no longer at `version`.
+    SteerRollout {
+        id: ServiceId,
+        version: Version,
+        steer: Steer,
+    },
     /// A node becomes a member.
     JoinNode {
         id: NodeId,
@@ -163,6 +170,14 @@ pub enum Command {
     },
 }
 
+/// What an operator makes of a rollout that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Steer {
+    Pause,
+    Resume,
+    Promote,
+}
+
 /// What becomes of a role's earlier tokens when it gets a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OtherTokens {
@@ -176,17 +191,26 @@ impl Command {
     pub fn format(&self) -> u16 {
         match self {
             Command::CreateCluster { founding: None, .. }
-            | Command::CreateService { .. }
-            | Command::UpdateService { .. }
             | Command::RollbackService { .. }
             | Command::RemoveService { .. }
             | Command::JoinNode { .. }
             | Command::UpdateNode { .. }
             | Command::DescribeNode { .. }
-            | Command::ReportTasks { .. }
-            | Command::Execute { .. } => FIRST,
+            | Command::ReportTasks { .. } => FIRST,
+            Command::CreateService { spec, .. } | Command::UpdateService { spec, .. } => {
+                let is_newer = spec.task.on_isolation != OnIsolation::Keep || spec.update.canary > 0;
+                if is_newer { SEVERAL_MANAGERS } else { FIRST }
+            }
+            Command::Execute { actions, .. } => {
+                if actions.iter().any(Action::is_of_several_managers) {
+                    SEVERAL_MANAGERS
+                } else {
+                    FIRST
+                }
+            }
             Command::CreateCluster { founding: Some(_), .. }
             | Command::UpdateCluster { .. }
+            | Command::SteerRollout { .. }
             | Command::AdmitNode { .. }
             | Command::CertifyNode { .. }
             | Command::RemoveNode { .. }

@@ -9,7 +9,7 @@ use muster_proto::{
     endpoint::PortConfig,
     id::{NodeId, ServiceId, TaskId},
     restart::RestartRecord,
-    rollout::{Rollout, RolloutState},
+    rollout::{Rollout, RolloutState, Trust},
     service::{PreviousSpec, Service},
     task::{Slot, Task, TaskStatus, Template},
     task_state::{DesiredState, TaskState},
@@ -106,6 +106,8 @@ pub(crate) fn begin_rollout(state: RolloutState, target: TemplateVersion, at: Ti
         failed: BTreeSet::new(),
         failures: Vec::new(),
         message,
+        hold: None,
+        trust: Trust::default(),
     }
 }
 

@@ -37,6 +37,28 @@ pub enum Rejection {
         "service {0} has no previous spec to roll back to; it was never updated since it was created or rolled back"
     )]
     NoPreviousSpec(String),
+    #[error(
+        "no rollout of service {0} is under way, so there is none to pause; `muster service update {0}` begins one"
+    )]
+    NothingToPause(String),
+    #[error("the rollout of service {0} is paused already; go on with `muster service resume {0}`")]
+    PausedAlready(String),
+    #[error(
+        "no rollout of service {0} is paused; `muster service inspect --pretty {0}` shows how far the last one came"
+    )]
+    NothingToResume(String),
+    #[error(
+        "the update of service {0} waits with its canaries; go on with `muster service promote {0}`, or back with `muster service rollback {0}`"
+    )]
+    WaitsForPromotion(String),
+    #[error(
+        "service {0} has no canary to promote; an update with one is begun with `muster service update --canary 1 --image IMAGE {0}`"
+    )]
+    NoCanary(String),
+    #[error(
+        "the canaries of service {0} have not shown yet that they work; wait until `muster service inspect --pretty {0}` says that they have"
+    )]
+    CanaryNotReady(String),
     #[error("no node {0}; `muster node ls` lists them")]
     NoSuchNode(NodeId),
     #[error("no task {0}")]

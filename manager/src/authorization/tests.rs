@@ -73,8 +73,11 @@ fn who_may_call_what() {
         Control/ListNodes: manager, local
         Control/ListServices: manager, local
         Control/ListTasks: manager, local
+        Control/PauseRollout: manager, local
+        Control/PromoteService: manager, local
         Control/RemoveNode: manager, local
         Control/RemoveService: manager, local
+        Control/ResumeRollout: manager, local
         Control/RollbackService: manager, local
         Control/RotateCa: manager, local
         Control/ServiceLogs: manager, local

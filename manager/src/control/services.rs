@@ -1,6 +1,9 @@
 //! Changes to services: admit, propose, answer.
 
-use muster_core::{command::Command, rejection::Rejection};
+use muster_core::{
+    command::{Command, Steer},
+    rejection::Rejection,
+};
 use muster_proto::{id::ServiceId, service::Service, v1, version::Version};
 use tonic::Status;
 
@@ -44,6 +47,17 @@ impl Control {
     ) -> Result<v1::UpdateServiceResponse, Status> {
         let current = self.current(&request.id, Version(request.version)).await?;
         let version = self.propose(Command::RollbackService { id: current.id, version: current.version }).await?;
+        Ok(v1::UpdateServiceResponse { version: version.0, warnings: Vec::new() })
+    }
+
+    pub(super) async fn steer(
+        &self,
+        request: v1::SteerRolloutRequest,
+        steer: Steer,
+    ) -> Result<v1::UpdateServiceResponse, Status> {
+        let current = self.current(&request.id, Version(request.version)).await?;
+        let command = Command::SteerRollout { id: current.id, version: current.version, steer };
+        let version = self.propose(command).await?;
         Ok(v1::UpdateServiceResponse { version: version.0, warnings: Vec::new() })
     }
 

@@ -200,15 +200,18 @@ fn port() -> impl Strategy<Value = PortConfig> {
 fn update() -> impl Strategy<Value = UpdateConfig> {
     let action = select(vec![FailureAction::Pause, FailureAction::Continue, FailureAction::Rollback]);
     let order = select(vec![UpdateOrder::Auto, UpdateOrder::StartFirst, UpdateOrder::StopFirst]);
-    (any::<u32>(), duration(), action, duration(), 0.0f32..=1.0, order, duration()).prop_map(
-        |(parallelism, delay, failure_action, monitor, max_failure_ratio, order, progress_deadline)| UpdateConfig {
-            parallelism,
-            delay,
-            failure_action,
-            monitor,
-            max_failure_ratio,
-            order,
-            progress_deadline,
+    (any::<u32>(), duration(), action, duration(), 0.0f32..=1.0, order, duration(), any::<u32>()).prop_map(
+        |(parallelism, delay, failure_action, monitor, max_failure_ratio, order, progress_deadline, canary)| {
+            UpdateConfig {
+                parallelism,
+                delay,
+                failure_action,
+                monitor,
+                max_failure_ratio,
+                order,
+                progress_deadline,
+                canary,
+            }
         },
     )
 }

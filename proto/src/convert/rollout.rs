@@ -17,6 +17,7 @@ impl From<&Rollout> for v1::Rollout {
             failed: domain.failed.iter().map(Into::into).collect(),
             failures: domain.failures.iter().map(Into::into).collect(),
             message: domain.message.clone(),
+            hold: domain.hold.map(|hold| hold.as_str().to_owned()),
         }
     }
 }

@@ -67,6 +67,7 @@ impl From<&UpdateConfig> for v1::UpdateConfig {
             max_failure_ratio: domain.max_failure_ratio,
             order: v1::UpdateOrder::from(domain.order).into(),
             progress_deadline_ms: field::to_millis(domain.progress_deadline),
+            canary: domain.canary,
         }
     }
 }
@@ -87,6 +88,7 @@ impl TryFrom<v1::UpdateConfig> for UpdateConfig {
             max_failure_ratio: wire.max_failure_ratio,
             order: field::choice::<v1::UpdateOrder, _>("order", wire.order)?,
             progress_deadline: field::duration("progress_deadline_ms", wire.progress_deadline_ms)?,
+            canary: wire.canary,
         })
     }
 }

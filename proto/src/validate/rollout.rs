@@ -25,6 +25,20 @@ pub(super) fn check(kind: &str, config: &UpdateConfig, on_isolation: OnIsolation
             "use 0 to replace all at once",
         ));
     }
+    if kind == "rollback" && config.canary > 0 {
+        return Err(Invalid::new(
+            "rollback.canary",
+            "a rollback with canaries was asked for, and what a rollback goes back to is known to work",
+            "leave them out",
+        ));
+    }
+    if config.canary > REPLICAS_MAX {
+        return Err(Invalid::new(
+            format!("{kind}.canary"),
+            format!("{} canaries are more than a service has replicas", config.canary),
+            "ask for one or a few",
+        ));
+    }
     // False for NaN, too.
     if !(0.0..=1.0).contains(&config.max_failure_ratio) {
         return Err(Invalid::new(

@@ -124,6 +124,8 @@ const BROKEN: &[Change] = &[
     |s| s.rollback.monitor = LONG,
     |s| s.rollback.progress_deadline = LONG,
     |s| (s.task.on_isolation, s.update.order) = (OnIsolation::Stop, UpdateOrder::StartFirst),
+    |s| s.update.canary = 10_001,
+    |s| s.rollback.canary = 1,
     |s| (s.task.on_isolation, s.rollback.order) = (OnIsolation::Stop, UpdateOrder::StartFirst),
     // ports
     |s| port(s, 80, 0, PublishMode::Ingress),

@@ -52,6 +52,28 @@ fn an_image_named_again_is_resolved_again() {
 }
 
 #[test]
+fn a_rollout_is_paused_resumed_and_promoted() {
+    let ran = run(World { aborts_left: 2, ..world() }, "service pause web");
+    assert_eq!(shown(&ran), "web\nexit code 0\n");
+    let ran = run(World { aborts_left: 2, ..world() }, "service resume --detach web");
+    assert_eq!(shown(&ran), "web\nexit code 0\n");
+    check(
+        "service promote web",
+        expect![[r#"
+        stderr: muster: service web has no canary to promote; begin an update with one
+        exit code 1
+    "#]],
+    );
+    check(
+        "service pause nothing",
+        expect![[r#"
+        stderr: muster: no service nothing; `muster service ls` lists them
+        exit code 1
+    "#]],
+    );
+}
+
+#[test]
 fn each_service_has_its_turn() {
     let ran = check(
         "service scale -d web=5 agent=2 nothing=1",

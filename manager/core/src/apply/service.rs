@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use muster_proto::{
     id::{ServiceId, TaskId},
-    rollout::{Rollout, RolloutState},
+    rollout::{Hold, Rollout, RolloutState},
     service::{Mode, PreviousSpec, Service, ServiceSpec},
     task::Template,
     task_state::DesiredState,
@@ -128,7 +128,7 @@ pub(super) fn remove(
     Ok(stamp.version())
 }
 
-fn read_at(state: &State, id: ServiceId, read: Version) -> Result<&Service, Rejection> {
+pub(super) fn read_at(state: &State, id: ServiceId, read: Version) -> Result<&Service, Rejection> {
     let service = state.service(id).ok_or(Rejection::NoSuchService(id))?;
     if service.version == read { Ok(service) } else { Err(Rejection::ServiceChanged { read, now: service.version }) }
 }
@@ -166,21 +166,31 @@ fn rollout_after(before: &Service, spec: &ServiceSpec, target: TemplateVersion, 
         return Some(Box::new(effect::begin_rollout(RolloutState::Updating, target, at, message)));
     }
     let rollout = before.rollout.clone()?;
-    let asks_to_go_on =
-        before.spec == *spec || before.spec.update != spec.update || before.spec.rollback != spec.rollback;
-    let resumed = match rollout.state {
+    if resumed(rollout.state) == rollout.state {
+        return Some(rollout);
+    }
+    let rolls_out_otherwise = before.spec.update != spec.update || before.spec.rollback != spec.rollback;
+    // Canaries are promoted and not updated away.
+    let unchanged = before.spec == *spec && rollout.hold != Some(Hold::Canary);
+    if unchanged || rolls_out_otherwise { Some(Box::new(taken_up_again(&rollout, at))) } else { Some(rollout) }
+}
+
+/// What a paused rollout becomes.
+pub(super) fn resumed(state: RolloutState) -> RolloutState {
+    match state {
         RolloutState::Paused => RolloutState::Updating,
         RolloutState::RollbackPaused => RolloutState::RollbackStarted,
         RolloutState::Updating
         | RolloutState::Completed
         | RolloutState::RollbackStarted
-        | RolloutState::RollbackCompleted => return Some(rollout),
-    };
-    if !asks_to_go_on {
-        return Some(rollout);
+        | RolloutState::RollbackCompleted => state,
     }
-    let fresh = effect::begin_rollout(resumed, target, at, "taken up again".to_owned());
-    Some(Box::new(Rollout { done: rollout.done, ..fresh }))
+}
+
+/// What failed is forgiven, and what is done stays done.
+pub(super) fn taken_up_again(rollout: &Rollout, at: Timestamp) -> Rollout {
+    let fresh = effect::begin_rollout(resumed(rollout.state), rollout.target, at, "taken up again".to_owned());
+    Rollout { done: rollout.done.clone(), trust: rollout.trust, ..fresh }
 }
 
 /// An update that supersedes an unfinished one keeps the spec before both: the half-rolled one is not known to be

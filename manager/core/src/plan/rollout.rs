@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use muster_proto::{
     restart::RestartCondition,
-    rollout::{FailureAction, Rollout, RolloutFailure, RolloutState, UpdateConfig},
+    rollout::{FailureAction, Rollout, RolloutFailure, RolloutState, Trust, UpdateConfig},
     service::{Mode, Service},
     task::{Slot, Task},
     task_state::TaskState,
@@ -46,6 +46,8 @@ pub(super) enum Verdict {
     Failed,
     /// No slot became done for too long.
     Stuck,
+    /// The canaries have lived through the monitor window, and others are left.
+    CanariesWork,
 }
 
 pub(super) fn config(service: &Service) -> &UpdateConfig {
@@ -205,6 +207,13 @@ pub(super) fn judge(
             Some(_) | None => return Verdict::Complete,
         }
     }
+    if canaries_left(service, rollout, survey) == Some(0) {
+        match watched_until(pass.now, config, rollout, survey) {
+            Watched::Until(at) => pass.wake_at(service.id, at),
+            Watched::Done => return Verdict::CanariesWork,
+            Watched::NotReady => {}
+        }
+    }
     if let Some(deadline) = deadline(config, rollout) {
         if deadline <= pass.now {
             return Verdict::Stuck;
@@ -212,6 +221,62 @@ pub(super) fn judge(
         pass.wake_at(service.id, deadline);
     }
     Verdict::GoOn
+}
+
+/// How many slots an update may still begin before its canaries are promoted; None: as many as there are.
+pub(super) fn canaries_left(service: &Service, rollout: &Rollout, survey: &[(Slot, Progress)]) -> Option<usize> {
+    let canary = usize::try_from(service.spec.update.canary).unwrap_or(usize::MAX);
+    if canary == 0 || is_back(rollout) || rollout.trust == Trust::Promoted {
+        return None;
+    }
+    let begun = survey.iter().filter(|(_, progress)| match progress {
+        Progress::Moving | Progress::Running { .. } | Progress::Finished => true,
+        Progress::Outdated | Progress::Away => false,
+    });
+    Some(canary.saturating_sub(begun.count()))
+}
+
+/// How the tasks that a rollout has made so far stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watched {
+    /// Some slot is on its way.
+    NotReady,
+    /// The last monitor window ends then.
+    Until(Timestamp),
+    Done,
+}
+
+pub(super) fn watched_until(
+    now: Timestamp,
+    config: &UpdateConfig,
+    rollout: &Rollout,
+    survey: &[(Slot, Progress)],
+) -> Watched {
+    let mut latest = None;
+    for (slot, progress) in survey {
+        match progress {
+            Progress::Moving if !rollout.failed.contains(slot) => return Watched::NotReady,
+            Progress::Running { since } if *since >= rollout.started_at => latest = latest.max(Some(*since)),
+            Progress::Finished => latest = latest.max(Some(rollout.started_at)),
+            Progress::Moving | Progress::Running { .. } | Progress::Outdated | Progress::Away => {}
+        }
+    }
+    match latest {
+        None => Watched::NotReady,
+        Some(since) if since + config.monitor > now => Watched::Until(since + config.monitor),
+        Some(_) => Watched::Done,
+    }
+}
+
+/// For how long a slot keeps its place after its task became ready. The first batch is watched: a version that dies just
+/// after it became ready must not reach the others. What a rollback goes back to is known to work.
+pub(super) fn rest(service: &Service) -> Duration {
+    let config = config(service);
+    let unproven = service
+        .rollout
+        .as_ref()
+        .is_some_and(|rollout| rollout.state == RolloutState::Updating && rollout.trust == Trust::Unproven);
+    if unproven { config.delay.max(config.monitor) } else { config.delay }
 }
 
 /// The pause after a slot and the watch over it are no lack of progress.

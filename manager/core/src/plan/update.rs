@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use muster_proto::{
     endpoint::PortConfig,
-    rollout::{FailureAction, Rollout, RolloutState},
+    rollout::{FailureAction, Hold, Rollout, RolloutState, Trust},
     service::{PreviousSpec, Service},
     task::Slot,
     version::TemplateVersion,
@@ -15,7 +15,7 @@ use super::{
     allocate,
     orchestrate::{Wanted, orchestrate},
     pass::Pass,
-    rollout::{self, Progress, Verdict},
+    rollout::{self, Progress, Verdict, Watched},
     turns::{self, Handover},
     view::{SlotView, Slots, serves},
 };
@@ -43,8 +43,16 @@ fn step(pass: &mut Pass<'_, '_>, service: Service, slots: &Slots<'_>) -> Step {
     };
     let mut books = rollout::record(pass, &service, stored, slots);
     let survey = rollout::survey(pass, &service, slots);
+    if books.trust == Trust::Unproven {
+        match rollout::watched_until(pass.now, rollout::config(&service), &books, &survey) {
+            Watched::Done => books.trust = Trust::Proven,
+            Watched::Until(at) => pass.wake_at(service.id, at),
+            Watched::NotReady => {}
+        }
+    }
     match rollout::judge(pass, &service, &books, &survey) {
         Verdict::GoOn => {}
+        Verdict::CanariesWork => hold_canaries(&service, &mut books, &survey),
         Verdict::Complete => complete(pass, &service, &mut books, &survey),
         Verdict::Failed => {
             let failed = rollout::failed_count(&books, &survey);
@@ -66,6 +74,17 @@ fn step(pass: &mut Pass<'_, '_>, service: Service, slots: &Slots<'_>) -> Step {
         }
     }
     Step::Same(store(pass, service, books))
+}
+
+fn hold_canaries(service: &Service, books: &mut Rollout, survey: &[(Slot, Progress)]) {
+    let (name, count) = (&service.spec.name, service.spec.update.canary);
+    books.state = RolloutState::Paused;
+    books.hold = Some(Hold::Canary);
+    books.message = format!(
+        "{count} of {} tasks of {name} run the new version as canaries; go on with `muster service promote {name}`, or \
+         back with `muster service rollback {name}`",
+        survey.len(),
+    );
 }
 
 fn store(pass: &mut Pass<'_, '_>, service: Service, books: Rollout) -> Service {
@@ -140,6 +159,7 @@ fn fail(pass: &mut Pass<'_, '_>, service: Service, mut books: Rollout, reason: &
         );
     }
     books.state = rollout::paused(&books);
+    books.hold = Some(Hold::Failure);
     Step::Same(store(pass, service, books))
 }
 
@@ -206,7 +226,9 @@ pub(super) fn next_slots(pass: &mut Pass<'_, '_>, service: &Service, slots: &Slo
         })
         .collect();
     outdated.sort_unstable();
-    outdated.into_iter().take(places.saturating_sub(taken)).map(|(_, slot)| slot).collect()
+    let canaries = service.rollout.as_deref().and_then(|rollout| rollout::canaries_left(service, rollout, &survey));
+    let most = places.saturating_sub(taken).min(canaries.unwrap_or(usize::MAX));
+    outdated.into_iter().take(most).map(|(_, slot)| slot).collect()
 }
 
 /// In which order outdated slots are replaced: where nothing serves nothing is lost; where there was no room there
@@ -228,7 +250,7 @@ fn takes_place(pass: &Pass<'_, '_>, service: &Service, slot: Slot, progress: Pro
     let failed = service.rollout.as_ref().is_some_and(|rollout| rollout.failed.contains(&slot));
     let resting = |since| {
         let made_by_it = service.rollout.as_ref().is_some_and(|rollout| since >= rollout.started_at);
-        made_by_it && since + rollout::config(service).delay > pass.now
+        made_by_it && since + rollout::rest(service) > pass.now
     };
     match progress {
         Progress::Moving => !failed,
@@ -238,7 +260,7 @@ fn takes_place(pass: &Pass<'_, '_>, service: &Service, slot: Slot, progress: Pro
 }
 
 fn wake_for_delays(pass: &mut Pass<'_, '_>, service: &Service, survey: &[(Slot, Progress)]) {
-    let delay = rollout::config(service).delay;
+    let delay = rollout::rest(service);
     let ends = survey.iter().filter_map(|(_, progress)| rollout::running_since(*progress)).map(|since| since + delay);
     let next = ends.filter(|end| *end > pass.now).min();
     if let Some(end) = next {

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use muster_core::{
     action::Action,
     apply::apply,
-    command::{Command, Entry, Founding, LogPosition, OtherTokens},
+    command::{Command, Entry, Founding, LogPosition, OtherTokens, Steer},
     liveness::Liveness,
     plan::{Dirty, IdSource, Input, plan},
     state::{State, snapshot::Snapshot},
@@ -17,7 +17,7 @@ use muster_proto::{
     id::{ClusterId, NodeId, ServiceId, TaskId, TokenId},
     node::{Availability, NodeSpec, Role},
     restart::RestartRecord,
-    rollout::{Rollout, RolloutState},
+    rollout::{Rollout, RolloutState, Trust},
     service::{Mode, ServiceSpec},
     task::{Evidence, Slot, TaskStatus},
     task_state::{DesiredState, TaskState},
@@ -99,6 +99,7 @@ fn service_spec() -> impl Strategy<Value = ServiceSpec> {
         for config in [&mut made.update, &mut made.rollback] {
             config.max_failure_ratio = ratio;
             config.parallelism = count;
+            config.canary = count;
             (config.delay, config.monitor, config.progress_deadline) = (span, span, span);
         }
         made
@@ -124,6 +125,8 @@ fn rollout() -> impl Strategy<Value = Rollout> {
         failed: [slot].into(),
         failures: Vec::new(),
         message: String::new(),
+        hold: None,
+        trust: Trust::default(),
     })
 }
 
@@ -272,6 +275,8 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         2 => (service(), version()).prop_map(|(id, version)| Command::RollbackService { id, version }),
         1 => service().prop_map(|id| Command::RemoveService { id }),
+        2 => (service(), version(), prop::sample::select(vec![Steer::Pause, Steer::Resume, Steer::Promote]))
+            .prop_map(|(id, version, steer)| Command::SteerRollout { id, version, steer }),
         1 => (node(), node_spec()).prop_map(|(id, spec)| Command::JoinNode { id, spec, address: String::new() }),
         1 => (node(), version(), node_spec()).prop_map(|(id, version, spec)| Command::UpdateNode { id, version, spec }),
         4 => membership(),
@@ -287,7 +292,9 @@ fn informed(state: &State, mut command: Command) -> Command {
     let service_version = |id: ServiceId| state.service(id).map(|service| service.version);
     let task_version = |id: TaskId| state.task(id).map(|task| task.version);
     match &mut command {
-        Command::UpdateService { id, version, .. } | Command::RollbackService { id, version } => {
+        Command::UpdateService { id, version, .. }
+        | Command::RollbackService { id, version }
+        | Command::SteerRollout { id, version, .. } => {
             *version = service_version(*id).unwrap_or(*version);
         }
         Command::UpdateNode { id, version, .. } | Command::ChangeRole { id, version, .. } => {

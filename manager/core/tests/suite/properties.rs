@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_core::{command::Command, state::State};
+use muster_core::{
+    command::{Command, Steer},
+    state::State,
+};
 use muster_proto::{
     cluster::ClusterSpec,
     isolation::OnIsolation,
@@ -31,6 +34,7 @@ enum Op {
     Create(Vec<&'static str>),
     Update(usize, Vec<&'static str>),
     Rollback(usize),
+    Steer(usize, Steer),
     Remove(usize),
     Node(u32, NodeOp),
     /// The so-many-th running container ends.
@@ -85,6 +89,8 @@ fn word() -> impl Strategy<Value = &'static str> {
         Just("rollback-action=continue"),
         Just("ratio=0.4"),
         Just("monitor=1s"),
+        Just("canary=1"),
+        Just("isolation=stop"),
         Just("deadline=8s"),
         Just("volume=data"),
         Just("host-port=443"),
@@ -111,6 +117,8 @@ fn service_op() -> impl Strategy<Value = Op> {
         1 => words(0..4).prop_map(|mut words| { words.push("global"); Op::Create(words) }),
         6 => (0..3usize, words(0..3)).prop_map(|(which, words)| Op::Update(which, words)),
         1 => (0..3usize).prop_map(Op::Rollback),
+        2 => (0..3usize, prop::sample::select(vec![Steer::Pause, Steer::Resume, Steer::Promote]))
+            .prop_map(|(which, steer)| Op::Steer(which, steer)),
         1 => (0..3usize).prop_map(Op::Remove),
     ]
 }
@@ -191,6 +199,11 @@ fn perform(world: &mut World, op: &Op) {
         Op::Rollback(which) => {
             if let Some(service) = nth_service(world, *which) {
                 world.commit(Command::RollbackService { id: service.id, version: service.version });
+            }
+        }
+        Op::Steer(which, steer) => {
+            if let Some(service) = nth_service(world, *which) {
+                world.commit(Command::SteerRollout { id: service.id, version: service.version, steer: *steer });
             }
         }
         Op::Remove(which) => {

@@ -2,13 +2,13 @@
 //! anew; read the difference before you commit it.
 //!
 //!     cluster [nodes=3] [history=5]        image NAME [exit=CODE after=1s] [never] [refused] [start=1s] [stop=1s]
-//!     service create|update NAME key=…     service scale NAME N | service rollback NAME | service rm NAME
+//!     service create|update NAME key=…     service scale NAME N | service rollback|pause|resume|promote|rm NAME
 //!     node N down|up|reboot|drain|active|pause|label=key:value
 //!     run 10s                              show [NAME]
 
 use std::{fs, path::Path};
 
-use muster_core::command::{Command, Outcome};
+use muster_core::command::{Command, Outcome, Steer};
 use muster_proto::{
     cluster::ClusterSpec,
     id::NodeId,
@@ -177,6 +177,15 @@ fn service(world: &mut World, words: &[&str]) -> Option<String> {
         "rollback" => {
             let service = stored.expect("a service of this name");
             Command::RollbackService { id: service.id, version: service.version }
+        }
+        "pause" | "resume" | "promote" => {
+            let service = stored.expect("a service of this name");
+            let steer = match *verb {
+                "pause" => Steer::Pause,
+                "resume" => Steer::Resume,
+                _ => Steer::Promote,
+            };
+            Command::SteerRollout { id: service.id, version: service.version, steer }
         }
         "rm" => Command::RemoveService { id: stored.expect("a service of this name").id },
         other => panic!("a verb of service: {other}"),

@@ -108,6 +108,7 @@ pub(crate) fn set(spec: &mut ServiceSpec, word: &str) {
 
 fn set_update(config: &mut UpdateConfig, key: &str, value: &str) {
     match key {
+        "canary" => config.canary = number(value),
         "parallelism" => config.parallelism = number(value),
         "delay" => config.delay = duration(value),
         "monitor" => config.monitor = duration(value),
