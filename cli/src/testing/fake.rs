@@ -102,7 +102,6 @@ fn serve(
 }
 
 impl Fake {
-    #[expect(clippy::result_large_err, reason = "it is what the trait asks for")]
     fn steer(&self, _: Request<v1::SteerRolloutRequest>) -> Answer<v1::UpdateServiceResponse> {
         let mut world = self.world();
         if world.aborts_left > 0 {
