@@ -28,6 +28,7 @@ mod tend;
 use std::{sync::Arc, time::SystemTime};
 
 use anyhow::Context;
+use muster_manager::authorization::Guard;
 use muster_proto::{time::Timestamp, v1::local_server::LocalServer};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -76,6 +77,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     };
     let local = tokio::spawn(
         Server::builder()
+            .layer(Guard::at_socket())
             .add_service(LocalServer::new(local::Service::new(Arc::clone(&host))))
             .add_service(host.gate())
             .serve_with_incoming_shutdown(listener.incoming()?, shutdown.clone().cancelled_owned()),

@@ -10,7 +10,7 @@ mod guard;
 #[cfg(test)]
 mod tests;
 
-pub use caller::{Caller, NobodyListed, Roll, Standing};
+pub use caller::{Caller, Roll, Standing};
 pub use guard::Guard;
 
 use muster_proto::{id::NodeId, node::Role};
@@ -138,6 +138,11 @@ impl Denied {
 /// Whether the caller may make the call. `rpc` is `<service>/<method>`, with or without a slash before it, or [`RELAY`].
 pub fn decide(rpc: &str, caller: Caller) -> Result<(), Denied> {
     admit(audience(rpc).ok_or(Denied::Unknown)?, caller)
+}
+
+/// All that may be called by anybody, as `<service>/<method>`.
+pub fn rpcs() -> impl Iterator<Item = String> {
+    TABLE.iter().map(|(service, method, _)| format!("{service}/{method}"))
 }
 
 fn audience(rpc: &str) -> Option<Audience> {

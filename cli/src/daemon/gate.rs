@@ -4,13 +4,14 @@
 use std::{
     convert::Infallible,
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use futures_util::future::BoxFuture;
-use muster_manager::authorization::{NobodyListed, Roll, Standing};
+use muster_manager::authorization::{Roll, Standing};
 use muster_proto::id::NodeId;
+use tokio::sync::watch;
 use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 
@@ -30,11 +31,11 @@ enum Behind {
 }
 
 #[derive(Clone)]
-pub(super) struct Gate(Arc<RwLock<Behind>>);
+pub(super) struct Gate(watch::Sender<Behind>);
 
 impl Default for Gate {
     fn default() -> Self {
-        Self(Arc::new(RwLock::new(Behind::Closed(NO_CLUSTER.into()))))
+        Self(watch::Sender::new(Behind::Closed(NO_CLUSTER.into())))
     }
 }
 
@@ -71,17 +72,35 @@ impl Gate {
     }
 
     fn put(&self, behind: Behind) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = behind;
+        self.0.send_replace(behind);
     }
 }
 
 /// Whom the manager behind it knows as members; nobody, where there is none.
 impl Roll for Gate {
     fn standing(&self, node: NodeId) -> Standing {
-        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.0.borrow() {
             Behind::Open { roll, .. } => roll.standing(node),
-            Behind::Closed(_) => NobodyListed.standing(node),
+            // Certificates have to do.
+            Behind::Closed(_) => Standing::Unlisted,
         }
+    }
+
+    fn changed(&self) -> BoxFuture<'static, ()> {
+        let mut exchanged = self.0.subscribe();
+        let state = match &*exchanged.borrow_and_update() {
+            Behind::Open { roll, .. } => roll.changed(),
+            Behind::Closed(_) => Box::pin(std::future::pending()),
+        };
+        Box::pin(async move {
+            tokio::select! {
+                // The gate itself is gone: nobody asks again.
+                ended = exchanged.changed() => if ended.is_err() {
+                    std::future::pending::<()>().await;
+                },
+                () = state => {}
+            }
+        })
     }
 }
 
@@ -100,7 +119,7 @@ impl Service<http::Request<Body>> for Gate {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let behind = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let behind = self.0.borrow().clone();
         Box::pin(async move {
             match behind {
                 Behind::Open { mut service, .. } => service.call(request).await,

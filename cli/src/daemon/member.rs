@@ -25,7 +25,7 @@ use super::{
     gate::{Gate, Inner},
     managers::Managers,
     part::Part,
-    port,
+    port::{self, Port},
     preflight::LocalHost,
     record::Record,
     recover,
@@ -84,8 +84,7 @@ impl Member {
         preflight.attach(handle.ingress());
 
         // Before anything runs: a part that was begun would outlive a failure here.
-        let port = port::Options { keeper: keeper.clone(), gate: surroundings.gate.clone(), agent: handle.clone() };
-        let port = port::bind(port, listener);
+        let port = Port::new(port_options(&keeper, &surroundings.gate, &handle), listener);
         let failures = surroundings.failures.clone();
         let mut member =
             Self { surroundings, record, keeper, preflight, agent: handle, manager: None, parts: Vec::new() };
@@ -239,6 +238,16 @@ async fn open(
     };
     let transport = Arc::new(muster_manager::raft::alone::Alone);
     Ok(Manager::open(config, Outside::of_host(transport), beginning).await?)
+}
+
+fn port_options(keeper: &Keeper, gate: &Gate, agent: &muster_agent::Handle) -> port::Options {
+    let agent = agent.clone();
+    port::Options {
+        keeper: keeper.clone(),
+        roll: Arc::new(gate.clone()),
+        services: BoxCloneSyncService::new(gate.clone()),
+        relay: Arc::new(move |node, stream| agent.accept_relay(node, stream)),
+    }
 }
 
 /// What the manager offers, each for those whom the table of authorization names.

@@ -1,42 +1,71 @@
-//! The one port where other nodes reach this one. What a connection is for is agreed on in its TLS handshake: calls to the
-//! manager's services, or the bytes of one client of an ingress on their way to a task here.
+//! The one port where other nodes reach this one. What a connection is for is agreed on in its TLS handshake: calls to
+//! the manager's services, or the bytes of one client of an ingress on their way to a task here.
+//!
+//! Whoever connects is a stranger until it has shown a certificate that counts, and strangers have few places, little
+//! time and nobody's rights (`lobby`). Members are kept by node, so that one that is removed is cut off at once
+//! (`connections`). Every call passes the [`Guard`]. Bytes that are no handshake end their connection, and are told of
+//! in the log once a minute at the most. Called by the daemon's member; deliberately does not know what is served.
 
-pub(super) mod probe;
+mod connection;
+mod connections;
+mod lobby;
+pub(in crate::daemon) mod probe;
+mod refusals;
+mod secure;
+#[cfg(test)]
+mod tests;
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
-
-use anyhow::Context;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use muster_manager::{
-    authorization::{self, Caller, Guard},
-    ca::{Alpn, Keeper, Presented},
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
+
+use muster_agent::dial::Stream;
+use muster_manager::{
+    authorization::{Guard, Roll},
+    ca::Keeper,
+};
+use muster_proto::id::NodeId;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
-use tower::{Layer, Service};
+use tower::Layer;
 
-use super::gate::Gate;
+use connections::Connections;
+use lobby::Lobby;
+use refusals::Refusals;
 
-/// A connection that has not said who it is holds a place no longer than this.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
-const CONNECTIONS_MAX: usize = 4_096;
-/// A peer that stopped answering is noticed after one of these and its timeout.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-const STREAMS_MAX: u32 = 256;
+use super::gate::Inner;
+
 /// How long open calls may take to end when the daemon stops.
 const STOP_GRACE: Duration = Duration::from_secs(2);
+/// Out of descriptors, or a connection that was gone at once: neither is cured by trying again on the spot.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Between two looks at who is still a member; the first look after a quiet time is at once.
+const REVIEW_PAUSE: Duration = Duration::from_millis(100);
 
-#[derive(Clone, Debug)]
+/// Where a connection goes that another node's agent passes on.
+pub(super) type Relay = Arc<dyn Fn(NodeId, Stream) + Send + Sync>;
+
+#[derive(Clone)]
 pub(super) struct Options {
     pub(super) keeper: Keeper,
-    pub(super) gate: Gate,
-    pub(super) agent: muster_agent::Handle,
+    /// Whom this host knows as members.
+    pub(super) roll: Arc<dyn Roll>,
+    /// Everything that is called over gRPC here.
+    pub(super) services: Inner,
+    pub(super) relay: Relay,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Options").field("keeper", &self.keeper).field("roll", &self.roll).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -45,86 +74,103 @@ pub(super) struct Port {
     listener: TcpListener,
 }
 
-pub(super) fn bind(options: Options, listener: TcpListener) -> Port {
-    Port { options, listener }
+/// What every connection's task shares.
+struct Shared {
+    options: Options,
+    /// The services behind the guard.
+    guarded: Inner,
+    lobby: Lobby,
+    connections: Connections,
+    refusals: Mutex<Refusals>,
+    shutdown: CancellationToken,
 }
 
 impl Port {
+    pub(super) fn new(options: Options, listener: TcpListener) -> Self {
+        Self { options, listener }
+    }
+
+    /// Until `shutdown`; open calls may end then, for a while.
     pub(super) async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Self { options, listener } = self;
-        let mut connections = JoinSet::new();
+        let guarded = Guard::at_port(Arc::clone(&options.roll)).layer(options.services.clone());
+        let shared = Arc::new(Shared {
+            guarded: Inner::new(guarded),
+            options,
+            lobby: Lobby::default(),
+            connections: Connections::default(),
+            refusals: Mutex::default(),
+            shutdown: shutdown.clone(),
+        });
+        let mut tasks = JoinSet::new();
+        let reviews = tokio::spawn(review(shared.connections.clone(), Arc::clone(&shared.options.roll)));
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                Some(_ended) = connections.join_next(), if !connections.is_empty() => {}
-                accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+                Some(_ended) = tasks.join_next() => {}
+                accepted = listener.accept() => match accepted {
                     Ok((stream, from)) => {
-                        connections.spawn(serve(options.clone(), stream, from, shutdown.child_token()));
+                        tasks.spawn(serve(Arc::clone(&shared), stream, from));
                     }
                     Err(error) => {
-                        // Out of descriptors, or a connection that was gone at once: neither is cured by a spin.
-                        tracing::warn!("cannot take a connection: {error}");
-                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        shared.refused(&format!("this host cannot take connections: {error}"));
+                        sleep(ACCEPT_PAUSE).await;
                     }
                 },
             }
         }
         drop(listener);
-        let drained = async { while connections.join_next().await.is_some() {} };
-        if timeout(STOP_GRACE, drained).await.is_err() {
-            connections.shutdown().await;
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if timeout(STOP_GRACE, ended).await.is_err() {
+            tasks.shutdown().await;
         }
+        reviews.abort();
+        drop(reviews.await);
         Ok(())
     }
 }
 
-async fn serve(options: Options, stream: TcpStream, from: SocketAddr, shutdown: CancellationToken) {
-    if let Err(error) = connection(options, stream, shutdown).await {
-        tracing::debug!(%from, "a connection ended: {error:#}");
+async fn serve(shared: Arc<Shared>, stream: TcpStream, from: SocketAddr) {
+    if let Err(why) = secure::serve(&shared, stream, from).await {
+        shared.refused(&format!("the one from {} {why}", from.ip()));
     }
 }
 
-async fn connection(options: Options, stream: TcpStream, shutdown: CancellationToken) -> anyhow::Result<()> {
-    stream.set_nodelay(true)?;
-    let acceptor = TlsAcceptor::from(options.keeper.server_config());
-    let secured = timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await.context("the handshake took too long")??;
-    let presented = options.keeper.presented(secured.get_ref().1.peer_certificates(), super::now());
-    match Alpn::of(secured.get_ref().1.alpn_protocol()) {
-        Some(Alpn::Grpc) => calls(options.gate, presented, secured, shutdown).await,
-        Some(Alpn::Relay) => {
-            let caller = Caller::of(presented, super::now(), &options.gate);
-            authorization::decide(authorization::RELAY, caller)?;
-            let Presented::Certificate(peer) = presented else { return Ok(()) };
-            options.agent.accept_relay(peer.node_id, Box::new(secured));
-            Ok(())
+impl Shared {
+    fn refused(&self, why: &str) {
+        tracing::debug!("a connection came to nothing: {why}");
+        let due = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).count(Instant::now());
+        if let Some(count) = due {
+            tracing::info!(count, "connections to this node's port came to nothing; lately {why}");
         }
-        None => Ok(()),
     }
 }
 
-async fn calls(
-    gate: Gate,
-    presented: Presented,
-    stream: TlsStream<TcpStream>,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    let guarded = Guard::at_port(Arc::new(gate.clone())).layer(gate);
-    let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let mut request = request.map(tonic::body::Body::new);
-        request.extensions_mut().insert(presented);
-        let mut guarded = guarded.clone();
-        async move { guarded.call(request).await as Result<_, Infallible> }
-    });
-    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .max_concurrent_streams(STREAMS_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        ended = &mut connection => return Ok(ended?),
-        () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+/// Cuts off whoever is no member any more, as soon as this host knows.
+async fn review(connections: Connections, roll: Arc<dyn Roll>) {
+    loop {
+        // First listen, then look: nothing falls in between.
+        let changed = roll.changed();
+        connections.review(&*roll);
+        changed.await;
+        connections.review(&*roll);
+        sleep(REVIEW_PAUSE).await;
     }
-    Ok(connection.await?)
+}
+
+/// Why a connection came to nothing, as the rest of a sentence about it.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("did not finish its handshake in time")]
+    Slow,
+    #[error("gave its place to another while it had shown no certificate")]
+    Crowded,
+    #[error("is no node's: {0}")]
+    Handshake(#[source] io::Error),
+    #[error("asked for nothing that is spoken here")]
+    Protocol,
+    #[error("was to be passed on and may not: {0}")]
+    Relay(#[source] muster_manager::authorization::Denied),
+    #[error("is one too many of node {0}")]
+    TooMany(NodeId),
 }

@@ -1,5 +1,6 @@
 //! What a caller counts as: what it showed, at this time, to a manager with this state. Pure.
 
+use futures_util::future::BoxFuture;
 use muster_proto::{id::NodeId, node::Role, time::Timestamp};
 
 use crate::{
@@ -39,6 +40,9 @@ pub enum Standing {
 /// Whom this host knows as members.
 pub trait Roll: std::fmt::Debug + Send + Sync + 'static {
     fn standing(&self, node: NodeId) -> Standing;
+
+    /// Resolves once a standing may have changed since the call.
+    fn changed(&self) -> BoxFuture<'static, ()>;
 }
 
 impl Roll for Replica {
@@ -49,15 +53,15 @@ impl Roll for Replica {
             None => Standing::Unlisted,
         })
     }
-}
 
-/// Of a host that holds no state: certificates have to do.
-#[derive(Clone, Copy, Debug)]
-pub struct NobodyListed;
-
-impl Roll for NobodyListed {
-    fn standing(&self, _node: NodeId) -> Standing {
-        Standing::Unlisted
+    fn changed(&self) -> BoxFuture<'static, ()> {
+        let mut applied = self.changes();
+        Box::pin(async move {
+            if applied.changed().await.is_err() {
+                // The manager has ended, and its state with it.
+                std::future::pending().await
+            }
+        })
     }
 }
 

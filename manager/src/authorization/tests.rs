@@ -3,13 +3,14 @@
 use std::{collections::BTreeSet, fmt::Write, fs, path::Path};
 
 use expect_test::expect;
+use futures_util::future::BoxFuture;
 use muster_proto::{
     id::{ClusterId, NodeId},
     node::Role,
     time::Timestamp,
 };
 
-use super::{Caller, NobodyListed, RELAY, Roll, Standing, TABLE, decide};
+use super::{Caller, RELAY, Roll, Standing, decide, rpcs};
 use crate::ca::{PeerIdentity, Presented, Worthless};
 
 const NODE: NodeId = NodeId::from_bits(1);
@@ -37,7 +38,7 @@ fn methods() -> BTreeSet<String> {
 
 #[test]
 fn every_method_has_one_row_and_every_row_a_method() {
-    let rows: Vec<String> = TABLE.iter().map(|row| format!("{}/{}", row.0, row.1)).collect();
+    let rows: Vec<String> = rpcs().collect();
     let listed: BTreeSet<String> = rows.iter().cloned().collect();
     assert_eq!(rows.len(), listed.len(), "a row stands twice");
     assert_eq!(listed, methods());
@@ -156,6 +157,10 @@ impl Roll for Says {
     fn standing(&self, _node: NodeId) -> Standing {
         self.0
     }
+
+    fn changed(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
 }
 
 #[test]
@@ -179,6 +184,6 @@ fn a_role_has_to_hold_in_the_certificate_and_in_the_state() {
     let later = |standing| Caller::of(shows(Role::Manager), at(1_001), &Says(standing));
     assert_eq!(later(manager), Caller::Expired(NODE));
     assert_eq!(later(Standing::Removed), Caller::Removed(NODE), "however long ago");
-    let new = Caller::of(shows(Role::Worker), at(1_000), &NobodyListed);
+    let new = Caller::of(shows(Role::Worker), at(1_000), &Says(Standing::Unlisted));
     assert_eq!(new, Caller::Unlisted { node: NODE, role: Role::Worker });
 }

@@ -8,10 +8,9 @@ use muster_proto::{
     time::Timestamp,
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 use x509_parser::parse_x509_certificate;
 
-use super::{Authority, CaError, NodeKey, PeerIdentity, authority::cluster_of, manager_name, peer};
+use super::{Authority, CaError, NodeKey, PeerIdentity, authority::cluster_of, peer};
 
 /// A node's certificate and key with the roots it trusts, in PEM.
 #[derive(Clone)]
@@ -65,23 +64,6 @@ impl Credentials {
 
     fn certificate(&self) -> Result<CertificateDer<'static>, CaError> {
         CertificateDer::from_pem_slice(self.cert_pem.as_bytes()).map_err(|_| CaError::NoCertificate)
-    }
-
-    /// Callers without a certificate of this cluster do not get past the handshake.
-    #[must_use]
-    pub fn server_tls(&self) -> ServerTlsConfig {
-        ServerTlsConfig::new()
-            .identity(Identity::from_pem(&self.cert_pem, &self.key_pem))
-            .client_ca_root(Certificate::from_pem(&self.ca_pem))
-    }
-
-    /// Takes only a manager of this cluster for a manager, at whatever address.
-    #[must_use]
-    pub fn client_tls(&self) -> ClientTlsConfig {
-        ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(&self.ca_pem))
-            .identity(Identity::from_pem(&self.cert_pem, &self.key_pem))
-            .domain_name(manager_name(self.cluster))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Connections to other nodes, secured: the only way in which this one opens any.
 
 use std::{
+    io,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -12,6 +13,7 @@ use muster_proto::{
     trust::Digest,
 };
 use rustls::{ClientConfig, pki_types::ServerName};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Channel, Endpoint};
@@ -23,6 +25,13 @@ pub const DIAL_MAX: Duration = Duration::from_secs(5);
 /// A connection whose other end has gone silently is noticed after one of these and its timeout.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The same without HTTP/2: after the first and so many of the second, or when nothing that was sent has been taken for
+/// the last.
+const TCP_KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
+const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
+const TCP_KEEPALIVE_RETRIES: u32 = 3;
+const TCP_UNANSWERED_MAX: Duration = Duration::from_secs(8);
 
 /// Whom a connection must lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,8 +122,7 @@ async fn dial(
         let stream = TcpStream::connect(address)
             .await
             .map_err(|source| DialError::Unreachable { address: address.to_owned(), source })?;
-        // A heartbeat must not wait for the acknowledgement of the message before.
-        stream.set_nodelay(true).map_err(|source| DialError::Unreachable { address: address.to_owned(), source })?;
+        watched(&stream).map_err(|source| DialError::Unreachable { address: address.to_owned(), source })?;
         let secured = TlsConnector::from(config).connect(name, stream).await;
         secured.map_err(|error| DialError::of_handshake(address, expected, error))
     };
@@ -124,4 +132,14 @@ async fn dial(
         return Err(DialError::NotMuster { address: address.to_owned() });
     }
     Ok(stream)
+}
+
+/// A heartbeat must not wait for the acknowledgement of the message before, and the death of a host must be noticed
+/// though nothing is asked of it.
+fn watched(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE_AFTER).with_interval(TCP_KEEPALIVE_INTERVAL);
+    socket.set_tcp_keepalive(&keepalive.with_retries(TCP_KEEPALIVE_RETRIES))?;
+    socket.set_tcp_user_timeout(Some(TCP_UNANSWERED_MAX))
 }

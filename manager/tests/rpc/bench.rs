@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use muster_manager::{
     Bootstrap, Config, Handle, Manager, Outside, Start,
-    ca::{ClusterKey, Credentials, NodeKey, PeerIdentity},
+    ca::{ClusterKey, NodeKey, PeerIdentity},
     clock::{Clock, WallClock},
     founding,
     preflight::Preflight,
@@ -99,29 +99,22 @@ pub(crate) struct Bench {
     _folder: TempDir,
 }
 
-/// How the dispatcher knows who calls.
-pub(crate) enum Callers {
-    /// Whoever calls is taken for this node.
-    All(PeerIdentity),
-    /// By certificate; the bench calls with the second one.
-    ByCertificate { server: Box<Credentials>, client: Box<Credentials> },
-}
-
 impl Bench {
     pub(crate) async fn start() -> Self {
         let myself =
             PeerIdentity { cluster_id: CLUSTER, node_id: NODE, role: Role::Manager, expires_at: Timestamp::MAX };
-        Self::start_with(Callers::All(myself)).await
+        Self::start_as(myself).await
     }
 
-    pub(crate) async fn start_with(callers: Callers) -> Self {
+    /// Whoever calls the dispatcher is taken for this node.
+    pub(crate) async fn start_as(peer: PeerIdentity) -> Self {
         let (key, node_key) = (ClusterKey::generate().expect("random"), NodeKey::generate().expect("random"));
         let (spec, now) = (ClusterSpec::default(), WallClock.now());
         let begun = founding::begin(CLUSTER, NODE, &node_key.public_der(), &key, spec, now).expect("a CA");
-        Self::found(callers, begun.bootstrap, key).await
+        Self::found(peer, begun.bootstrap, key).await
     }
 
-    pub(crate) async fn found(callers: Callers, bootstrap: Bootstrap, cluster_key: ClusterKey) -> Self {
+    pub(crate) async fn found(peer: PeerIdentity, bootstrap: Bootstrap, cluster_key: ClusterKey) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let host = Arc::new(Host::default());
         host.push("app:1", ONE);
@@ -145,25 +138,13 @@ impl Bench {
 
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback");
         let address = listener.local_addr().expect("bound");
-        let (router, endpoint) = match callers {
-            Callers::All(peer) => {
-                let identified = InterceptedService::new(handle.dispatcher(), move |mut request: Request<()>| {
-                    request.extensions_mut().insert(peer);
-                    Ok::<_, Status>(request)
-                });
-                let members = InterceptedService::new(handle.membership(), identify);
-                let router =
-                    Server::builder().add_service(handle.control()).add_service(identified).add_service(members);
-                (router, Channel::from_shared(format!("http://{address}")).expect("an address"))
-            }
-            Callers::ByCertificate { server, client } => {
-                let mut builder = Server::builder().tls_config(server.server_tls()).expect("its own credentials");
-                let router = builder.add_service(handle.control()).add_service(handle.dispatcher());
-                let endpoint = Channel::from_shared(format!("https://{address}")).expect("an address");
-                let endpoint = endpoint.tls_config(client.client_tls()).expect("its own credentials");
-                (router, endpoint)
-            }
-        };
+        let identified = InterceptedService::new(handle.dispatcher(), move |mut request: Request<()>| {
+            request.extensions_mut().insert(peer);
+            Ok::<_, Status>(request)
+        });
+        let members = InterceptedService::new(handle.membership(), identify);
+        let router = Server::builder().add_service(handle.control()).add_service(identified).add_service(members);
+        let endpoint = Channel::from_shared(format!("http://{address}")).expect("an address");
         let stop = stop_server.clone();
         tasks.spawn(async move {
             let incoming = TcpListenerStream::new(listener);

@@ -1,7 +1,7 @@
 //! What agents and the dispatcher do with each other.
 
 use expect_test::expect;
-use muster_manager::ca::{Authority, Credentials, NODE_VALIDITY, PeerIdentity};
+use muster_manager::ca::PeerIdentity;
 use muster_proto::{
     id::{ClusterId, NodeId},
     node::Role,
@@ -16,7 +16,7 @@ use tonic::Code;
 
 use crate::{
     agent::{Agent, description, hello, report},
-    bench::{Bench, CLUSTER, Callers, NODE, is_running, replicated, soon},
+    bench::{Bench, CLUSTER, NODE, is_running, replicated, soon},
 };
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn who_may_not_have_a_session_is_told_why() {
         role: Role::Worker,
         expires_at: Timestamp::MAX,
     };
-    let bench = Bench::start_with(Callers::All(stranger)).await;
+    let bench = Bench::start_as(stranger).await;
     let hello = Hello { node_id: stranger.node_id.to_string(), ..hello() };
     let Err(refused) = Agent::try_connect(&bench, hello).await else { panic!("refused") };
     refusals.push(format!("{:?}: {}", refused.code(), refused.message()));
@@ -62,21 +62,6 @@ async fn who_may_not_have_a_session_is_told_why() {
         PermissionDenied: the agent says that it is node "xxxxxxxxxxxxxxxxxxxxxxxxx", and its certificate is that of node 0000000000000000000000002; give each node its own data folder
         FailedPrecondition: this manager was left behind when the cluster was recovered (its incarnation is 1, the node has seen 7); run `muster leave --force` on the manager and join it again
         PermissionDenied: node 0000000000000000000000027 is not a member of this cluster (any more); run `muster leave --force` there and join it again"#]].assert_eq(&refusals.join("\n"));
-    bench.stop().await;
-}
-
-#[tokio::test]
-async fn a_certificate_opens_the_session_of_its_own_node_and_no_other() {
-    let authority = Authority::create(CLUSTER).expect("a CA");
-    let issue = |node| Box::new(Credentials::issue(&authority, node, Role::Manager, NODE_VALIDITY).expect("issued"));
-    let bench = Bench::start_with(Callers::ByCertificate { server: issue(NODE), client: issue(NODE) }).await;
-    Agent::connect(&bench).await;
-    bench.stop().await;
-
-    let other = issue(NodeId::from_bits(79));
-    let bench = Bench::start_with(Callers::ByCertificate { server: issue(NODE), client: other }).await;
-    let Err(refused) = Agent::try_connect(&bench, hello()).await else { panic!("refused") };
-    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
     bench.stop().await;
 }
 

@@ -1,0 +1,127 @@
+//! Members' connections: those that are passed on, and how they end when the node is no member any more.
+
+use std::time::Duration;
+
+use muster_manager::{
+    authorization::Standing,
+    ca::{Credentials, Keeper, NODE_VALIDITY},
+};
+use muster_proto::node::Role;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tonic::Code;
+
+use super::site::{DEMOTED, MANAGER, NEW, REMOVED, SESSION, Site, WORKER, call, hold, soon};
+
+#[tokio::test]
+async fn a_connection_that_an_agent_passes_on_arrives_with_its_bytes_and_its_node() {
+    let site = Site::start().await;
+    for (node, role) in [(WORKER, Role::Worker), (MANAGER, Role::Manager), (NEW, Role::Worker)] {
+        let keeper = site.keeper(node, role);
+        let mut here = site.relay(&keeper).await;
+        here.write_all(b"ping").await.expect("sends");
+        here.shutdown().await.expect("ends its half");
+        let (from, mut there) = soon("arriving", async { site.relayed.lock().await.recv().await }).await.expect("one");
+        assert_eq!(from, node);
+        let mut heard = String::new();
+        soon("the bytes", there.read_to_string(&mut heard)).await.expect("read");
+        assert_eq!(heard, "ping");
+        there.write_all(b"pong").await.expect("sends");
+        there.shutdown().await.expect("ends its half");
+        heard.clear();
+        soon("the answer", here.read_to_string(&mut heard)).await.expect("read");
+        assert_eq!(heard, "pong");
+    }
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_else_has_a_connection_passed_on() {
+    let site = Site::start().await;
+    let strangers = [site.foreign(), site.expired(WORKER).await, site.keeper(REMOVED, Role::Worker)];
+    for keeper in strangers {
+        let mut stream = site.relay(&keeper).await;
+        let ended = soon("the end", stream.read_to_end(&mut Vec::new())).await;
+        assert!(matches!(ended, Ok(0) | Err(_)), "{keeper:?}: {ended:?}");
+        assert!(site.relayed.lock().await.try_recv().is_err());
+    }
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_removed_node_is_cut_off_at_once_and_told_so_when_it_comes_back() {
+    let site = Site::start().await;
+    let keeper = site.keeper(WORKER, Role::Worker);
+    let channel = site.channel(&keeper);
+    assert_eq!(call(&channel, SESSION).await.code(), Code::Ok);
+    let mut relayed = site.relay(&keeper).await;
+    let (_, mut there) = soon("arriving", async { site.relayed.lock().await.recv().await }).await.expect("one");
+
+    let (held, ()) = tokio::join!(hold(&channel), async {
+        site.book.write(WORKER, Standing::Removed);
+        soon("the end there", there.read_u8()).await.expect_err("cut");
+        drop(there);
+        soon("the end here", relayed.read_u8()).await.expect_err("cut");
+    });
+    assert_ne!(held.code(), Code::Ok, "{held}");
+
+    let refused = call(&channel, SESSION).await;
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    assert!(refused.message().contains("was removed from this cluster; run `muster leave --force` there"), "{refused}");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_demoted_manager_is_cut_off_and_may_do_what_a_worker_may() {
+    let site = Site::start().await;
+    let channel = site.channel(&site.keeper(MANAGER, Role::Manager));
+    assert_eq!(call(&channel, "muster.v1.Control/ListNodes").await.code(), Code::Ok);
+    let (held, ()) = tokio::join!(hold(&channel), async {
+        site.book.write(MANAGER, Standing::Member(Role::Worker));
+    });
+    assert_ne!(held.code(), Code::Ok, "{held}");
+    assert_eq!(call(&channel, "muster.v1.Control/ListNodes").await.code(), Code::PermissionDenied);
+    assert_eq!(call(&channel, "muster.v1.Membership/Renew").await.code(), Code::Ok);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_behind_does_not_cut_off_a_manager_that_it_has_not_heard_of() {
+    let site = Site::start().await;
+    let channel = site.channel(&site.keeper(DEMOTED, Role::Manager));
+    let (first, ()) = tokio::join!(hold_until(&channel, &site), async {
+        for standing in [Standing::Unlisted, Standing::Member(Role::Worker)] {
+            site.book.write(DEMOTED, standing);
+            assert_eq!(call(&channel, "muster.v1.Raft/Append").await.code(), Code::Ok);
+        }
+        site.shutdown.cancel();
+    });
+    assert_ne!(first.code(), Code::Ok, "the port has stopped");
+    soon("stopping", site.running).await.expect("no panic").expect("a clean end");
+}
+
+/// Held until the port stops; a connection that was cut before would answer too soon.
+async fn hold_until(channel: &tonic::transport::Channel, site: &Site) -> tonic::Status {
+    let held = hold(channel).await;
+    assert!(site.shutdown.is_cancelled(), "cut before its time: {held}");
+    held
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_the_certificate_that_it_was_opened_with() {
+    let site = Site::start().await;
+    let short = |role| Credentials::issue(&site.authority, WORKER, role, Duration::from_secs(2)).expect("issued");
+    let keeper = Keeper::new(short(Role::Worker)).expect("a keeper");
+    let channel = site.channel(&keeper);
+    let held = hold(&channel).await;
+    assert_ne!(held.code(), Code::Ok, "{held}");
+    let refused = call(&channel, SESSION).await;
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+    assert_eq!(call(&channel, "muster.v1.Membership/Renew").await.code(), Code::Ok);
+
+    // With the next certificate the same channel goes on; its connection is a new one, so the old one is not used.
+    let next = Credentials::issue(&site.authority, WORKER, Role::Worker, NODE_VALIDITY).expect("issued");
+    keeper.replace(next).expect("the same node");
+    let channel = site.channel(&keeper);
+    assert_eq!(call(&channel, SESSION).await.code(), Code::Ok);
+    site.stop().await;
+}
