@@ -13,11 +13,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::{Clock, SystemClock},
+    clock::{self, Clock, SystemClock},
     description::Describer,
     dial::{Dial, Stream},
     executor::{Executor, ExecutorError, Found, Identity},
     ingress::{self, Ingress},
+    isolation::{
+        Isolation,
+        sentinel::{GuardCommand, Sentinel},
+        stamp::Stamp,
+    },
     roster::{self, Leave, Roster},
     routes::IngressList,
     session::{
@@ -47,6 +52,9 @@ pub struct Config {
     /// How managers and other nodes are reached.
     pub dial: Arc<dyn Dial>,
     pub executor: Arc<dyn Executor>,
+    /// What stops tasks that must not run in isolation where this process cannot. None where nothing that the executor
+    /// runs outlasts this process.
+    pub guard: Option<GuardCommand>,
     /// Where published ports are opened.
     pub ingress_ip: IpAddr,
     pub hostname: String,
@@ -115,6 +123,7 @@ pub struct Agent {
     writer: store::Writer,
     known_keeper: Keeper<Known>,
     routes_keeper: Keeper<IngressList>,
+    sentinel: Sentinel,
     describer: Describer,
     census: watch::Sender<Option<Arc<Vec<Found>>>>,
     sessions: Sessions,
@@ -133,10 +142,12 @@ impl Agent {
             let tasks = store::open(&data_dir)?;
             let known = kept::open::<Known>(&data_dir, KNOWN_FILE)?;
             let routes = kept::open::<IngressList>(&data_dir, ROUTES_FILE)?;
-            Ok((tasks, known, routes))
+            let boot_id = clock::boot_id();
+            let until = Stamp::read(&data_dir).filter(|stamp| stamp.boot_id == boot_id).map(|stamp| stamp.until);
+            Ok((tasks, known, routes, until))
         };
         let opened: Result<Result<_, StoreError>, _> = tokio::task::spawn_blocking(open).await;
-        let ((store, writer, records), (known, known_keeper), (routes, routes_keeper)) = match opened {
+        let ((store, writer, records), (known, known_keeper), (routes, routes_keeper), until) = match opened {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
                 let source = std::error::Error::source(&error).map(|cause| cause.to_string().into());
@@ -166,7 +177,11 @@ impl Agent {
             store_problem_seen,
         )
         .await;
-        let context = Context::new(config.executor.clone(), ingress.handle(), store, clock, census_seen);
+        let isolation = Isolation::new(clock.clone(), until);
+        let sentinel =
+            Sentinel { isolation: isolation.clone(), data_dir: config.data_dir.clone(), guard: config.guard };
+        let context =
+            Context::new(config.executor.clone(), ingress.handle(), store, clock, census_seen, isolation.clone());
         let sessions = Sessions {
             identity: config.identity,
             managers: config.managers,
@@ -177,6 +192,7 @@ impl Agent {
             description: describer.watch(),
             deltas,
             acquaintance: Acquaintance { known, orders },
+            isolation,
         };
         let handle = Handle { ingress: ingress.handle(), leaves, orders: orders_seen };
         let roster = Roster::new(Arc::new(context), records, routes, store_problem, deltas_in, leaves_in);
@@ -187,6 +203,7 @@ impl Agent {
             writer,
             known_keeper,
             routes_keeper,
+            sentinel,
             describer,
             census,
             sessions,
@@ -209,6 +226,7 @@ impl Agent {
         parts.spawn(self.sessions.run(stop.clone()));
         parts.spawn(self.known_keeper.run(stop.clone()));
         parts.spawn(self.routes_keeper.run(stop.clone()));
+        parts.spawn(self.sentinel.run(stop.clone()));
         // Ends when the last task that could still have something written down has.
         parts.spawn(self.writer.run());
         let mut broken = None;

@@ -14,6 +14,7 @@ use muster_proto::{
     assignment::Assignment,
     health::HealthCheck,
     id::{ClusterId, NodeId, TaskId},
+    isolation::OnIsolation,
     node::EngineHealth,
     pin::ImagePin,
     resources::Resources,
@@ -70,6 +71,25 @@ pub struct Found {
     pub task_id: TaskId,
     pub fence: Fence,
     pub state: ContainerState,
+    /// Of a task that must not run where the managers cannot be reached: its stop grace period.
+    pub isolation_grace: Option<Duration>,
+}
+
+/// The stop grace period of a task that must not run in isolation; None for any other.
+pub(crate) fn isolation_grace(assignment: &Assignment) -> Option<Duration> {
+    let spec = &assignment.template.spec;
+    match spec.on_isolation {
+        OnIsolation::Stop => Some(spec.container.stop_grace_period),
+        OnIsolation::Keep => None,
+    }
+}
+
+/// What the container's process finds in its environment: what the spec says, and which attempt at its slot this is. It
+/// grows with every attempt, so that a store which remembers the highest can refuse writes of a predecessor.
+pub(crate) fn environment(assignment: &Assignment) -> Vec<String> {
+    let mut env = assignment.template.spec.container.env.clone();
+    env.push(format!("MUSTER_SLOT_FENCE={}", assignment.fence));
+    env
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,10 +8,12 @@ pub mod agent;
 pub mod clock;
 pub mod dial;
 pub mod executor;
+pub mod guard;
 pub mod ingress;
 
 mod description;
 mod health;
+mod isolation;
 mod roster;
 mod routes;
 mod session;
@@ -20,3 +22,4 @@ mod task;
 mod words;
 
 pub use agent::{Agent, Config, Handle, OpenError, RemoveError, RunError};
+pub use isolation::sentinel::GuardCommand;

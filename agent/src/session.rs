@@ -24,6 +24,7 @@ use tracing::{debug, warn};
 use crate::{
     dial::Dial,
     executor::{Executor, Identity},
+    isolation::Isolation,
     task::Directory,
 };
 use acquaintance::Acquaintance;
@@ -45,6 +46,7 @@ pub(crate) struct Sessions {
     pub(crate) description: watch::Receiver<NodeDescription>,
     pub(crate) deltas: mpsc::Sender<Delta>,
     pub(crate) acquaintance: Acquaintance,
+    pub(crate) isolation: Isolation,
 }
 
 impl Sessions {

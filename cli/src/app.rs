@@ -59,6 +59,7 @@ enum Command {
     Version(local::version::Args),
     /// Run the daemon of this host
     Daemon(daemon::Args),
+    Guard(daemon::guard::Args),
     /// Show the main job on this machine, from nothing and back to nothing
     Demo(demo::Args),
     Completion(CompletionArgs),
@@ -127,10 +128,11 @@ impl App {
             Command::Daemon(_) if is_host_given => {
                 Err(Error::Usage("the daemon makes its socket where --socket says; it takes no --host".to_owned()))
             }
-            Command::Demo(_) | Command::Completion(_) if is_host_given => {
+            Command::Guard(_) | Command::Demo(_) | Command::Completion(_) if is_host_given => {
                 Err(Error::Usage("this command asks no daemon and takes no --host; leave it out".to_owned()))
             }
             Command::Daemon(_)
+            | Command::Guard(_)
             | Command::Demo(_)
             | Command::Completion(_)
             | Command::Service(_)
@@ -147,6 +149,7 @@ fn execute(app: App, out: &mut Out, surroundings: &dyn Surroundings) -> Result<(
     let mut context = Context { host: app.host, out, surroundings };
     match app.command {
         Command::Daemon(args) => daemon::run(args).map_err(failed),
+        Command::Guard(args) => daemon::guard::run(&args).map_err(failed),
         Command::Demo(args) => runtime()?.block_on(demo::run(args)).map_err(failed),
         Command::Completion(args) => completion(args.shell, context.out),
         Command::Service(command) => runtime()?.block_on(service::run(command, &mut context)),

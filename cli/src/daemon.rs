@@ -10,6 +10,7 @@ mod data_dir;
 mod dial;
 mod engine;
 mod gate;
+pub mod guard;
 mod host;
 mod join;
 mod leave;

@@ -157,7 +157,8 @@ impl Docker {
                 Err(error) => return Err(error),
             }
         };
-        Ok(Some(Found { container, task_id, fence, state }))
+        let isolation_grace = create::isolation_grace(&labels);
+        Ok(Some(Found { container, task_id, fence, state, isolation_grace }))
     }
 
     /// The engine may tell of the end before it has noted why, so a SIGKILL under a memory limit is looked up in its

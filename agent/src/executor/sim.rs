@@ -187,10 +187,7 @@ impl Executor for Sim {
         }
         self.inner.up()?;
         let container = ContainerId(format!("sim-{}", assignment.task_id));
-        self.inner
-            .containers()
-            .entry(container.clone())
-            .or_insert_with(|| Container::new(assignment.task_id, assignment.fence, script));
+        self.inner.containers().entry(container.clone()).or_insert_with(|| Container::new(assignment, script));
         sleep(rest).await;
         self.inner.up()?;
         Ok(Prepared { container, image_health: None })
@@ -241,6 +238,7 @@ impl Executor for Sim {
             task_id: container.task_id,
             fence: container.fence,
             state: container.state(now),
+            isolation_grace: container.isolation_grace,
         };
         Ok(self.inner.containers().iter().map(found).collect())
     }

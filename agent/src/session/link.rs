@@ -2,7 +2,7 @@
 //! waits in a queue until the connection has room, heartbeats first and log lines last.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     error::Error as _,
     time::Duration,
 };
@@ -97,6 +97,9 @@ pub(super) struct Link<'a> {
     patience: Duration,
     acked_at: Instant,
     heartbeats: u64,
+    /// When those were sent that have no answer yet, on the boot clock.
+    beats_sent: BTreeMap<u64, Duration>,
+    lease: Duration,
     reports: u64,
     reports_due: Option<Instant>,
     in_flight: BTreeSet<u64>,
@@ -125,6 +128,8 @@ impl<'a> Link<'a> {
             patience: patience(Duration::from_millis(welcome.lease_ms)),
             acked_at: Instant::now(),
             heartbeats: 0,
+            beats_sent: BTreeMap::new(),
+            lease: Duration::from_millis(welcome.lease_ms),
             reports: 0,
             reports_due: Some(Instant::now()),
             in_flight: BTreeSet::new(),
@@ -182,6 +187,7 @@ impl<'a> Link<'a> {
 
     fn beat(&mut self, description: Option<v1::NodeDescription>) {
         self.heartbeats += 1;
+        self.beats_sent.insert(self.heartbeats, self.sessions.isolation.now());
         // One that still waits is merged into this one: the manager needs to hear once, and the newest description.
         let mut waiting = None;
         self.queue.retain_mut(|message| match message {
@@ -213,7 +219,15 @@ impl<'a> Link<'a> {
     fn hear(&mut self, message: v1::ManagerMessage) -> Result<(), String> {
         match message.message {
             Some(manager_message::Message::Welcome(_)) => return Err("the manager welcomed this node twice".to_owned()),
-            Some(manager_message::Message::HeartbeatAck(_)) => self.acked_at = Instant::now(),
+            Some(manager_message::Message::HeartbeatAck(ack)) => {
+                self.acked_at = Instant::now();
+                // An answer to one answers those before it.
+                let later = self.beats_sent.split_off(&(ack.sequence.saturating_add(1)));
+                let answered = std::mem::replace(&mut self.beats_sent, later);
+                if let Some(sent_at) = answered.get(&ack.sequence) {
+                    self.sessions.isolation.renew(*sent_at, self.lease);
+                }
+            }
             Some(manager_message::Message::ReportsAck(ack)) => {
                 self.acked_at = Instant::now();
                 self.in_flight.remove(&ack.sequence);
@@ -270,12 +284,14 @@ async fn open(sessions: &Sessions, manager: &str) -> Result<Opened, Refusal> {
         protocol: SESSION_PROTOCOL,
         incarnation: sessions.acquaintance.incarnation(),
     };
+    let sent_at = sessions.isolation.now();
     let hello = v1::AgentMessage { message: Some(Message::Hello(hello)) };
     out.try_send(hello).map_err(|_full| "no room for a greeting".to_owned())?;
     let mut inbound = client.session(ReceiverStream::new(outbound)).await?.into_inner();
     match inbound.message().await?.and_then(|message| message.message) {
         Some(manager_message::Message::Welcome(mut welcome)) => {
             sessions.meet(&mut welcome)?;
+            sessions.isolation.renew(sent_at, Duration::from_millis(welcome.lease_ms));
             Ok((out, inbound, welcome))
         }
         Some(_) | None => Err("the manager did not welcome this node".into()),

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use muster_proto::{
-    assignment::Assignment, container::ContainerSpec, health::HealthCheck, id::TaskId, task::TaskStatus,
-    task_state::TaskState,
+    assignment::Assignment, container::ContainerSpec, health::HealthCheck, id::TaskId, isolation::OnIsolation,
+    task::TaskStatus, task_state::TaskState,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     executor::{ContainerId, ExecutorError},
     health,
+    isolation::Guarded,
 };
 
 /// What the roster wants of an actor.
@@ -74,15 +75,54 @@ pub(crate) struct Actor {
     pub(super) unhealthy: Option<String>,
     /// Held from the preparation on, over a start that follows at once.
     pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// Until it has ended, of a task that must not run in isolation.
+    pub(super) guarded: Option<Guarded>,
+    /// Of those that it has nothing to do with any more: they were before it.
+    outages_before: u64,
+}
+
+/// Says when a task shall stop, whoever wants it to.
+#[derive(Debug)]
+pub(super) struct StopSignal {
+    orders: watch::Receiver<Order>,
+    /// Of a task that must not run in isolation: the outages, and how many of them do not count.
+    outages: Option<(watch::Receiver<u64>, u64)>,
+}
+
+impl StopSignal {
+    /// Returns when the task shall stop; never where it need not.
+    pub(super) async fn given(&mut self) {
+        let Self { orders, outages } = self;
+        let ordered = async { orders.wait_for(|order| order.wanted().is_stop()).await.is_ok() };
+        let cut_off = async {
+            match outages {
+                Some((outages, before)) => outages.wait_for(|count| count > before).await.is_ok(),
+                None => std::future::pending().await,
+            }
+        };
+        let given = tokio::select! {
+            given = ordered => given,
+            given = cut_off => given,
+        };
+        if !given {
+            // Whoever could want something has gone, and this actor with it.
+            std::future::pending().await
+        }
+    }
 }
 
 impl Actor {
     pub(crate) fn new(context: Arc<Context>, orders: watch::Receiver<Order>, beginning: Beginning) -> Self {
-        let (phase, status, image_health) = match beginning {
-            Beginning::New => (Phase::Accepted, None, None),
-            Beginning::Resumed { status, image_health } => (Phase::Unknown, status, image_health),
+        let outages = context.isolation.outages();
+        let (phase, status, image_health, outages_before) = match beginning {
+            Beginning::New => (Phase::Accepted, None, None, outages),
+            // Also that of before this agent began: a lease that is over when it begins.
+            Beginning::Resumed { status, image_health } => (Phase::Unknown, status, image_health, 0),
         };
         let assignment = orders.borrow().assignment.clone();
+        let has_ended = status.as_ref().is_some_and(|status| status.state.is_final());
+        let must_stop = assignment.template.spec.on_isolation == OnIsolation::Stop;
+        let guarded = (must_stop && !has_ended).then(|| context.isolation.guard());
         let story = Story::begin(context.clone(), assignment, status, image_health);
         let now = Instant::now();
         Self {
@@ -95,6 +135,8 @@ impl Actor {
             leaving_since: now,
             unhealthy: None,
             permit: None,
+            guarded,
+            outages_before,
         }
     }
 
@@ -102,7 +144,7 @@ impl Actor {
     pub(crate) async fn run(mut self) -> TaskId {
         loop {
             let order = self.orders.borrow_and_update().clone();
-            let wanted = order.wanted();
+            let wanted = self.wanted();
             self.story.reassigned(order.assignment.clone());
             let step = next(wanted, self.phase);
             debug!(task = %order.assignment.task_id, phase = ?self.phase, ?wanted, ?step);
@@ -119,9 +161,13 @@ impl Actor {
                 Step::Cancel => self.cancel().await,
                 Step::Remove => self.remove().await,
                 Step::Wait => {
-                    if self.orders.changed().await.is_err() {
-                        // The roster has gone, and with it whoever could want something.
-                        return order.assignment.task_id;
+                    let mut stop = self.stop_signal();
+                    tokio::select! {
+                        changed = self.orders.changed() => if changed.is_err() {
+                            // The roster has gone, and with it whoever could want something.
+                            return order.assignment.task_id;
+                        },
+                        () = stop.given(), if !wanted.is_stop() => {}
                     }
                 }
                 Step::Finish => return order.assignment.task_id,
@@ -134,7 +180,22 @@ impl Actor {
     }
 
     pub(super) fn wanted(&self) -> Wanted {
-        self.orders.borrow().wanted()
+        let ordered = self.orders.borrow().wanted();
+        if self.is_cut_off() { ordered.max(Wanted::Isolated) } else { ordered }
+    }
+
+    /// Looks at the clock now: this agent may have been paused since it last ran.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.must_stop_in_isolation() && self.context.isolation.outages() > self.outages_before
+    }
+
+    pub(super) fn must_stop_in_isolation(&self) -> bool {
+        self.orders.borrow().assignment.template.spec.on_isolation == OnIsolation::Stop
+    }
+
+    pub(super) fn stop_signal(&self) -> StopSignal {
+        let outages = || (self.context.isolation.watch(), self.outages_before);
+        StopSignal { orders: self.orders.clone(), outages: self.must_stop_in_isolation().then(outages) }
     }
 
     pub(super) fn task(&self) -> TaskId {
@@ -171,9 +232,9 @@ impl Actor {
                 let pause = sleep(verdict::pause(tries));
                 match doing {
                     Doing::Preparing | Doing::Starting | Doing::Watching => {
-                        let mut orders = self.orders.clone();
+                        let mut stop = self.stop_signal();
                         tokio::select! {
-                            () = told_to_stop(&mut orders) => {}
+                            () = stop.given() => {}
                             () = pause => {}
                         }
                     }
@@ -191,12 +252,5 @@ impl Actor {
         if state == TaskState::Running {
             self.story.recovered();
         }
-    }
-}
-
-/// Returns when the task shall stop; never where it need not.
-pub(super) async fn told_to_stop(orders: &mut watch::Receiver<Order>) {
-    if orders.wait_for(|order| order.wanted().is_stop()).await.is_err() {
-        std::future::pending().await
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     clock::Clock,
     executor::{ContainerId, Executor, Found},
     ingress,
+    isolation::Isolation,
     session::reports::Outbox,
     store::Store,
 };
@@ -55,6 +56,7 @@ pub(crate) struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) census: Census,
+    pub(crate) isolation: Isolation,
     starts: Arc<Semaphore>,
 }
 
@@ -65,6 +67,7 @@ impl Context {
         store: Store,
         clock: Arc<dyn Clock>,
         census: Census,
+        isolation: Isolation,
     ) -> Self {
         Self {
             executor,
@@ -74,6 +77,7 @@ impl Context {
             clock,
             directory: Arc::default(),
             census,
+            isolation,
             starts: Arc::new(Semaphore::new(STARTS_MAX)),
         }
     }

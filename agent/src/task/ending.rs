@@ -67,7 +67,9 @@ impl Ending {
     }
 
     pub(super) fn of_exit(exit: &Exit, wanted: Wanted, memory_limit_bytes: u64) -> Self {
-        let ending = if wanted.is_stop() {
+        let ending = if wanted == Wanted::Isolated {
+            Self::new(TaskState::Shutdown, "shut down: its node was cut off from the managers")
+        } else if wanted.is_stop() {
             Self::new(TaskState::Shutdown, "shut down")
         } else if exit.oom_killed {
             Self::failed(out_of_memory(memory_limit_bytes))
@@ -111,6 +113,7 @@ mod tests {
         assert_eq!(ended(3, false, Wanted::Running), is(TaskState::Failed, "exit code 3"));
         assert_eq!(ended(139, false, Wanted::Ready), is(TaskState::Failed, "exit code 139 (SIGSEGV)"));
         assert_eq!(ended(137, true, Wanted::Running), is(TaskState::Failed, "killed: out of memory (limit 64 MiB)"));
+        assert_eq!(ended(137, true, Wanted::Isolated), is(TaskState::Shutdown, ""));
         assert_eq!(ended(143, false, Wanted::Shutdown), is(TaskState::Shutdown, ""));
         assert_eq!(ended(0, false, Wanted::Forget), is(TaskState::Shutdown, ""));
     }

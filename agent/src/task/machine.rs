@@ -5,11 +5,14 @@
 
 use muster_proto::task_state::DesiredState;
 
-/// What the managers want, and one thing more: that nobody wants to hear of it again.
+/// What the managers want, and two things more: that this node is cut off, and that nobody wants to hear of the task
+/// again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wanted {
     Ready,
     Running,
+    /// As Shutdown, by this agent's own word: the task must not run where the managers cannot be reached.
+    Isolated,
     Shutdown,
     Remove,
     /// As Remove, for a task that no manager knows any more.
@@ -29,7 +32,7 @@ impl From<DesiredState> for Wanted {
 
 impl Wanted {
     pub(super) fn is_stop(self) -> bool {
-        self >= Wanted::Shutdown
+        self >= Wanted::Isolated
     }
 }
 
@@ -76,29 +79,29 @@ pub(super) enum Step {
 }
 
 pub(super) fn next(wanted: Wanted, phase: Phase) -> Step {
-    use Wanted::{Forget, Ready, Remove, Running, Shutdown};
+    use Wanted::{Forget, Isolated, Ready, Remove, Running, Shutdown};
     match (phase, wanted) {
-        (Phase::Unknown, Ready | Running | Shutdown | Remove | Forget) => Step::Find,
+        (Phase::Unknown, Ready | Running | Isolated | Shutdown | Remove | Forget) => Step::Find,
 
         (Phase::Accepted, Ready | Running) => Step::Prepare,
-        (Phase::Accepted, Shutdown | Remove | Forget) => Step::Cancel,
+        (Phase::Accepted, Isolated | Shutdown | Remove | Forget) => Step::Cancel,
 
         (Phase::Prepared, Ready) => Step::Wait,
         (Phase::Prepared, Running) => Step::Start,
-        (Phase::Prepared, Shutdown | Remove | Forget) => Step::Cancel,
+        (Phase::Prepared, Isolated | Shutdown | Remove | Forget) => Step::Cancel,
 
         (Phase::Starting, Ready | Running) => Step::Probe,
-        (Phase::Starting, Shutdown | Remove | Forget) => Step::Drain,
+        (Phase::Starting, Isolated | Shutdown | Remove | Forget) => Step::Drain,
 
         (Phase::Running, Ready | Running) => Step::Watch,
-        (Phase::Running, Shutdown | Remove | Forget) => Step::Drain,
+        (Phase::Running, Isolated | Shutdown | Remove | Forget) => Step::Drain,
 
-        (Phase::Leaving, Ready | Running | Shutdown | Remove | Forget) => Step::Stop,
+        (Phase::Leaving, Ready | Running | Isolated | Shutdown | Remove | Forget) => Step::Stop,
 
-        (Phase::Ended, Ready | Running | Shutdown) => Step::Wait,
+        (Phase::Ended, Ready | Running | Isolated | Shutdown) => Step::Wait,
         (Phase::Ended, Remove | Forget) => Step::Remove,
 
-        (Phase::Removed, Ready | Running | Shutdown | Remove) => Step::Wait,
+        (Phase::Removed, Ready | Running | Isolated | Shutdown | Remove) => Step::Wait,
         (Phase::Removed, Forget) => Step::Finish,
     }
 }
@@ -118,7 +121,8 @@ mod tests {
         Phase::Ended,
         Phase::Removed,
     ];
-    const WANTED: [Wanted; 5] = [Wanted::Ready, Wanted::Running, Wanted::Shutdown, Wanted::Remove, Wanted::Forget];
+    const WANTED: [Wanted; 6] =
+        [Wanted::Ready, Wanted::Running, Wanted::Isolated, Wanted::Shutdown, Wanted::Remove, Wanted::Forget];
 
     #[test]
     fn only_a_task_that_shall_run_is_made_or_started() {
@@ -156,7 +160,7 @@ mod tests {
         #[test]
         fn whoever_is_to_be_forgotten_finishes(
             start in prop::sample::select(&PHASES[..]),
-            mut orders in prop::collection::vec(prop::sample::select(&WANTED[..4]), 0..6),
+            mut orders in prop::collection::vec(prop::sample::select(&WANTED[..5]), 0..6),
         ) {
             orders.sort();
             let mut phase = start;

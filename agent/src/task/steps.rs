@@ -12,7 +12,7 @@ use muster_proto::{assignment::Assignment, task::Evidence, task_state::TaskState
 use tokio::time::{Instant, timeout};
 
 use super::{
-    actor::{Actor, Leftover, told_to_stop},
+    actor::{Actor, Leftover},
     ending::Ending,
     grace,
     machine::Phase,
@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     executor::{ContainerId, ContainerState, Executor, Exit, Found, LogOptions},
+    isolation::Readiness,
     words::cut,
 };
 
@@ -70,12 +71,12 @@ impl Actor {
 
     /// False when told to stop instead.
     async fn take_permit(&mut self) -> bool {
-        let mut orders = self.orders.clone();
+        let mut stop = self.stop_signal();
         if self.permit.is_none() {
             let starts = self.context.starts();
             self.permit = tokio::select! {
                 biased;
-                () = told_to_stop(&mut orders) => None,
+                () = stop.given() => None,
                 permit = starts.acquire_owned() => permit.ok(),
             };
         }
@@ -87,7 +88,7 @@ impl Actor {
             return;
         }
         self.story.advance(TaskState::Preparing, "preparing");
-        let mut orders = self.orders.clone();
+        let mut stop = self.stop_signal();
         let mut tries = 0;
         loop {
             tries += 1;
@@ -95,7 +96,7 @@ impl Actor {
             let progress = |message| story.chat(message);
             let result = tokio::select! {
                 biased;
-                () = told_to_stop(&mut orders) => None,
+                () = stop.given() => None,
                 result = self.context.executor.prepare(assignment, &progress) => Some(result),
             };
             match result {
@@ -134,9 +135,29 @@ impl Actor {
         self.end(Ending::cancelled()).await;
     }
 
+    /// A task that must not run in isolation is not started before something can stop it without this agent. False when
+    /// told to stop instead.
+    async fn is_safe_to_start(&mut self) -> bool {
+        let (mut readiness, mut stop) = (self.context.isolation.readiness(), self.stop_signal());
+        while self.must_stop_in_isolation() {
+            let now = readiness.borrow_and_update().clone();
+            match now {
+                Readiness::Ready => break,
+                Readiness::Hindered(why) => self.story.hindered(why),
+                Readiness::Unknown => {}
+            }
+            tokio::select! {
+                biased;
+                () = stop.given() => return false,
+                changed = readiness.changed() => if changed.is_err() { return false },
+            }
+        }
+        !self.wanted().is_stop()
+    }
+
     pub(super) async fn start(&mut self) {
         let Some(container) = self.container() else { return self.vanished().await };
-        if !self.take_permit().await {
+        if !self.is_safe_to_start().await || !self.take_permit().await {
             return;
         }
         self.story.advance(TaskState::Starting, "starting");
@@ -176,7 +197,10 @@ impl Actor {
     }
 
     fn leave(&mut self) {
-        self.leaving_since = Instant::now();
+        let now = Instant::now();
+        // Its grace period began with the end of the lease, whenever this agent came to see it.
+        let late = if self.is_cut_off() { self.context.isolation.since_outage() } else { Duration::ZERO };
+        self.leaving_since = now.checked_sub(late).unwrap_or(now);
         self.phase = Phase::Leaving;
     }
 
@@ -185,7 +209,7 @@ impl Actor {
         self.leave();
         let drained = self.context.ingress.drain(self.task());
         self.story.hindered("its connections end before it is stopped".to_owned());
-        let limit = grace::for_drain(self.spec().stop_grace_period);
+        let limit = grace::for_drain(self.spec().stop_grace_period).saturating_sub(self.leaving_since.elapsed());
         let executor = self.context.executor.clone();
         let exit = tokio::select! {
             exit = exit_of(&*executor, &container) => Some(exit),
@@ -281,6 +305,7 @@ impl Actor {
             Some(_) | None => Vec::new(),
         };
         self.story.end(ending, log_tail).await;
+        self.guarded = None;
         match self.leftover {
             Leftover::Nothing => self.gone_for_good().await,
             Leftover::Perhaps | Leftover::Container(_) => self.phase = Phase::Ended,

@@ -32,6 +32,7 @@ use crate::{
         sim::{Engine, Sim},
     },
     ingress::{self, Ingress},
+    isolation::Isolation,
     store,
 };
 
@@ -46,6 +47,10 @@ struct PausedClock(Instant);
 impl Clock for PausedClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(u64::try_from(self.0.elapsed().as_millis()).unwrap())
+    }
+
+    fn since_boot(&self) -> Duration {
+        self.0.elapsed()
     }
 }
 
@@ -107,7 +112,8 @@ impl Bench {
         .handle();
         let census = watch::channel(census.map(Arc::new)).1;
         let clock = Arc::new(PausedClock(Instant::now()));
-        let context = Arc::new(Context::new(sim.clone(), ingress, store, clock, census));
+        let isolation = Isolation::new(clock.clone(), None);
+        let context = Arc::new(Context::new(sim.clone(), ingress, store, clock, census, isolation));
         let (order, orders) = watch::channel(Order { assignment, forget: false });
         let actor = tokio::spawn(Actor::new(context.clone(), orders, beginning).run());
         let (teller, told) = watch::channel(Vec::new());

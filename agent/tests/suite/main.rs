@@ -3,4 +3,5 @@
 
 mod fake;
 mod hops;
+mod isolation;
 mod session;

@@ -271,6 +271,7 @@ fn agent_config(
         managers: own.iter().cloned().chain(others).collect(),
         dial: Arc::new(Secured::new(keeper.clone())),
         executor,
+        guard: engine::guard(&surroundings.args, identity, &surroundings.data_dir.agent()),
         ingress_ip: surroundings.args.ingress_ip(),
         hostname: hostname(),
         muster_version: env!("CARGO_PKG_VERSION").to_owned(),

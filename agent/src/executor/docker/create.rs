@@ -3,7 +3,7 @@
 //! Capabilities are the engine's default set, to which a spec adds or from which it takes; gaining more by setuid
 //! programs is never possible. The engine restarts nothing and checks no health: both are the agent's.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, Mount as EngineMount, MountTmpfsOptions, MountType, PortBinding,
@@ -17,7 +17,7 @@ use muster_proto::{
     version::Fence,
 };
 
-use crate::executor::Identity;
+use crate::executor::{self, Identity};
 
 pub(super) const LABEL_CLUSTER: &str = "muster.cluster";
 pub(super) const LABEL_NODE: &str = "muster.node";
@@ -26,6 +26,7 @@ const LABEL_FENCE: &str = "muster.fence";
 const LABEL_SERVICE: &str = "muster.service";
 const LABEL_SERVICE_NAME: &str = "muster.service-name";
 const LABEL_SLOT: &str = "muster.slot";
+const LABEL_ISOLATION_GRACE_MS: &str = "muster.isolation-grace-ms";
 
 /// `web.3.<task id>`: unique, and made for no other attempt.
 pub(super) fn name(assignment: &Assignment) -> String {
@@ -54,8 +55,15 @@ fn labels(identity: &Identity, assignment: &Assignment) -> HashMap<String, Strin
         (LABEL_SLOT, assignment.slot.to_string()),
     ];
     let user = assignment.template.spec.container.labels.clone();
+    let grace = executor::isolation_grace(assignment);
+    let grace = grace.map(|grace| (LABEL_ISOLATION_GRACE_MS.to_owned(), grace.as_millis().to_string()));
     // Ours last: a user's label must not make a container somebody else's.
-    user.into_iter().chain(own.map(|(key, value)| (key.to_owned(), value))).collect()
+    user.into_iter().chain(own.map(|(key, value)| (key.to_owned(), value))).chain(grace).collect()
+}
+
+/// As its label says; see [`crate::executor::Found`].
+pub(super) fn isolation_grace(labels: &HashMap<String, String>) -> Option<Duration> {
+    labels.get(LABEL_ISOLATION_GRACE_MS)?.parse().ok().map(Duration::from_millis)
 }
 
 pub(super) fn body(identity: &Identity, assignment: &Assignment, image: &str) -> ContainerCreateBody {
@@ -65,7 +73,7 @@ pub(super) fn body(identity: &Identity, assignment: &Assignment, image: &str) ->
         image: Some(image.to_owned()),
         hostname: spec.hostname.clone(),
         user: spec.user.clone(),
-        env: some(spec.env.clone()),
+        env: some(executor::environment(assignment)),
         entrypoint: some(spec.entrypoint.clone()),
         cmd: some(spec.args.clone()),
         working_dir: spec.workdir.clone(),

@@ -42,7 +42,13 @@ async fn a_container_lives_and_goes() {
     docker.start(&container).await.expect("starting what runs is no error");
     let running = ContainerState::Running { address: Some(address) };
     assert_eq!(docker.inspect(&container).await.expect("inspected"), running);
-    let found = Found { container: container.clone(), task_id: task.task_id, fence: task.fence, state: running };
+    let found = Found {
+        container: container.clone(),
+        task_id: task.task_id,
+        fence: task.fence,
+        state: running,
+        isolation_grace: None,
+    };
     assert_eq!(docker.list().await.expect("listed"), [found]);
     let other_node = Identity { node_id: NodeId::from_bits(9), ..bench.identity };
     assert_eq!(connect(Docker::SOCKET, other_node).list().await.expect("listed"), []);

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use muster_proto::{id::TaskId, version::Fence};
+use muster_proto::{assignment::Assignment, id::TaskId, version::Fence};
 use tokio::time::Instant;
 
 use super::{
-    super::{ContainerState, Exit},
+    super::{ContainerState, Exit, isolation_grace},
     script::{Health, Script},
 };
 
@@ -17,13 +17,21 @@ pub(super) struct Container {
     pub(super) task_id: TaskId,
     pub(super) fence: Fence,
     pub(super) script: Script,
+    pub(super) isolation_grace: Option<Duration>,
     started: Option<Instant>,
     end: Option<(Instant, Exit)>,
 }
 
 impl Container {
-    pub(super) fn new(task_id: TaskId, fence: Fence, script: Script) -> Self {
-        Self { task_id, fence, script, started: None, end: None }
+    pub(super) fn new(assignment: &Assignment, script: Script) -> Self {
+        Self {
+            task_id: assignment.task_id,
+            fence: assignment.fence,
+            script,
+            isolation_grace: isolation_grace(assignment),
+            started: None,
+            end: None,
+        }
     }
 
     /// Whether it was this call that started it. One that has ended runs again, as an engine's would.

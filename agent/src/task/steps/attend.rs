@@ -15,7 +15,7 @@ use crate::{
     },
     ingress,
     task::{
-        actor::{Actor, told_to_stop},
+        actor::Actor,
         machine::Phase,
         verdict::{Doing, Verdict},
     },
@@ -90,12 +90,12 @@ impl Actor {
         if checkup.is_none() {
             self.ready().await;
         }
-        let mut orders = self.orders.clone();
+        let mut stop = self.stop_signal();
         let mut end = executor.wait(&container);
         loop {
             let event = tokio::select! {
                 biased;
-                () = told_to_stop(&mut orders) => Event::ToldToStop,
+                () = stop.given() => Event::ToldToStop,
                 ended = &mut end => Event::Ended(ended),
                 answer = probed(&mut checkup) => Event::Probed(answer),
             };

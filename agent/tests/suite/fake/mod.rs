@@ -53,6 +53,8 @@ struct Word {
     managers: Vec<String>,
     ingress: Vec<IngressService>,
     incarnation: u64,
+    /// Longer than any test.
+    long_lease: bool,
     /// Leads in its place.
     leader: Option<String>,
     /// Counts the times that all sessions were ended.
@@ -157,6 +159,11 @@ impl Manager {
         self.word.send_modify(|word| word.managers = managers);
     }
 
+    /// In the next welcome: one that no test outlasts. Else it is a second.
+    pub(crate) fn grant_long_leases(&self) {
+        self.word.send_modify(|word| word.long_lease = true);
+    }
+
     pub(crate) fn belong_to(&self, incarnation: u64) {
         self.word.send_modify(|word| word.incarnation = incarnation);
     }
@@ -164,6 +171,10 @@ impl Manager {
     /// From now on sends agents on to another; those in a session are told when it ends.
     pub(crate) fn follow(&self, leader: &Manager) {
         self.word.send_modify(|word| word.leader = Some(leader.address.to_string()));
+    }
+
+    pub(crate) fn lead(&self) {
+        self.word.send_modify(|word| word.leader = None);
     }
 
     pub(crate) async fn until<T>(&self, what: &str, find: impl Fn(&Heard) -> Option<T>) -> T {
@@ -251,7 +262,7 @@ async fn serve(
     let mut ordered = orders(&said);
     let mut ack = Some(Message::Welcome(Welcome {
         heartbeat_ms: 100,
-        lease_ms: 1_000,
+        lease_ms: if said.long_lease { 600_000 } else { 1_000 },
         orders: Some(ordered.clone()),
         incarnation: said.incarnation,
     }));

@@ -23,6 +23,7 @@ pub(crate) fn config(dir: &Path, sim: &Arc<Sim>, managers: Vec<String>) -> Confi
         managers,
         dial: Nodes::default().seen_from(IDENTITY.node_id),
         executor,
+        guard: None,
         ingress_ip: [127, 0, 0, 1].into(),
         hostname: "host".to_owned(),
         muster_version: "0.0.0".to_owned(),
@@ -44,6 +45,12 @@ impl Node {
         let agent = Agent::open(config).await.unwrap();
         let (handle, shutdown) = (agent.handle(), CancellationToken::new());
         Self { handle, agent: tokio::spawn(agent.run(shutdown.clone())), shutdown }
+    }
+
+    /// As by SIGKILL: nothing is said or written any more, and what runs runs on.
+    pub(crate) async fn kill(self) {
+        self.agent.abort();
+        assert!(self.agent.await.is_err_and(|ended| ended.is_cancelled()));
     }
 
     pub(crate) async fn stop(self) {
