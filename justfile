@@ -17,10 +17,10 @@ fix:
     cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
     UPDATE_EXPECT=1 cargo test --workspace
 
-# Idle cost of a daemon, and how fast 50 replicas converge beside the engine alone
+# Figures: idle, converge, commands, failover, writes, memory, nodes
 bench *ARGS:
     cargo run --release -p muster-tests --bin bench -- {{ARGS}}
 
-# Kill the daemon at random moments under writes and check the history
+# Faults under writes, and a check of the history: kill-manager, pause-manager, partition, kill-daemon
 chaos *ARGS:
-    cargo run -p muster-chaos -- kill-daemon {{ARGS}}
+    cargo run -p muster-chaos -- {{ARGS}}

@@ -3,7 +3,8 @@
 //!
 //! Each service has one writer, so its history is a sequence. The checker carries the set of states the service may be
 //! in: an answer or an observation narrows the set, a lost answer widens it, and an empty set is a violation. A lost
-//! write must have been decided by the time of the next answer about its service.
+//! write may still be on its way, behind later ones: it must have been decided by the next observation, which is made
+//! once every process runs and every client has its answers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    history::{Event, Moment},
+    history::{Event, Moment, Progress},
     model::{Refusal, Service, Write},
 };
 
@@ -22,6 +23,10 @@ pub(crate) struct Verdict {
     pub unknown: u32,
     pub kills: u32,
     pub kills_while_starting: u32,
+    /// Of any kind, on one of several managers.
+    pub strikes: u32,
+    /// Times that all managers had the same state.
+    pub comparisons: u32,
     pub observations: u32,
     /// Services that the last observation showed.
     pub services: u32,
@@ -42,15 +47,26 @@ pub(crate) enum Violation {
         seen: Service,
         possible: BTreeSet<Service>,
     },
+    /// Managers that applied as much have different states.
+    Diverged {
+        managers: Vec<Progress>,
+    },
     /// The history itself is broken.
     UnknownCall {
         call: u64,
     },
 }
 
+/// What a service may be, with the lost writes that did not take effect on the way there and still may.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct May {
+    service: Service,
+    lost: Vec<Write>,
+}
+
 #[derive(Debug, Default)]
 struct Checker {
-    possible: BTreeMap<String, BTreeSet<Service>>,
+    possible: BTreeMap<String, BTreeSet<May>>,
     calls: BTreeMap<u64, (String, Write)>,
     verdict: Verdict,
 }
@@ -81,9 +97,7 @@ impl Checker {
             }
             Event::Unknown { call, text: _ } => {
                 self.verdict.unknown += 1;
-                self.answer(*call, "unanswered", |write, before| {
-                    write.on(before).into_iter().chain([before.clone()]).collect()
-                });
+                self.lose(*call);
             }
             Event::Killed { round: _, moment } => {
                 self.verdict.kills += 1;
@@ -92,7 +106,27 @@ impl Checker {
                     Moment::Serving => {}
                 }
             }
+            Event::Struck { round: _, manager: _, fault: _ } => self.verdict.strikes += 1,
+            Event::Compared { managers } => self.compare(managers),
             Event::Observed { services } => self.observe(services),
+        }
+    }
+
+    fn lose(&mut self, call: u64) {
+        let Some((service, write)) = self.calls.remove(&call) else {
+            self.verdict.violations.push(Violation::UnknownCall { call });
+            return;
+        };
+        let possible = self.possible.entry(service).or_insert_with(absent);
+        let with_it = |may: &May| May { lost: [&may.lost[..], std::slice::from_ref(&write)].concat(), ..may.clone() };
+        *possible = possible.iter().map(with_it).collect();
+    }
+
+    fn compare(&mut self, managers: &[Progress]) {
+        self.verdict.comparisons += 1;
+        let first = |other: &Progress| managers.iter().find(|copy| copy.applied == other.applied);
+        if managers.iter().any(|copy| first(copy).is_some_and(|first| first.digest != copy.digest)) {
+            self.verdict.violations.push(Violation::Diverged { managers: managers.to_vec() });
         }
     }
 
@@ -103,10 +137,15 @@ impl Checker {
             return;
         };
         let possible = self.possible.entry(service.clone()).or_insert_with(absent);
-        let next: BTreeSet<Service> = possible.iter().flat_map(|before| after(&write, before)).collect();
+        let before = with_late_writes(possible);
+        let after = |may: &May| {
+            let after = after(&write, &may.service).into_iter();
+            after.map(|service| May { service, lost: may.lost.clone() }).collect::<Vec<_>>()
+        };
+        let next: BTreeSet<May> = before.iter().flat_map(after).collect();
         if next.is_empty() {
             let answer = format!("{} was {answer}", describe(&write));
-            self.verdict.violations.push(Violation::Answer { call, service, answer, possible: possible.clone() });
+            self.verdict.violations.push(Violation::Answer { call, service, answer, possible: states(before) });
             // What the daemon says now is the best guess for what follows, so that one fault is one violation.
             *possible = believed(&write);
         } else {
@@ -120,18 +159,45 @@ impl Checker {
         let names: BTreeSet<String> = self.possible.keys().chain(services.keys()).cloned().collect();
         for name in names {
             let seen = services.get(&name).cloned();
-            let possible = self.possible.entry(name.clone()).or_insert_with(absent);
+            let known = self.possible.entry(name.clone()).or_insert_with(absent);
+            let possible = states(with_late_writes(known));
+            *known = BTreeSet::from([certainly(seen.clone())]);
             if !possible.contains(&seen) {
-                let (seen, possible) = (seen.clone(), possible.clone());
                 self.verdict.violations.push(Violation::Observation { service: name, seen, possible });
             }
-            *possible = BTreeSet::from([seen]);
         }
     }
 }
 
-fn absent() -> BTreeSet<Service> {
-    BTreeSet::from([None])
+fn certainly(service: Service) -> May {
+    May { service, lost: Vec::new() }
+}
+
+fn absent() -> BTreeSet<May> {
+    BTreeSet::from([certainly(None)])
+}
+
+fn states(possible: BTreeSet<May>) -> BTreeSet<Service> {
+    possible.into_iter().map(|may| may.service).collect()
+}
+
+/// Also what becomes of each when lost writes take effect now, any of them and in any order.
+fn with_late_writes(possible: &BTreeSet<May>) -> BTreeSet<May> {
+    let mut found = possible.clone();
+    let mut unvisited: Vec<May> = possible.iter().cloned().collect();
+    while let Some(may) = unvisited.pop() {
+        for (at, write) in may.lost.iter().enumerate() {
+            // One that would be refused now may still take effect later.
+            let Ok(service) = write.on(&may.service) else { continue };
+            let mut lost = may.lost.clone();
+            lost.remove(at);
+            let later = May { service, lost };
+            if found.insert(later.clone()) {
+                unvisited.push(later);
+            }
+        }
+    }
+    found
 }
 
 /// A refusal that says whether the service is there must be right about it.
@@ -143,9 +209,9 @@ fn refused(write: &Write, before: &Service, refusal: Refusal) -> Vec<Service> {
     may_be.then(|| before.clone()).into_iter().collect()
 }
 
-fn believed(write: &Write) -> BTreeSet<Service> {
+fn believed(write: &Write) -> BTreeSet<May> {
     match write {
-        Write::Create | Write::SetEnv { .. } => BTreeSet::from([None, Some(BTreeMap::new())]),
+        Write::Create | Write::SetEnv { .. } => [None, Some(BTreeMap::new())].map(certainly).into(),
         Write::Remove => absent(),
     }
 }
@@ -181,6 +247,10 @@ impl fmt::Display for Violation {
             }
             Violation::Observation { service, seen, possible } => {
                 write!(out, "{service}: seen {}, but it must be {}", show(seen), show_all(possible))
+            }
+            Violation::Diverged { managers } => {
+                let copies = managers.iter().map(|copy| format!("{} at {}", copy.digest, copy.applied));
+                write!(out, "managers have different states: {}", copies.collect::<Vec<_>>().join(", "))
             }
             Violation::UnknownCall { call } => write!(out, "the history answers call {call}, which nobody made"),
         }
@@ -262,6 +332,8 @@ mod tests {
             unknown: 2,
             kills: 1,
             kills_while_starting: 0,
+            strikes: 0,
+            comparisons: 0,
             observations: 2,
             services: 1,
             violations: Vec::new(),
@@ -275,6 +347,24 @@ mod tests {
         violations("create w1 unknown\nsee w1\nsee w1", expect![""]);
         violations("create w1 unknown\nsee\nsee w1", expect!["w1: seen present, but it must be absent"]);
         violations("create w1 ok\nset w1 A=1 unknown\nset w1 A=2 ok\nsee w1:A=2", expect![""]);
+    }
+
+    #[test]
+    fn an_unknown_write_may_come_after_later_ones_but_not_after_an_observation() {
+        violations("create w1 ok\nset w1 A=1 unknown\nset w1 B=1 ok\nsee w1:A=1,B=1", expect![""]);
+        violations("create w1 ok\nrm w1 unknown\nset w1 B=1 ok\nsee", expect![""]);
+        violations(
+            "create w1 ok\nrm w1 unknown\nsee w1\nset w1 B=1 ok\nsee",
+            expect!["w1: seen absent, but it must be present with B=1"],
+        );
+    }
+
+    #[test]
+    fn planted_managers_that_differ() {
+        let copy = |applied, digest: &str| Progress { applied, digest: digest.into() };
+        let verdict = |managers: Vec<Progress>| check(&[Event::Compared { managers }]).violations.len();
+        assert_eq!(verdict(vec![copy(7, "a"), copy(7, "a"), copy(6, "b")]), 0);
+        assert_eq!(verdict(vec![copy(7, "a"), copy(7, "a"), copy(7, "b")]), 1);
     }
 
     #[test]

@@ -6,7 +6,10 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use tokio::{process::Command, time::timeout};
 
-use crate::model::{Env, Refusal, Write};
+use crate::{
+    history::Progress,
+    model::{Env, Refusal, Write},
+};
 
 /// A command that takes longer is given up, and its outcome is unknown. Longer than the command's own patience.
 const ANSWER_WITHIN: Duration = Duration::from_secs(150);
@@ -54,8 +57,13 @@ impl Muster {
         }
     }
 
-    pub(crate) async fn init(&self) -> anyhow::Result<Answer> {
-        self.run(&["init"]).await
+    /// Of this manager's copy of the state, without asking another.
+    pub(crate) async fn copy(&self) -> anyhow::Result<Progress> {
+        let shown = self.ask(&["info", "--state-digest", "--format", "json"]).await?;
+        let object = objects(&shown)?.pop().context("`info` shows nothing")?;
+        let applied = object.pointer("/State/AppliedIndex").and_then(Value::as_u64);
+        let applied = applied.with_context(|| format!("no applied index in {object}"))?;
+        Ok(Progress { applied, digest: text(&object, "/State/Digest")? })
     }
 
     pub(crate) async fn list(&self) -> anyhow::Result<Vec<Listed>> {
@@ -84,14 +92,14 @@ impl Muster {
     }
 
     /// A question, which must be answered.
-    async fn ask(&self, args: &[&str]) -> anyhow::Result<String> {
+    pub(crate) async fn ask(&self, args: &[&str]) -> anyhow::Result<String> {
         match self.run(args).await? {
             Answer::Done(output) => Ok(output),
             Answer::Refused(_, text) | Answer::Unknown(text) => bail!("`muster {}` failed: {text}", args.join(" ")),
         }
     }
 
-    async fn run(&self, args: &[&str]) -> anyhow::Result<Answer> {
+    pub(crate) async fn run(&self, args: &[&str]) -> anyhow::Result<Answer> {
         let mut command = Command::new(&self.binary);
         command.arg("--host").arg(format!("unix://{}", self.socket.display())).args(args);
         command.stdin(Stdio::null()).kill_on_drop(true);

@@ -9,6 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tokio::{
     process::{Child, Command},
     time::{Instant, sleep},
@@ -28,7 +32,9 @@ const PANIC: &str = "panicked at";
 #[derive(Clone, Debug)]
 pub(crate) struct Home {
     folder: PathBuf,
-    address: SocketAddr,
+    pub address: SocketAddr,
+    /// The network namespace it runs in, where not in the machine's own.
+    namespace: Option<String>,
     pub muster: Muster,
 }
 
@@ -40,13 +46,25 @@ pub(crate) struct Daemon {
 impl Home {
     pub(crate) fn new(folder: &Path, binary: PathBuf) -> anyhow::Result<Self> {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
+        Ok(Self::at(folder, binary, free.local_addr()?, None))
+    }
+
+    pub(crate) fn at(folder: &Path, binary: PathBuf, address: SocketAddr, namespace: Option<String>) -> Self {
         let muster = Muster { binary, socket: folder.join("muster.sock") };
-        Ok(Self { folder: folder.to_owned(), address: free.local_addr()?, muster })
+        Self { folder: folder.to_owned(), address, namespace, muster }
     }
 
     pub(crate) fn start(&self) -> anyhow::Result<Daemon> {
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
-        let child = Command::new(&self.muster.binary)
+        let mut command = match &self.namespace {
+            None => Command::new(&self.muster.binary),
+            Some(namespace) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net=/run/netns/{namespace}")).arg(&self.muster.binary);
+                command
+            }
+        };
+        let child = command
             .args(["daemon", "--engine", "sim", "--listen-addr", &self.address.to_string()])
             .arg("--data-dir")
             .arg(self.folder.join("data"))
@@ -61,11 +79,11 @@ impl Home {
         Ok(Daemon { child })
     }
 
-    /// A cluster of one, made by the first command that the daemon takes.
-    pub(crate) async fn init(&self, daemon: &mut Daemon) -> anyhow::Result<()> {
+    /// The first command that the daemon takes, `init` or `join`.
+    pub(crate) async fn first(&self, daemon: &mut Daemon, command: &[&str]) -> anyhow::Result<()> {
         let begun = Instant::now();
         loop {
-            match self.muster.init().await? {
+            match self.muster.run(command).await? {
                 Answer::Done(_) => return Ok(()),
                 Answer::Refused(_, text) | Answer::Unknown(text) => self.keep_waiting(daemon, begun, &text).await?,
             }
@@ -113,6 +131,12 @@ impl Home {
 }
 
 impl Daemon {
+    /// SIGSTOP or SIGCONT.
+    pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let id = self.child.id().context("the daemon has ended")?;
+        kill(Pid::from_raw(i32::try_from(id)?), signal).context("cannot signal the daemon")
+    }
+
     /// SIGKILL, and the end of the process awaited. An error when it had ended before: then it was not us.
     pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
         if let Some(status) = self.child.try_wait()? {

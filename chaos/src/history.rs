@@ -11,7 +11,10 @@ use std::{
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Env, Refusal, Write};
+use crate::{
+    fault::Fault,
+    model::{Env, Refusal, Write},
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -39,10 +42,28 @@ pub(crate) enum Event {
         round: u32,
         moment: Moment,
     },
+    /// Of several managers.
+    Struck {
+        round: u32,
+        /// From 1.
+        manager: usize,
+        fault: Fault,
+    },
+    /// How far each manager has applied the log, and the digest of what that made; read while no client writes.
+    Compared {
+        managers: Vec<Progress>,
+    },
     /// Everything there is, read while no client writes.
     Observed {
         services: BTreeMap<String, Env>,
     },
+}
+
+/// One manager's copy of the state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    pub applied: u64,
+    pub digest: String,
 }
 
 /// What the daemon was doing when it was killed.

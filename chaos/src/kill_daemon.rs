@@ -1,31 +1,21 @@
 //! One daemon, several clients, SIGKILL at random moments: what was acknowledged must be there after every restart.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::Context;
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-    task::JoinSet,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep};
 
 use crate::{
     check,
     daemon::{Daemon, Home},
     history::{self, Event, Moment, Recorder},
+    options::{Options, told_to_stop},
     report::Report,
     workload::Client,
+    writers::Writers,
 };
 
-/// The kill follows so many answers, so that a slow machine writes as much in a round as a fast one; the lower end
-/// strikes the first writes after a restart.
-const ANSWERS: std::ops::Range<u32> = 0..60;
-/// And then so much time, about as much as a write takes: somewhere between its parts.
-const WRITING_MS: std::ops::Range<u64> = 0..30;
-/// For those answers to come. Longer than one command's patience.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(300);
 /// Time from the start of the process to a kill in its recovery, which takes about this long.
 const STARTING_MS: std::ops::Range<u64> = 0..300;
 /// One restart in so many is struck while it recovers.
@@ -33,25 +23,6 @@ const STARTING_ONE_IN: u32 = 4;
 /// For every service to run its task after the last restart.
 const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 const ASKED_EVERY: Duration = Duration::from_millis(200);
-
-#[derive(Clone, Debug, clap::Args)]
-pub struct Options {
-    /// How often the daemon is killed while it serves
-    #[arg(long, default_value_t = 20)]
-    pub rounds: u32,
-    /// Clients that write at the same time
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub clients: u32,
-    /// Decides what is written and when the daemon is killed (default: a random one, which is printed)
-    #[arg(long)]
-    pub seed: Option<u64>,
-    /// The binary under test (default: `muster` beside this one)
-    #[arg(long, value_name = "PATH")]
-    pub muster: Option<PathBuf>,
-    /// Keep the history, the daemon's log and its data when all is well too
-    #[arg(long)]
-    pub keep: bool,
-}
 
 struct Run {
     home: Home,
@@ -63,7 +34,7 @@ struct Run {
 
 /// Whether the daemon kept its word.
 pub async fn run(options: &Options) -> anyhow::Result<bool> {
-    let binary = binary(options)?;
+    let binary = options.binary()?;
     let seed = options.seed.unwrap_or_else(rand::random);
     let mut folder = tempfile::Builder::new().prefix("muster-chaos-").tempdir()?;
     println!("kill-daemon: {} rounds, seed {seed}, in {}", options.rounds, folder.path().display());
@@ -96,7 +67,7 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
         panics: run.home.panics()?,
         verdict: check::check(&history::read(std::fs::File::open(&path)?)?),
         kept: None,
-        replay: replay(options, seed, &binary),
+        replay: options.replay("kill-daemon", seed, &binary),
     };
     if options.keep || !report.is_good() {
         folder.disable_cleanup(true);
@@ -110,7 +81,7 @@ impl Run {
     /// The services that have not settled at the end.
     async fn rounds(&mut self, rounds: u32) -> anyhow::Result<Vec<String>> {
         let mut daemon = self.home.start()?;
-        self.home.init(&mut daemon).await?;
+        self.home.first(&mut daemon, &["init"]).await?;
         for round in 1..=rounds {
             self.strike(round, daemon).await?;
             daemon = self.recover(round).await?;
@@ -124,28 +95,12 @@ impl Run {
 
     /// The clients write until the daemon is dead and each has got what answer there is.
     async fn strike(&mut self, round: u32, daemon: Daemon) -> anyhow::Result<()> {
-        let (stop, stopped) = watch::channel(false);
-        let (answers, mut answered) = watch::channel(0);
-        let mut writing = JoinSet::new();
-        for client in self.clients.drain(..) {
-            let pen = Pen { home: self.home.clone(), history: Arc::clone(&self.history), answers: answers.clone() };
-            writing.spawn(pen.write_until(client, stopped.clone()));
-        }
-        // When every client has given up nobody answers, and the wait ends.
-        drop(answers);
-        let enough = self.rng.random_range(ANSWERS);
-        // Only the outcome is kept: what `wait_for` returns is a lock that the clients need.
-        let in_time = timeout(ANSWERED_WITHIN, answered.wait_for(|count| *count >= enough)).await.is_ok();
-        ensure!(in_time, "the daemon did not answer {enough} writes within {ANSWERED_WITHIN:?}");
-        sleep(Duration::from_millis(self.rng.random_range(WRITING_MS))).await;
+        let doors = Arc::from([self.home.muster.clone()]);
+        let mut writers = Writers::start(std::mem::take(&mut self.clients), &doors, &self.history);
+        writers.moment(&mut self.rng).await?;
         daemon.kill().await?;
         self.history.record(&Event::Killed { round, moment: Moment::Serving })?;
-        stop.send_replace(true);
-        while let Some(client) = writing.join_next().await {
-            self.clients.push(client.context("a client panicked")??);
-        }
-        // They end in any order, which must not decide who draws what.
-        self.clients.sort_by_key(Client::number);
+        self.clients = writers.finish().await?;
         Ok(())
     }
 
@@ -174,54 +129,4 @@ impl Run {
             sleep(ASKED_EVERY).await;
         }
     }
-}
-
-/// What a client writes with.
-struct Pen {
-    home: Home,
-    history: Arc<Recorder>,
-    answers: watch::Sender<u32>,
-}
-
-impl Pen {
-    async fn write_until(self, mut client: Client, stopped: watch::Receiver<bool>) -> anyhow::Result<Client> {
-        while !*stopped.borrow() {
-            client.write(&self.home.muster, &self.history).await?;
-            self.answers.send_modify(|count| *count += 1);
-        }
-        Ok(client)
-    }
-}
-
-async fn told_to_stop() {
-    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    match (interrupt, terminate) {
-        (Ok(mut interrupt), Ok(mut terminate)) => tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        },
-        // Without signals there is nobody to be told by.
-        (Err(_), _) | (_, Err(_)) => std::future::pending().await,
-    }
-}
-
-fn binary(options: &Options) -> anyhow::Result<PathBuf> {
-    let binary = match &options.muster {
-        Some(path) => path.clone(),
-        None => std::env::current_exe()?.with_file_name("muster"),
-    };
-    ensure!(
-        binary.is_file(),
-        "there is no {}; build it with `cargo build`, or name it with --muster",
-        binary.display()
-    );
-    match binary.canonicalize() {
-        Ok(binary) => Ok(binary),
-        Err(error) => bail!("cannot resolve {}: {error}", binary.display()),
-    }
-}
-
-fn replay(options: &Options, seed: u64, binary: &std::path::Path) -> String {
-    let (rounds, clients, binary) = (options.rounds, options.clients, binary.display());
-    format!("muster-chaos kill-daemon --rounds {rounds} --clients {clients} --seed {seed} --muster {binary}")
 }

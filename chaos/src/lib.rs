@@ -9,11 +9,19 @@
 mod check;
 mod cli;
 mod daemon;
+mod fault;
 mod history;
+pub mod hosts;
 pub mod kill_daemon;
+pub mod managers;
 mod model;
+mod options;
 mod report;
+mod trio;
 mod workload;
+mod writers;
+
+pub use options::Options;
 
 use std::path::Path;
 

@@ -10,7 +10,7 @@ pub(crate) type Env = BTreeMap<String, String>;
 /// None: there is no such service.
 pub(crate) type Service = Option<Env>;
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Write {
     Create,

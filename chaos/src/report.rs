@@ -12,7 +12,7 @@ pub(crate) struct Report {
     pub restarts: Vec<Duration>,
     /// Services that did not come to run one task each, as `name 0/1`.
     pub unsettled: Vec<String>,
-    /// Lines of the daemon's log.
+    /// Lines of the daemons' logs.
     pub panics: Vec<String>,
     pub verdict: Verdict,
     /// Where the history and the daemon's log are, when they are kept.
@@ -62,6 +62,7 @@ pub(crate) fn verdict(verdict: &Verdict) -> impl fmt::Display {
     format!(
         "writes    {} acknowledged, {} refused, {} unknown\n\
          kills     {}, of them {} while the daemon was starting\n\
+         faults    {} on one of several managers, whose states were compared {} times\n\
          observed  {} times, {} services at the end\n\
          verdict   {} violations{violations}",
         verdict.acknowledged,
@@ -69,6 +70,8 @@ pub(crate) fn verdict(verdict: &Verdict) -> impl fmt::Display {
         verdict.unknown,
         verdict.kills,
         verdict.kills_while_starting,
+        verdict.strikes,
+        verdict.comparisons,
         verdict.observations,
         verdict.services,
         verdict.violations.len(),

@@ -32,8 +32,9 @@ impl Client {
         self.number
     }
 
-    /// One write, from the note that it is made to the note of its answer.
-    pub(crate) async fn write(&mut self, muster: &Muster, history: &Recorder) -> anyhow::Result<()> {
+    /// One write through one of several doors, from the note that it is made to the note of its answer.
+    pub(crate) async fn write(&mut self, doors: &[Muster], history: &Recorder) -> anyhow::Result<()> {
+        let muster = &doors[self.rng.random_range(0..doors.len())];
         let (service, write) = self.draw();
         let call = history.invoke(&service, &write)?;
         let answer = muster.write(&service, &write).await?;

@@ -49,7 +49,7 @@ impl Daemon {
 
     /// None when this host is in no cluster.
     pub async fn own_node_id(&self) -> Result<Option<String>, Error> {
-        let answer = self.local().info(v1::InfoRequest {}).await?.into_inner();
+        let answer = self.local().info(v1::InfoRequest { state_digest: false }).await?.into_inner();
         Ok(answer.membership.map(|membership| membership.node_id))
     }
 }

@@ -13,6 +13,7 @@ pub mod clock;
 mod compaction;
 pub mod connect;
 pub mod control;
+pub mod digest;
 pub mod dispatcher;
 mod failure;
 pub mod forward;

@@ -2,12 +2,13 @@
 
 use std::{
     fs::File,
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::{net::UnixStream, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
 };
 
+use muster_chaos::hosts::Hosts;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -32,12 +33,56 @@ pub struct Printed {
     pub stderr: String,
 }
 
+/// Where a daemon listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The network namespace it runs in; none: the machine's own.
+    namespace: Option<String>,
+    listen: SocketAddr,
+    /// Where others reach it.
+    address: SocketAddr,
+}
+
+/// The port that nodes use unless told otherwise.
+pub const PORT: u16 = 7377;
+
+impl Place {
+    /// An address of this machine.
+    #[must_use]
+    pub fn local(address: SocketAddr) -> Self {
+        Self { namespace: None, listen: address, address }
+    }
+
+    /// A host of its own, on all of whose addresses the daemon listens.
+    #[must_use]
+    pub fn host(hosts: &Hosts, number: usize) -> Self {
+        Self {
+            namespace: Some(hosts.namespace(number).to_owned()),
+            listen: (Ipv4Addr::UNSPECIFIED, PORT).into(),
+            address: (hosts.address(number), PORT).into(),
+        }
+    }
+
+    /// How to start a program there.
+    fn command(&self, program: &Path) -> Command {
+        match &self.namespace {
+            None => Command::new(program),
+            Some(namespace) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net=/run/netns/{namespace}")).arg(program);
+                command
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Daemon {
     program: PathBuf,
     folder: tempfile::TempDir,
     engine: Engine,
-    listen: u16,
+    place: Place,
+    flags: Vec<String>,
     child: Option<Child>,
     cluster: Option<String>,
 }
@@ -53,11 +98,23 @@ impl Daemon {
     /// Runs, and answers on its socket.
     #[must_use]
     pub fn start(program: &str, engine: Engine) -> Self {
-        let folder = tempfile::Builder::new().prefix("muster-test-").tempdir().expect("a temporary folder");
-        let mut daemon =
-            Self { program: PathBuf::from(program), folder, engine, listen: free_port(), child: None, cluster: None };
+        Self::start_at(program, engine, Place::local((Ipv4Addr::LOCALHOST, free_port()).into()))
+    }
+
+    /// As [`Daemon::start`], at an address or on a host of its own.
+    #[must_use]
+    pub fn start_at(program: &str, engine: Engine, place: Place) -> Self {
+        let mut daemon = Self::prepare(program, engine, place, &[]);
         daemon.restart();
         daemon
+    }
+
+    /// Not yet running, with more flags.
+    #[must_use]
+    pub fn prepare(program: &str, engine: Engine, place: Place, flags: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("muster-test-").tempdir().expect("a temporary folder");
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self { program: PathBuf::from(program), folder, engine, place, flags, child: None, cluster: None }
     }
 
     /// As [`Daemon::start`], and in a cluster of its own.
@@ -70,9 +127,48 @@ impl Daemon {
 
     pub fn init(&mut self) {
         self.ok(&["init"]);
-        let record = std::fs::read_to_string(self.data_dir().join("member/node.json")).expect("the membership record");
+        self.note_cluster();
+    }
+
+    /// Becomes a node of another daemon's cluster.
+    pub fn join(&mut self, of: &Daemon, role: &str) {
+        let token = of.ok(&["join-token", "--quiet", role]);
+        self.ok(&["join", "--token", &token, &of.address().to_string()]);
+        self.note_cluster();
+    }
+
+    /// So that its containers are found, whatever becomes of the daemon.
+    pub fn note_cluster(&mut self) {
+        self.cluster = self.record("cluster_id");
+    }
+
+    /// Of the daemon in its cluster.
+    #[must_use]
+    pub fn node_id(&self) -> String {
+        self.record("node_id").expect("the daemon is in a cluster")
+    }
+
+    fn record(&self, field: &str) -> Option<String> {
+        let record = std::fs::read_to_string(self.data_dir().join("member/node.json")).ok()?;
         let record: serde_json::Value = serde_json::from_str(&record).expect("the membership record is JSON");
-        self.cluster = record["cluster_id"].as_str().map(str::to_owned);
+        record[field].as_str().map(str::to_owned)
+    }
+
+    /// Where other nodes reach it.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.place.address
+    }
+
+    /// From its next start on.
+    pub fn move_to(&mut self, place: Place) {
+        assert!(self.child.is_none(), "the daemon still runs");
+        self.place = place;
+    }
+
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// Of the cluster it is in, or was in last.
@@ -109,12 +205,13 @@ impl Daemon {
 
     fn command(&self) -> Command {
         let log = File::options().create(true).append(true).open(self.folder.path().join("daemon.log"));
-        let mut command = Command::new(&self.program);
+        let mut command = self.place.command(&self.program);
         command
             .arg("daemon")
             .arg("--data-dir")
             .arg(self.data_dir())
-            .args(["--listen-addr", &format!("127.0.0.1:{}", self.listen)])
+            .args(["--listen-addr", &self.place.listen.to_string()])
+            .args(&self.flags)
             .arg("--socket")
             .arg(self.socket())
             .stdin(Stdio::null())
@@ -154,6 +251,15 @@ impl Daemon {
         let mut child = self.child.take().expect("the daemon runs");
         child.kill().expect("the daemon is ours to kill");
         child.wait().expect("a killed daemon can be waited for");
+    }
+
+    /// SIGSTOP: it holds its connections and does nothing.
+    pub fn pause(&self) {
+        kill(self.pid(), Signal::SIGSTOP).expect("the daemon is ours to pause");
+    }
+
+    pub fn resume(&self) {
+        kill(self.pid(), Signal::SIGCONT).expect("the daemon is ours to resume");
     }
 
     /// SIGTERM, and waits for the end.

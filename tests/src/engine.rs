@@ -18,8 +18,14 @@ pub const SOCKET: &str = "/var/run/docker.sock";
 /// Every name of the image at once.
 const FORCED: Option<RemoveImageOptions> = Some(RemoveImageOptions { force: true, noprune: false, platforms: None });
 
-fn block_on<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(work)
+}
+
+/// What this machine's engine lays images out with; others on this machine can do the same.
+pub(crate) fn storage_driver() -> String {
+    let found = block_on(async { docker().await.info().await }).ok().and_then(|info| info.driver);
+    found.unwrap_or_else(|| "vfs".to_owned())
 }
 
 async fn docker() -> Docker {

@@ -2,8 +2,11 @@
 //!
 //! Everything made here is removed by the id it was made with, also when a test fails.
 
+pub mod cluster;
 pub mod daemon;
 pub mod engine;
+pub mod host_engine;
 pub mod private_engine;
 pub mod registry;
+pub mod settings;
 pub mod wait;

@@ -3,11 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context, anyhow, bail};
 use muster_agent::executor::{EngineDescription, Identity as Owner};
 use muster_manager::{
     Start as Beginning,
     ca::{ClusterKey, NodeKey},
+    digest::StateDigest,
     founding,
     recovery::Recovered,
 };
@@ -343,6 +344,14 @@ impl Host {
         let owner =
             record.as_ref().map_or(nobody, |record| Owner { cluster_id: record.cluster_id, node_id: record.node_id });
         Ok((record, engine::choose(&self.args, owner).describe().await))
+    }
+
+    /// Of this manager's copy of the state; None where there is none.
+    pub(super) async fn state_digest(&self) -> anyhow::Result<Option<StateDigest>> {
+        let manager = self.member.lock().await.as_ref().and_then(|member| member.manager().cloned());
+        let Some(manager) = manager else { return Ok(None) };
+        let digest = tokio::task::spawn_blocking(move || manager.replica().state_digest()).await?;
+        Ok(Some(digest.context("the state of this manager cannot be encoded")?))
     }
 }
 

@@ -46,9 +46,13 @@ impl Local for Service {
         Ok(Response::new(v1::LeaveResponse { containers_removed }))
     }
 
-    async fn info(&self, _request: Request<v1::InfoRequest>) -> Result<Response<v1::InfoResponse>, Status> {
+    async fn info(&self, request: Request<v1::InfoRequest>) -> Result<Response<v1::InfoResponse>, Status> {
         let (record, engine) = self.host.describe().await.map_err(|error| refused(&error))?;
         let args = self.host.args();
+        let state = match request.into_inner().state_digest {
+            true => self.host.state_digest().await.map_err(|error| refused(&error))?,
+            false => None,
+        };
         Ok(Response::new(v1::InfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             hostname: hostname(),
@@ -67,6 +71,7 @@ impl Local for Service {
                 advertise_addr: record.advertise_addr,
             }),
             pid: std::process::id(),
+            state: state.map(|state| v1::StateDigest { applied_index: state.applied_index, digest: state.digest }),
         }))
     }
 

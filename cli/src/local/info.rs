@@ -19,16 +19,20 @@ use crate::{
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Examples:
   muster info
-  muster info --format '{{.Cluster.TasksRunning}}'")]
+  muster info --format '{{.Cluster.TasksRunning}}'
+  muster info --state-digest --format '{{.State.AppliedIndex}} {{.State.Digest}}'")]
 pub struct Args {
     /// json or a template; see --help
     #[arg(long, value_name = "FORMAT", default_value = "table", long_help = flag::HELP)]
     pub format: Format,
+    /// Also a digest of this manager's copy of the cluster's state: managers that applied as much have the same
+    #[arg(long)]
+    pub state_digest: bool,
 }
 
 pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     let daemon = context.connect().await?;
-    let host = daemon.local().info(v1::InfoRequest {}).await?.into_inner();
+    let host = daemon.local().info(v1::InfoRequest { state_digest: args.state_digest }).await?.into_inner();
     let cluster = match &host.membership {
         Some(membership) if membership.manager => {
             Some(daemon.control().get_cluster(v1::GetClusterRequest {}).await?.into_inner())
@@ -60,6 +64,10 @@ fn view(host: &v1::InfoResponse, cluster: Option<&v1::GetClusterResponse>) -> Va
             "NodeID": membership.node_id,
             "AdvertiseAddr": membership.advertise_addr,
             "Manager": membership.manager,
+        })),
+        "State": host.state.as_ref().map(|state| json!({
+            "AppliedIndex": state.applied_index,
+            "Digest": state.digest,
         })),
         "Cluster": cluster.map(cluster_view),
     })
@@ -107,6 +115,9 @@ fn people(host: &v1::InfoResponse, cluster: Option<&v1::GetClusterResponse>) -> 
         lines.under("Default memory", limit(cluster.default_memory_limit_bytes, show::bytes));
         lines.under("Default pids", limit(cluster.default_pids_limit, |pids| pids.to_string()));
         lines.under("Raft", format_args!("term {}, applied {}", cluster.term, cluster.applied_index));
+    }
+    if let Some(state) = &host.state {
+        lines.under("State", format_args!("{} after command {}", state.digest, state.applied_index));
     }
     lines.text()
 }

@@ -40,7 +40,7 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 async fn ask(context: &Context<'_>) -> Result<v1::InfoResponse, Error> {
-    Ok(context.connect().await?.local().info(v1::InfoRequest {}).await?.into_inner())
+    Ok(context.connect().await?.local().info(v1::InfoRequest { state_digest: false }).await?.into_inner())
 }
 
 fn view(server: Option<&v1::InfoResponse>) -> Value {

@@ -310,6 +310,7 @@ impl Local for Fake {
             engine_unavailable: None,
             membership: self.world().membership.clone(),
             pid: 4711,
+            state: None,
         }))
     }
 }

@@ -7,6 +7,7 @@ mod crash;
 mod demo;
 mod deploy;
 mod engine_restart;
+mod hosts;
 mod nodes;
 mod pinning;
 mod rollout;

@@ -51,7 +51,7 @@ fn jiffies(daemon: &Daemon) -> anyhow::Result<f64> {
     Ok(fields[11].parse::<f64>()? + fields[12].parse::<f64>()?)
 }
 
-fn resident_mib(daemon: &Daemon) -> anyhow::Result<f64> {
+pub(crate) fn resident_mib(daemon: &Daemon) -> anyhow::Result<f64> {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid()))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc/PID/status")?;
     Ok(line.trim().trim_end_matches(" kB").trim().parse::<f64>()? / 1024.0)

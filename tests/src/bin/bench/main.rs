@@ -1,12 +1,19 @@
 //! The figures of the README, measured on this machine. Run by hand, in release:
-//! `cargo build --release -p muster-tests --bins && target/release/bench [idle|converge|commands]`.
+//! `cargo build --release -p muster-tests --bins && target/release/bench [idle|converge|commands|failover|writes|memory|nodes]`.
 //!
-//! It prints distributions and ratios and judges nothing. It needs Docker Engine, and a machine that does nothing else.
+//! It prints distributions and ratios and judges nothing. It needs a machine that does nothing else, Docker Engine for
+//! what runs containers, root for `nodes`, and etcd for `writes` to have something to compare with.
 
+mod api;
 mod commands;
 mod converge;
+mod etcd;
+mod failover;
 mod idle;
+mod memory;
+mod nodes;
 mod service;
+mod writes;
 
 use std::path::PathBuf;
 
@@ -40,6 +47,53 @@ enum What {
         #[arg(long, default_value_t = 3)]
         rounds: usize,
     },
+    /// Three managers: how long no write is accepted when the leader is killed, and when it stops
+    Failover {
+        #[arg(long, default_value_t = 50, value_parser = bounded(0, 1000))]
+        kills: u64,
+        /// Times that the leader stops in an orderly way
+        #[arg(long, default_value_t = 20, value_parser = bounded(0, 1000))]
+        hand_overs: u64,
+    },
+    /// Three managers: acknowledged writes per second, beside three members of etcd
+    Writes {
+        #[arg(long, default_value_t = 64, value_parser = bounded(1, 512))]
+        clients: u64,
+        #[arg(long, default_value_t = 256, value_parser = bounded(8, 4096))]
+        value_bytes: u64,
+        /// Of one run
+        #[arg(long, default_value_t = 10, value_parser = bounded(1, 600))]
+        seconds: u64,
+        /// Runs of each, in turns
+        #[arg(long, default_value_t = 3, value_parser = bounded(1, 50))]
+        rounds: u64,
+    },
+    /// Three managers: resident memory, with nothing and with a long history, and how soon one serves again
+    Memory {
+        /// Services of that history
+        #[arg(long, default_value_t = 10_000, value_parser = bounded(1, 20_000))]
+        services: u64,
+        /// Finished tasks of each
+        #[arg(long, default_value_t = 10, value_parser = bounded(1, 100))]
+        tasks: u64,
+    },
+    /// Five hosts with an engine each: a worker and the leader's host without power, a short cut, an update, a join
+    Nodes {
+        /// Of each
+        #[arg(long, default_value_t = 20, value_parser = bounded(1, 200))]
+        rounds: u64,
+        /// Of the service that runs meanwhile
+        #[arg(long, default_value_t = 10, value_parser = bounded(1, 100))]
+        replicas: u64,
+    },
+}
+
+fn bounded(least: u64, most: u64) -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(least..=most)
+}
+
+fn size(number: u64) -> usize {
+    usize::try_from(number).expect("the flags are bounded")
 }
 
 fn main() -> anyhow::Result<()> {
@@ -48,6 +102,13 @@ fn main() -> anyhow::Result<()> {
         Some(What::Idle { windows }) => idle::run(&program, windows)?,
         Some(What::Converge { replicas, rounds }) => converge::run(&program, replicas, rounds)?,
         Some(What::Commands { rounds }) => commands::run(&program, rounds),
+        Some(What::Failover { kills, hand_overs }) => failover::run(&program, size(kills), size(hand_overs))?,
+        Some(What::Writes { clients, value_bytes, seconds, rounds }) => {
+            let (clients, value_bytes, rounds) = (size(clients), size(value_bytes), size(rounds));
+            writes::run(&program, writes::Size { clients, value_bytes, seconds, rounds })?;
+        }
+        Some(What::Memory { services, tasks }) => memory::run(&program, size(services), size(tasks))?,
+        Some(What::Nodes { rounds, replicas }) => nodes::run(&program, size(rounds), size(replicas))?,
         None => {
             idle::run(&program, 20)?;
             converge::run(&program, 50, 3)?;
@@ -75,6 +136,20 @@ fn spread(figures: &[f64], unit: &str) -> String {
     sorted.sort_by(f64::total_cmp);
     match (sorted.first(), sorted.get(sorted.len() / 2), sorted.last()) {
         (Some(min), Some(median), Some(max)) => format!("min {min:.2}  median {median:.2}  max {max:.2} {unit}"),
+        _ => "nothing measured".to_owned(),
+    }
+}
+
+/// With the tail, of many figures.
+fn distribution(figures: &[f64], unit: &str) -> String {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = |part: usize| sorted.get((sorted.len() * part / 100).min(sorted.len().saturating_sub(1)));
+    match (at(0), at(50), at(90), at(99), sorted.last()) {
+        (Some(min), Some(p50), Some(p90), Some(p99), Some(max)) => format!(
+            "min {min:.1}  p50 {p50:.1}  p90 {p90:.1}  p99 {p99:.1}  max {max:.1} {unit}  ({} times)",
+            sorted.len()
+        ),
         _ => "nothing measured".to_owned(),
     }
 }

@@ -1,0 +1,209 @@
+//! Five hosts, each with an engine of its own, three of them managers: how long a service misses replicas when a host
+//! loses its power, what a short cut of the network restarts, how long an update takes, and a join.
+
+use std::{
+    collections::BTreeSet,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use muster_chaos::hosts::{self, Hosts};
+use muster_proto::v1;
+use muster_tests::{
+    cluster::Cluster,
+    daemon::{Daemon, Engine, Place},
+    engine::Images,
+    host_engine::HostEngine,
+};
+use tokio::runtime::Runtime;
+
+use crate::{api, distribution, spread};
+
+const HOSTS: usize = 5;
+const MANAGERS: usize = 3;
+const SERVICE: &str = "bench";
+const POLL: Duration = Duration::from_millis(20);
+const RUNNING_WITHIN: Duration = Duration::from_secs(180);
+const CUT: Duration = Duration::from_secs(2);
+/// After the cut: longer than a lease, so that whatever follows from it has followed.
+const AFTER_CUT: Duration = Duration::from_secs(5);
+const UPDATE: [&str; 4] = ["--update-parallelism", "5", "--update-monitor", "100ms"];
+const UPDATED: usize = 20;
+
+struct Field {
+    // Dropped in this order: daemons, engines, hosts.
+    cluster: Cluster,
+    engines: Vec<Option<HostEngine>>,
+    hosts: Hosts,
+    images: Images,
+    runtime: Runtime,
+}
+
+/// A task as the leader knows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Placed {
+    task: String,
+    node: String,
+}
+
+pub(crate) fn run(program: &str, rounds: usize, replicas: usize) -> anyhow::Result<()> {
+    hosts::present("bench nodes").context("five hosts are needed")?;
+    let mut field = Field::make(program)?;
+    let count = replicas.to_string();
+    let image = field.images.name("1.0.0");
+    field.cluster[0].ok(&["service", "create", "--quiet", "--name", SERVICE, "--replicas", &count, &image]);
+    println!("{HOSTS} hosts, {MANAGERS} of them managers, {replicas} replicas");
+
+    let mut worker = Vec::new();
+    for _ in 0..rounds {
+        let host = field.fullest(MANAGERS..HOSTS)?;
+        worker.push(field.power_off(host, replicas)?);
+    }
+    println!("a worker without power, until all replicas run again");
+    println!("  {}", distribution(&worker, "s"));
+
+    let mut leader = Vec::new();
+    for _ in 0..rounds {
+        let host = field.cluster.leader();
+        leader.push(field.power_off(host, replicas)?);
+    }
+    println!("the leader's host without power, until all replicas run again");
+    println!("  {}", distribution(&leader, "s"));
+
+    let mut restarts = Vec::new();
+    for _ in 0..rounds {
+        let host = field.fullest(0..HOSTS)?;
+        restarts.push(field.short_cut(host)?);
+    }
+    println!("a node cut off for {} s, tasks that were replaced or restarted", CUT.as_secs());
+    println!("  {}", distribution(&restarts, "tasks"));
+    field.cluster[0].ok(&["service", "rm", SERVICE]);
+    field.updates(rounds)
+}
+
+impl Field {
+    fn make(program: &str) -> anyhow::Result<Self> {
+        let images = Images::make(&["1.0.0", "2.0.0"]);
+        let hosts = Hosts::make(HOSTS);
+        let mut engines = Vec::new();
+        let mut nodes: Vec<Daemon> = Vec::new();
+        let mut joins = Vec::new();
+        for host in 0..HOSTS {
+            let engine = HostEngine::start(&hosts, host);
+            engine.load(&images.name("1.0.0"));
+            engine.load(&images.name("2.0.0"));
+            let mut node = Daemon::start_at(program, Engine::DockerAt(engine.socket()), Place::host(&hosts, host));
+            match nodes.first() {
+                None => node.init(),
+                Some(first) => {
+                    let began = Instant::now();
+                    node.join(first, if host < MANAGERS { "manager" } else { "worker" });
+                    joins.push(began.elapsed().as_secs_f64());
+                }
+            }
+            nodes.push(node);
+            engines.push(Some(engine));
+        }
+        println!("a join, both of its commands");
+        println!("  {}", spread(&joins, "s"));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        Ok(Self { cluster: Cluster::formed(nodes, MANAGERS), engines, hosts, images, runtime })
+    }
+
+    /// Running tasks of the service by what a manager says, on nodes other than `without`. None while it cannot say.
+    fn running(&self, ask: usize, without: Option<&str>) -> Option<BTreeSet<Placed>> {
+        let tasks = self.runtime.block_on(async {
+            let mut control = api::connect(&self.cluster[ask]).await.ok()?;
+            let request = v1::ListTasksRequest { service_id: String::new(), node_id: String::new() };
+            let answer = tokio::time::timeout(RUNNING_WITHIN, control.list_tasks(request)).await.ok()?;
+            Some(answer.ok()?.into_inner().tasks)
+        })?;
+        let running = tasks.into_iter().filter(|task| {
+            task.desired() == v1::DesiredState::Running
+                && task.status.as_ref().is_some_and(|status| status.state() == v1::TaskState::Running)
+        });
+        let placed = running.map(|task| Placed { task: task.id, node: task.node_id.unwrap_or_default() });
+        Some(placed.filter(|placed| without != Some(placed.node.as_str())).collect())
+    }
+
+    /// Of some hosts, the one with most tasks.
+    fn fullest(&self, among: std::ops::Range<usize>) -> anyhow::Result<usize> {
+        let running = self.running(self.cluster.leader(), None).context("a list of tasks")?;
+        let on = |host: &usize| {
+            let node = self.cluster[*host].node_id();
+            running.iter().filter(|placed| placed.node == node).count()
+        };
+        among.max_by_key(on).context("a host")
+    }
+
+    /// Seconds until all replicas run on the other hosts. Afterwards the host is back.
+    fn power_off(&mut self, host: usize, replicas: usize) -> anyhow::Result<f64> {
+        let (node, ask) = (self.cluster[host].node_id(), (host + 1) % MANAGERS);
+        let began = Instant::now();
+        self.hosts.power_off(host);
+        let took = loop {
+            if self.running(ask, Some(&node)).is_some_and(|running| running.len() == replicas) {
+                break began.elapsed().as_secs_f64();
+            }
+            if began.elapsed() > RUNNING_WITHIN {
+                bail!(
+                    "not all replicas run again after {RUNNING_WITHIN:?}: {}",
+                    self.cluster[ask].ok(&["service", "ps", SERVICE])
+                );
+            }
+            thread::sleep(POLL);
+        };
+        // What is left of its processes is waited for.
+        self.cluster[host].kill();
+        self.engines[host] = None;
+        self.hosts.heal(host);
+        self.engines[host] = Some(HostEngine::start(&self.hosts, host));
+        self.cluster[host].restart();
+        self.settle(replicas)?;
+        Ok(took)
+    }
+
+    /// Until every node is ready and every replica runs, and nothing else does.
+    fn settle(&self, replicas: usize) -> anyhow::Result<()> {
+        self.cluster.wait_ready(0);
+        let began = Instant::now();
+        while self.running(0, None).is_none_or(|running| running.len() != replicas) {
+            if began.elapsed() > RUNNING_WITHIN {
+                bail!("the service did not settle: {}", self.cluster[0].ok(&["service", "ps", SERVICE]));
+            }
+            thread::sleep(POLL);
+        }
+        // The tasks that run may still be those that a plan under way replaces.
+        thread::sleep(AFTER_CUT);
+        Ok(())
+    }
+
+    /// Tasks that ran before and do not afterwards.
+    fn short_cut(&self, host: usize) -> anyhow::Result<f64> {
+        let ask = (0..MANAGERS).find(|manager| *manager != host).context("another manager")?;
+        let before = self.running(ask, None).context("a list of tasks")?;
+        self.hosts.cut(host);
+        thread::sleep(CUT);
+        self.hosts.heal(host);
+        thread::sleep(AFTER_CUT);
+        let after = self.running(ask, None).context("a list of tasks")?;
+        Ok(before.difference(&after).count() as f64)
+    }
+
+    fn updates(&self, rounds: usize) -> anyhow::Result<()> {
+        let count = UPDATED.to_string();
+        let names = [self.images.name("1.0.0"), self.images.name("2.0.0")];
+        self.cluster[0].ok(&["service", "create", "--quiet", "--name", SERVICE, "--replicas", &count, &names[0]]);
+        let mut updates = Vec::new();
+        for round in 1..=rounds {
+            let began = Instant::now();
+            let update = ["service", "update", "--quiet", "--image", &names[round % 2]];
+            self.cluster[0].ok(&[&update[..], &UPDATE, &[SERVICE]].concat());
+            updates.push(began.elapsed().as_secs_f64());
+        }
+        println!("update of {UPDATED} replicas, parallelism 5, monitor 100 ms");
+        println!("  {}", distribution(&updates, "s"));
+        Ok(())
+    }
+}
