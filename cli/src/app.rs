@@ -4,11 +4,12 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSour
 use clap_complete::Shell;
 
 use crate::{
+    backup, ca,
     connect::{DEFAULT_HOST, Host},
     context::Context,
     daemon, demo,
     error::Error,
-    local, node,
+    join_token, local, node,
     out::{Out, Screen},
     service,
     surroundings::Surroundings,
@@ -28,7 +29,7 @@ const HELP_WIDTH_MAX: usize = 100;
     after_help = "Start here:
   muster demo                      see it work, from nothing and back to nothing
   muster daemon                    on every host
-  muster init                      on the first
+  muster init                      on the first; it prints what to type on the others
   muster service create --name web --replicas 3 -p 8000:8000 myapp:1.0.0
   muster service ps web
 
@@ -54,7 +55,13 @@ enum Command {
     #[command(subcommand)]
     Node(node::Command),
     Init(local::init::Args),
+    Join(local::join::Args),
+    JoinToken(join_token::Args),
     Leave(local::leave::Args),
+    Ca(ca::Args),
+    Backup(backup::create::Args),
+    Restore(backup::restore::Args),
+    Recover(local::recover::Args),
     Info(local::info::Args),
     Version(local::version::Args),
     /// Run the daemon of this host
@@ -138,7 +145,13 @@ impl App {
             | Command::Service(_)
             | Command::Node(_)
             | Command::Init(_)
+            | Command::Join(_)
+            | Command::JoinToken(_)
             | Command::Leave(_)
+            | Command::Ca(_)
+            | Command::Backup(_)
+            | Command::Restore(_)
+            | Command::Recover(_)
             | Command::Info(_)
             | Command::Version(_) => Ok(()),
         }
@@ -155,7 +168,13 @@ fn execute(app: App, out: &mut Out, surroundings: &dyn Surroundings) -> Result<(
         Command::Service(command) => runtime()?.block_on(service::run(command, &mut context)),
         Command::Node(command) => runtime()?.block_on(node::run(command, &mut context)),
         Command::Init(args) => runtime()?.block_on(local::init::run(args, &mut context)),
+        Command::Join(args) => runtime()?.block_on(local::join::run(args, &mut context)),
+        Command::JoinToken(args) => runtime()?.block_on(join_token::run(args, &mut context)),
         Command::Leave(args) => runtime()?.block_on(local::leave::run(args, &mut context)),
+        Command::Ca(args) => runtime()?.block_on(ca::run(args, &mut context)),
+        Command::Backup(args) => runtime()?.block_on(backup::create::run(args, &mut context)),
+        Command::Restore(args) => runtime()?.block_on(backup::restore::run(args, &mut context)),
+        Command::Recover(args) => runtime()?.block_on(local::recover::run(args, &mut context)),
         Command::Info(args) => runtime()?.block_on(local::info::run(args, &mut context)),
         Command::Version(args) => runtime()?.block_on(local::version::run(args, &mut context)),
     }

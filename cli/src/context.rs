@@ -5,7 +5,7 @@ use muster_proto::v1;
 use crate::{
     connect::{Daemon, Host},
     error::Error,
-    object::{self, Node, Service},
+    object::{self, Node, Service, Task},
     out::Out,
     surroundings::Surroundings,
 };
@@ -29,6 +29,10 @@ impl Daemon {
         let request = v1::GetServiceRequest { service: service.to_owned() };
         let answer = self.control().get_service(request).await?.into_inner();
         answer.service.ok_or_else(|| object::missing("the service"))?.try_into()
+    }
+
+    pub async fn tasks(&self, of: v1::ListTasksRequest) -> Result<Vec<Task>, Error> {
+        object::task::all(self.control().list_tasks(of).await?.into_inner().tasks)
     }
 
     pub async fn nodes(&self) -> Result<Vec<Node>, Error> {

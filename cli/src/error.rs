@@ -46,6 +46,16 @@ impl Error {
         }
     }
 
+    /// Nobody could answer just then: a daemon that restarts, managers that elect a leader. What was asked may be asked
+    /// again where it changes nothing.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Error::Refused(status) => status.code() == Code::Unavailable || is_transport(status),
+            Error::Failed(_) | Error::Usage(_) | Error::Told | Error::BrokenPipe => false,
+        }
+    }
+
     /// The gRPC code, where the daemon answered.
     #[must_use]
     pub fn code(&self) -> Option<Code> {
@@ -79,7 +89,7 @@ fn sentence(status: &Status) -> String {
 
 /// The connection broke, as opposed to the daemon having answered.
 #[must_use]
-pub(crate) fn is_transport(status: &Status) -> bool {
+fn is_transport(status: &Status) -> bool {
     let text = status.message();
     std::error::Error::source(status).is_some()
         || text.contains("h2 protocol error")

@@ -8,6 +8,8 @@
 //! answers.
 
 pub mod app;
+pub mod backup;
+pub mod ca;
 pub mod connect;
 pub mod context;
 pub mod daemon;
@@ -15,6 +17,7 @@ pub mod demo;
 pub mod error;
 pub mod filter;
 pub mod format;
+pub mod join_token;
 pub mod local;
 pub mod node;
 pub mod object;
@@ -22,6 +25,7 @@ pub mod out;
 pub mod service;
 pub mod spec;
 pub mod surroundings;
+pub mod terminal;
 #[cfg(test)]
 mod testing;
 pub mod view;

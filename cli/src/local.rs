@@ -2,5 +2,7 @@
 
 pub mod info;
 pub mod init;
+pub mod join;
 pub mod leave;
+pub mod recover;
 pub mod version;

@@ -1,8 +1,11 @@
 //! `muster node …`.
 
+mod change;
 pub mod inspect;
 pub mod ls;
 pub mod ps;
+pub mod rm;
+pub mod role;
 pub mod update;
 
 use clap::Subcommand;
@@ -21,18 +24,25 @@ const SELF: &str = "self";
 /// Each command's help stands with its flags.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
+    Demote(role::DemoteArgs),
     Inspect(inspect::Args),
     #[command(visible_alias = "list")]
     Ls(ls::Args),
+    Promote(role::PromoteArgs),
     Ps(ps::Args),
+    #[command(visible_alias = "remove")]
+    Rm(rm::Args),
     Update(update::Args),
 }
 
 pub async fn run(command: Command, context: &mut Context<'_>) -> Result<(), Error> {
     match command {
+        Command::Demote(args) => role::demote(args, context).await,
         Command::Inspect(args) => inspect::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,
+        Command::Promote(args) => role::promote(args, context).await,
         Command::Ps(args) => ps::run(args, context).await,
+        Command::Rm(args) => rm::run(args, context).await,
         Command::Update(args) => update::run(args, context).await,
     }
 }

@@ -7,7 +7,7 @@ pub mod node;
 pub mod service;
 pub mod task;
 
-pub use node::Node;
+pub use node::{ManagerStatus, Node};
 pub use service::Service;
 pub use task::Task;
 

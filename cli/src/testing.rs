@@ -6,14 +6,15 @@ pub(crate) mod objects;
 mod round_trips;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     io,
     path::{Path, PathBuf},
+    sync::Mutex,
 };
 
 use muster_proto::time::Timestamp;
 
-use crate::surroundings::Surroundings;
+use crate::{surroundings::Surroundings, terminal::Echo};
 
 /// 2026-11-22T00:00:00Z.
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_795_305_600_000);
@@ -22,6 +23,8 @@ pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_795_305_600_000);
 pub(crate) struct Fixed {
     variables: BTreeMap<String, String>,
     files: BTreeMap<PathBuf, String>,
+    /// Typed one after another. None: there is no terminal.
+    answers: Option<Mutex<VecDeque<String>>>,
 }
 
 impl Fixed {
@@ -32,6 +35,11 @@ impl Fixed {
 
     pub(crate) fn file(mut self, path: &str, text: &str) -> Self {
         self.files.insert(PathBuf::from(path), text.to_owned());
+        self
+    }
+
+    pub(crate) fn answers(mut self, answers: &[&str]) -> Self {
+        self.answers = Some(Mutex::new(answers.iter().map(|answer| (*answer).to_owned()).collect()));
         self
     }
 }
@@ -47,5 +55,15 @@ impl Surroundings for Fixed {
 
     fn read_file(&self, path: &Path) -> io::Result<String> {
         self.files.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn read_bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.read_file(path).map(String::into_bytes)
+    }
+
+    fn ask(&self, question: &str, _: Echo) -> io::Result<Option<String>> {
+        let Some(answers) = &self.answers else { return Ok(None) };
+        let answer = answers.lock().expect("no test panics with it").pop_front();
+        Ok(Some(answer.unwrap_or_else(|| panic!("nothing was said about {question:?}"))))
     }
 }

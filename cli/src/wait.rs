@@ -1,9 +1,10 @@
 //! Waiting until a service is as asked: [`slots`] reads a snapshot, [`verdict`] decides, [`report`] puts it in words,
-//! [`progress`] shows it, and [`watch`] is the loop around them.
+//! [`progress`] shows it, [`source`] has the snapshots, and [`watch`] is the loop around them.
 
 pub mod progress;
 pub mod report;
 pub mod slots;
+mod source;
 #[cfg(test)]
 mod tests;
 pub mod verdict;

@@ -2,8 +2,29 @@
 
 use serde_json::{Map, Value};
 
-use super::{flag::Format, table::lay_out, template::Template};
+use super::{
+    flag::{self, Format},
+    table::lay_out,
+    template::Template,
+};
 use crate::{error::Error, out::Out};
+
+/// How a list is shown, as all commands that list things have it.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ListFlags {
+    /// table, json or a template; see --help
+    #[arg(long, value_name = "FORMAT", default_value = "table", long_help = flag::HELP)]
+    pub format: Format,
+    /// Only ids
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+impl ListFlags {
+    pub fn print(&self, list: &List, out: &mut Out) -> Result<(), Error> {
+        if self.quiet { list.print_ids(out) } else { list.print(&self.format, out) }
+    }
+}
 
 /// A field of a list's rows and the title of its column.
 #[derive(Clone, Copy, Debug)]

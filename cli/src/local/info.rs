@@ -6,6 +6,7 @@ use muster_proto::{show, time::Timestamp, v1};
 use serde_json::{Value, json};
 
 use crate::{
+    connect::Daemon,
     context::Context,
     error::Error,
     format::{
@@ -13,6 +14,7 @@ use crate::{
         lines::Lines,
         object,
     },
+    object::{ManagerStatus, Node},
 };
 
 /// Show this host's daemon and its cluster
@@ -34,20 +36,66 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     let daemon = context.connect().await?;
     let host = daemon.local().info(v1::InfoRequest { state_digest: args.state_digest }).await?.into_inner();
     let cluster = match &host.membership {
-        Some(membership) if membership.manager => {
-            Some(daemon.control().get_cluster(v1::GetClusterRequest {}).await?.into_inner())
-        }
-        Some(_) | None => None,
+        Some(membership) if membership.manager => Cluster::ask(&daemon).await,
+        Some(_) | None => Cluster::NotAsked,
     };
     match &args.format {
-        Format::Json => context.out.line(object::compact(view(&host, cluster.as_ref()))),
-        Format::Template(template) => context.out.line(object::rendered(template, &view(&host, cluster.as_ref()))?),
-        Format::Table => context.out.bytes(people(&host, cluster.as_ref()).as_bytes()),
+        Format::Json => context.out.line(object::compact(view(&host, &cluster))),
+        Format::Template(template) => context.out.line(object::rendered(template, &view(&host, &cluster))?),
+        Format::Table => context.out.bytes(people(&host, &cluster).as_bytes()),
         Format::TableOf(_) => Err(flag::no_table("info")),
     }
 }
 
-fn view(host: &v1::InfoResponse, cluster: Option<&v1::GetClusterResponse>) -> Value {
+/// What the managers say, as far as they say anything: a host whose cluster has no leader can still be asked about.
+enum Cluster {
+    /// Workers are told little, and hosts in no cluster nothing.
+    NotAsked,
+    /// Why they did not answer.
+    Silent(String),
+    Told {
+        cluster: Box<v1::GetClusterResponse>,
+        nodes: Vec<Node>,
+    },
+}
+
+impl Cluster {
+    async fn ask(daemon: &Daemon) -> Self {
+        let asked = async {
+            let cluster = daemon.control().get_cluster(v1::GetClusterRequest {}).await?.into_inner();
+            Ok::<_, Error>(Cluster::Told { cluster: Box::new(cluster), nodes: daemon.nodes().await? })
+        };
+        asked.await.unwrap_or_else(|error| Cluster::Silent(error.to_string()))
+    }
+
+    fn nodes(&self) -> &[Node] {
+        match self {
+            Cluster::NotAsked | Cluster::Silent(_) => &[],
+            Cluster::Told { nodes, .. } => nodes,
+        }
+    }
+
+    fn told(&self) -> Option<&v1::GetClusterResponse> {
+        match self {
+            Cluster::NotAsked | Cluster::Silent(_) => None,
+            Cluster::Told { cluster, .. } => Some(cluster),
+        }
+    }
+
+    fn trouble(&self) -> Option<&str> {
+        match self {
+            Cluster::NotAsked | Cluster::Told { .. } => None,
+            Cluster::Silent(why) => Some(why),
+        }
+    }
+}
+
+fn managers(nodes: &[Node]) -> impl Iterator<Item = &Node> {
+    nodes.iter().filter(|node| node.manager_status() != ManagerStatus::None)
+}
+
+fn view(host: &v1::InfoResponse, cluster: &Cluster) -> Value {
+    let own = host.membership.as_ref().and_then(|own| cluster.nodes().iter().find(|node| node.id == own.node_id));
     json!({
         "Version": host.version,
         "Hostname": host.hostname,
@@ -64,19 +112,24 @@ fn view(host: &v1::InfoResponse, cluster: Option<&v1::GetClusterResponse>) -> Va
             "NodeID": membership.node_id,
             "AdvertiseAddr": membership.advertise_addr,
             "Manager": membership.manager,
+            "CertificateExpiresAt": own.and_then(|own| own.certificate_expires_at).map(|at| at.to_string()),
         })),
         "State": host.state.as_ref().map(|state| json!({
             "AppliedIndex": state.applied_index,
             "Digest": state.digest,
         })),
-        "Cluster": cluster.map(cluster_view),
+        "Cluster": cluster.told().map(|told| cluster_view(told, cluster.nodes())),
+        "ClusterTrouble": cluster.trouble(),
     })
 }
 
-fn cluster_view(cluster: &v1::GetClusterResponse) -> Value {
+fn cluster_view(cluster: &v1::GetClusterResponse, nodes: &[Node]) -> Value {
+    let manager = |node: &Node| json!({"ID": node.id, "Hostname": node.hostname(), "Addr": node.address, "Status": node.manager_status().to_string()});
     json!({
         "ID": cluster.id,
         "CreatedAt": Timestamp::from_millis(cluster.created_at).to_string(),
+        "Incarnation": cluster.incarnation,
+        "RemoteManagers": managers(nodes).map(manager).collect::<Vec<_>>(),
         "Managers": cluster.managers,
         "Nodes": cluster.nodes,
         "Services": cluster.services,
@@ -91,23 +144,31 @@ fn cluster_view(cluster: &v1::GetClusterResponse) -> Value {
     })
 }
 
-fn people(host: &v1::InfoResponse, cluster: Option<&v1::GetClusterResponse>) -> String {
+fn people(host: &v1::InfoResponse, cluster: &Cluster) -> String {
     let mut lines = Lines::new();
     lines.heading("Daemon").under("Version", &host.version).under("Hostname", &host.hostname);
     lines.under("Data folder", &host.data_dir).under("Listens on", &host.listen_addr).under("PID", host.pid);
     lines.under("Engine", format_args!("{} {}", host.engine, host.engine_version));
     lines.under("Engine trouble", host.engine_unavailable.clone().unwrap_or_default());
     let Some(membership) = &host.membership else {
-        lines.top("Cluster", "none; start one with `muster init`");
+        lines.top("Cluster", "none; start one with `muster init`, or join one with `muster join`");
         return lines.text();
     };
     lines.heading("Node").under("ID", &membership.node_id).under("Address", &membership.advertise_addr);
     lines.under("Role", if membership.manager { "manager" } else { "worker" });
+    let own = cluster.nodes().iter().find(|node| node.id == membership.node_id);
+    let expires_at = own.and_then(|own| own.certificate_expires_at);
+    lines.under("Certificate until", expires_at.map_or_else(String::new, |at| at.to_string()));
     lines.heading("Cluster").under("ID", &membership.cluster_id);
-    if let Some(cluster) = cluster {
+    lines.under("Trouble", cluster.trouble().unwrap_or_default());
+    for manager in managers(cluster.nodes()) {
+        let status = manager.manager_status();
+        lines.under("Manager", format_args!("{} at {}, {status}", manager.hostname(), manager.address));
+    }
+    if let Some(cluster) = cluster.told() {
         let limit = |amount: u64, shown: fn(u64) -> String| if amount == 0 { "none".into() } else { shown(amount) };
         let millis = |millis: u64| show::duration(Duration::from_millis(millis));
-        lines.under("Created", Timestamp::from_millis(cluster.created_at));
+        lines.under("Created", Timestamp::from_millis(cluster.created_at)).under("Incarnation", cluster.incarnation);
         lines.under("Managers", cluster.managers).under("Nodes", cluster.nodes).under("Services", cluster.services);
         lines.under("Tasks running", cluster.tasks_running);
         lines.under("Task history", format_args!("{} for each slot", cluster.task_history_limit));

@@ -1,8 +1,8 @@
 //! `muster init`.
 
-use muster_proto::v1;
+use muster_proto::{node::Role, v1};
 
-use crate::{context::Context, error::Error};
+use crate::{context::Context, error::Error, join_token};
 
 /// Start a cluster with this host as its first manager
 #[derive(clap::Args, Clone, Debug)]
@@ -20,8 +20,12 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     let request = v1::InitRequest { advertise_addr: args.advertise_addr };
     let answer = daemon.local().init(request).await?.into_inner();
     context.out.line(format_args!(
-        "cluster {} initialized: this node ({}) is its manager, at {}\n\nstart a service with:\n\n    muster service create \
-         --name web --replicas 3 -p 8000:8000 IMAGE",
+        "cluster {} initialized: this node ({}) is its manager, at {}",
         answer.cluster_id, answer.node_id, answer.advertise_addr
-    ))
+    ))?;
+    join_token::tell(&daemon, Role::Worker, context).await?;
+    context.out.line(
+        "to add a manager, run `muster join-token manager` here and do what it says\n\nstart a service with:\n\n    muster \
+         service create --name web --replicas 3 -p 8000:8000 IMAGE",
+    )
 }

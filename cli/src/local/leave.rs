@@ -6,14 +6,15 @@ use crate::{context::Context, error::Error, format::text::counted};
 
 /// Take this host out of its cluster
 ///
-/// Its containers are removed. The last manager takes the whole cluster with it, services and all, and leaves only with
-/// --force.
+/// Its containers are removed, and the cluster starts them elsewhere. A manager that the others cannot do without is made
+/// a worker first (`muster node demote self`), or leaves with --force. The last manager takes the whole cluster with it,
+/// services and all, and leaves only with --force.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Examples:
   muster leave
   muster leave --force          also where that ends the cluster")]
 pub struct Args {
-    /// Leave even where that ends the cluster
+    /// Leave even where that ends the cluster, or nobody can be asked
     #[arg(short, long)]
     pub force: bool,
 }

@@ -46,11 +46,26 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     each.outcome()
 }
 
+/// Nothing of a manager that has all.
+fn counted_entries(lag: u64) -> String {
+    match lag {
+        0 => String::new(),
+        1 => "1 entry".to_owned(),
+        _ => format!("{lag} entries"),
+    }
+}
+
 fn pretty(node: &Node, now: Timestamp) -> String {
     let mut lines = Lines::new();
     lines.top("ID", &node.id).top("Hostname", node.hostname()).top("Labels", labels(&node.labels));
     lines.top("Joined", ago(node.created_at, now)).top("Role", node.role).top("Address", &node.address);
     lines.heading("Status").under("State", node.state).under("Availability", node.availability);
+    lines.under("Last seen", node.last_seen.map_or_else(String::new, |at| ago(at, now)));
+    lines.under("Certificate until", node.certificate_expires_at.map_or_else(String::new, |at| at.to_string()));
+    lines.heading("Manager").under("Status", node.manager_status());
+    if let Some(manager) = node.manager {
+        lines.under("Raft ID", manager.raft_id).under("Behind by", counted_entries(manager.lag));
+    }
     if let Some(description) = &node.description {
         lines.heading("Platform").under("OS", &description.os).under("Architecture", &description.arch);
         lines.heading("Resources").under("CPUs", show::cpus(description.resources.nano_cpus));

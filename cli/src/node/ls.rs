@@ -1,16 +1,16 @@
 //! `muster node ls`.
 
-use muster_proto::node::Role;
+use muster_proto::time::Timestamp;
 
 use crate::{
     context::Context,
     error::Error,
     filter::{self, Filter, Filters},
     format::{
-        flag::{self, Format},
-        list::{Column, List},
+        list::{Column, List, ListFlags},
+        text::{ago, labels},
     },
-    object::Node,
+    object::{Node, node::Description},
 };
 
 /// List the nodes of the cluster
@@ -25,12 +25,8 @@ pub struct Args {
     /// Only nodes of which this holds: name=PREFIX, id=PREFIX, role=manager|worker, label=KEY[=VALUE]
     #[arg(short, long, value_name = "KEY=VALUE")]
     pub filter: Vec<Filter>,
-    /// table, json or a template; see --help
-    #[arg(long, value_name = "FORMAT", default_value = "table", long_help = flag::HELP)]
-    pub format: Format,
-    /// Only ids
-    #[arg(short, long)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub shape: ListFlags,
 }
 
 const COLUMNS: &[Column] = &[
@@ -40,11 +36,16 @@ const COLUMNS: &[Column] = &[
     Column::new("Status", "STATUS"),
     Column::new("Availability", "AVAILABILITY"),
     Column::new("ManagerStatus", "MANAGER STATUS"),
-    Column::new("EngineVersion", "ENGINE VERSION"),
+    Column::new("Address", "ADDRESS"),
+    Column::new("EngineAndVersion", "ENGINE"),
+    Column::new("MusterVersion", "VERSION"),
+    Column::new("LastSeen", "LAST SEEN"),
     Column::on_request("Self", "SELF"),
-    Column::on_request("Address", "ADDRESS"),
+    Column::on_request("Role", "ROLE"),
     Column::on_request("Engine", "ENGINE"),
-    Column::on_request("MusterVersion", "MUSTER VERSION"),
+    Column::on_request("EngineVersion", "ENGINE VERSION"),
+    Column::on_request("Labels", "LABELS"),
+    Column::on_request("CertificateExpiresAt", "CERTIFICATE UNTIL"),
     Column::on_request("Problems", "PROBLEMS"),
 ];
 
@@ -54,14 +55,14 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     let daemon = context.connect().await?;
     let nodes = daemon.nodes().await?;
     let own = daemon.own_node_id().await?;
-    let list = list(&nodes, own.as_deref(), &filters);
-    if args.quiet { list.print_ids(context.out) } else { list.print(&args.format, context.out) }
+    let list = list(&nodes, own.as_deref(), &filters, context.surroundings.now());
+    args.shape.print(&list, context.out)
 }
 
-fn list(nodes: &[Node], own: Option<&str>, filters: &Filters) -> List {
+fn list(nodes: &[Node], own: Option<&str>, filters: &Filters, now: Timestamp) -> List {
     let mut nodes: Vec<&Node> = nodes.iter().filter(|node| passes(node, filters)).collect();
     nodes.sort_by_key(|node| (node.hostname(), &node.id));
-    List { columns: COLUMNS, rows: nodes.into_iter().map(|node| row(node, own)).collect() }
+    List { columns: COLUMNS, rows: nodes.into_iter().map(|node| row(node, own, now)).collect() }
 }
 
 fn passes(node: &Node, filters: &Filters) -> bool {
@@ -71,34 +72,31 @@ fn passes(node: &Node, filters: &Filters) -> bool {
         && filters.all("label", |asked| filter::label(&node.labels, asked))
 }
 
-/// A manager that its agent holds a session to is reachable.
-fn manager_status(node: &Node) -> &'static str {
-    match (node.role, node.leader) {
-        (Role::Worker, _) => "",
-        (Role::Manager, true) => "Leader",
-        (Role::Manager, false) => "Reachable",
-    }
-}
-
-fn row(node: &Node, own: Option<&str>) -> Vec<String> {
+fn row(node: &Node, own: Option<&str>, now: Timestamp) -> Vec<String> {
     let is_own = own == Some(node.id.as_str());
     let star = if is_own { " *" } else { "" };
     let described = node.description.as_ref();
     let problems = described.map_or_else(Vec::new, |description| {
         description.engine_unavailable.iter().chain(&description.problems).cloned().collect()
     });
+    let said = |part: &dyn Fn(&Description) -> String| described.map_or_else(String::new, part);
     vec![
         node.id.clone(),
         format!("{}{star}", node.id),
         node.hostname().to_owned(),
         node.state.to_string(),
         node.availability.to_string(),
-        manager_status(node).to_owned(),
-        described.map_or_else(String::new, |description| description.engine_version.clone()),
-        is_own.to_string(),
+        node.manager_status().to_string(),
         node.address.clone(),
-        described.map_or_else(String::new, |description| description.engine.clone()),
-        described.map_or_else(String::new, |description| description.muster_version.clone()),
+        said(&|description| format!("{} {}", description.engine, description.engine_version)),
+        said(&|description| description.muster_version.clone()),
+        node.last_seen.map_or_else(String::new, |at| ago(at, now)),
+        is_own.to_string(),
+        node.role.to_string(),
+        said(&|description| description.engine.clone()),
+        said(&|description| description.engine_version.clone()),
+        labels(&node.labels),
+        node.certificate_expires_at.map_or_else(String::new, |at| at.to_string()),
         problems.join("; "),
     ]
 }

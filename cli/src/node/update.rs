@@ -1,17 +1,14 @@
 //! `muster node update`.
 
 use muster_proto::{
-    node::{Availability, NodeChange},
-    parse, v1, validate,
+    node::{Availability, NodeChange, Role},
+    parse, validate,
 };
-use tonic::Code;
 
-use crate::{connect::Daemon, context::Context, error::Error, object::Node, spec::keyed};
+use super::change;
+use crate::{context::Context, error::Error, object::Node, spec::keyed};
 
-/// A node's version changes with what its agent says of it, so a change made meanwhile is read and made again.
-const ATTEMPTS_MAX: u32 = 10;
-
-/// Change a node's availability and labels
+/// Change a node's availability, labels and role
 ///
 /// What is not named stays as it is. Availability: active takes tasks; pause keeps those it has and gets no new ones;
 /// drain gets no new ones, and those it has move to other nodes. A task that cannot run twice at once, because of a host
@@ -20,6 +17,8 @@ const ATTEMPTS_MAX: u32 = 10;
 ///
 /// Labels are what --constraint node.labels.KEY==VALUE of a service looks at when it places a task. A change of them
 /// leaves the tasks of replicated services where they are; a global service leaves a node that no longer fits.
+///
+/// --role does what `muster node promote` and `muster node demote` do, and does not wait.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Examples:
   muster node update --label-add zone=a host2
@@ -30,6 +29,9 @@ pub struct Args {
     /// active, pause or drain
     #[arg(long, value_name = "AVAILABILITY", value_parser = parse::availability)]
     pub availability: Option<Availability>,
+    /// worker or manager
+    #[arg(long, value_name = "ROLE", value_parser = parse::role)]
+    pub role: Option<Role>,
     /// Set a label of the node
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse::key_value)]
     pub label_add: Vec<(String, String)>,
@@ -42,42 +44,29 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
-    if args.availability.is_none() && args.label_add.is_empty() && args.label_rm.is_empty() {
+    let is_named = args.availability.is_some() || args.role.is_some();
+    if !is_named && args.label_add.is_empty() && args.label_rm.is_empty() {
         return Err(Error::Usage(
-            "nothing to change is named; give --availability, --label-add or --label-rm".to_owned(),
+            "nothing to change is named; give --availability, --role, --label-add or --label-rm".to_owned(),
         ));
     }
     let daemon = context.connect().await?;
-    let warnings = change(&daemon, &args).await?;
+    let mut own_warnings = Vec::new();
+    let warnings = change::make(&daemon, &args.node, |before| {
+        let (change, warnings) = changed(&args, before)?;
+        own_warnings = warnings;
+        Ok(change)
+    })
+    .await?;
+    context.out.warn(&own_warnings);
     context.out.warn(&warnings);
     context.out.line(&args.node)
-}
-
-async fn change(daemon: &Daemon, args: &Args) -> Result<Vec<String>, Error> {
-    let mut attempts_left = ATTEMPTS_MAX;
-    loop {
-        let before = daemon.node(&args.node).await?;
-        let (change, warnings) = changed(args, &before)?;
-        let request = v1::UpdateNodeRequest {
-            node: before.id,
-            version: before.version,
-            availability: v1::Availability::from(change.availability).into(),
-            labels: change.labels,
-            role: v1::Role::Unspecified.into(),
-        };
-        attempts_left -= 1;
-        match daemon.control().update_node(request).await {
-            Ok(_) => return Ok(warnings),
-            Err(status) if status.code() == Code::Aborted && attempts_left > 0 => {}
-            Err(status) => return Err(status.into()),
-        }
-    }
 }
 
 /// What is asked of the node as it is, and what to warn about.
 fn changed(args: &Args, node: &Node) -> Result<(NodeChange, Vec<String>), Error> {
     let availability = args.availability.unwrap_or(node.availability);
-    let mut change = NodeChange { role: None, availability, labels: node.labels.clone() };
+    let mut change = NodeChange { role: args.role, availability, labels: node.labels.clone() };
     let mut warnings = Vec::new();
     keyed::labels("label", &mut change.labels, &args.label_add, &args.label_rm, &mut warnings)?;
     validate::node_change(&change).map_err(|invalid| Error::Usage(invalid.to_string()))?;

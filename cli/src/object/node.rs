@@ -1,6 +1,6 @@
 //! A node as the daemon tells it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use muster_proto::{
     node::{Availability, NodeState, Role},
@@ -26,6 +26,45 @@ pub struct Node {
     pub address: String,
     pub state: NodeState,
     pub leader: bool,
+    /// As the leader sees it. None of a node that has no part in Raft.
+    pub manager: Option<Manager>,
+    /// When this leader last heard of it.
+    pub last_seen: Option<Timestamp>,
+    pub certificate_expires_at: Option<Timestamp>,
+}
+
+/// A node's part in Raft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Manager {
+    pub raft_id: u64,
+    pub voter: bool,
+    pub reachable: bool,
+    /// Entries that it has not taken yet.
+    pub lag: u64,
+}
+
+/// What a node does for the cluster's decisions, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManagerStatus {
+    /// A worker.
+    None,
+    Leader,
+    Reachable,
+    Unreachable,
+    /// It has no vote: it has to catch up first.
+    Learner,
+}
+
+impl fmt::Display for ManagerStatus {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(match self {
+            ManagerStatus::None => "",
+            ManagerStatus::Leader => "Leader",
+            ManagerStatus::Reachable => "Reachable",
+            ManagerStatus::Unreachable => "Unreachable",
+            ManagerStatus::Learner => "Learner",
+        })
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -47,6 +86,21 @@ impl Node {
     #[must_use]
     pub fn hostname(&self) -> &str {
         self.description.as_ref().map_or(&self.id, |description| &description.hostname)
+    }
+
+    /// A node that has just been promoted has no part yet, one that has just been demoted may still have one.
+    #[must_use]
+    pub fn manager_status(&self) -> ManagerStatus {
+        match (self.leader, self.manager, self.role) {
+            (true, ..) => ManagerStatus::Leader,
+            (false, Some(manager), _) => match (manager.reachable, manager.voter) {
+                (false, _) => ManagerStatus::Unreachable,
+                (true, false) => ManagerStatus::Learner,
+                (true, true) => ManagerStatus::Reachable,
+            },
+            (false, None, Role::Manager) => ManagerStatus::Learner,
+            (false, None, Role::Worker) => ManagerStatus::None,
+        }
     }
 }
 
@@ -74,7 +128,16 @@ impl TryFrom<v1::Node> for Node {
             address: node.address,
             state,
             leader: node.leader,
+            manager: node.manager.map(Manager::from),
+            last_seen: node.last_seen.map(Timestamp::from_millis),
+            certificate_expires_at: node.certificate_expires_at.map(Timestamp::from_millis),
         })
+    }
+}
+
+impl From<v1::ManagerStatus> for Manager {
+    fn from(v1::ManagerStatus { raft_id, voter, reachable, lag }: v1::ManagerStatus) -> Self {
+        Self { raft_id, voter, reachable, lag }
     }
 }
 

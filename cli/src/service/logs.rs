@@ -1,11 +1,21 @@
 //! `muster service logs`.
 
+mod seen;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use muster_proto::{parse, time::Timestamp, v1};
-use tonic::Code;
+use tokio::time::Instant;
+use tonic::{Code, Streaming};
+
+use seen::Seen;
 
 use crate::{connect::Daemon, context::Context, error::Error, format::text::Truncate, object, out::Out};
+
+/// A daemon that restarts, or managers that elect a leader, are back well within this.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// Between two attempts to get through.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Show the output of a service's or a task's containers
 ///
@@ -107,18 +117,51 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
             Tail::Lines(lines) => Some(lines),
         },
         since: args.since.map(|since| since.at(context.surroundings.now()).millis()),
-        timestamps: args.timestamps,
+        // By their times, lines are known again after a stream broke.
+        timestamps: args.timestamps || args.follow,
     };
-    let mut stream = daemon.control().service_logs(request).await?.into_inner();
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(interrupted);
+    let ended = tokio::select! {
+        ended = show(request, &daemon, &prefix, context) => ended,
+        _ = tokio::signal::ctrl_c() => Ok(()),
+    };
+    ended.and_then(|()| context.out.flush())
+}
+
+/// Until the last line, which with --follow never comes: a stream that breaks is opened again.
+async fn show(
+    mut request: v1::ServiceLogsRequest,
+    daemon: &Daemon,
+    prefix: &Prefix,
+    context: &mut Context<'_>,
+) -> Result<(), Error> {
+    let mut seen = Seen::default();
+    let mut stream = daemon.control().service_logs(request.clone()).await?.into_inner();
     loop {
-        tokio::select! {
-            line = stream.message() => match line? {
-                Some(line) => prefix.print(line, context.out)?,
-                None => return context.out.flush(),
-            },
-            _ = &mut interrupted => return context.out.flush(),
+        match stream.message().await.map_err(Error::from) {
+            Ok(None) => return Ok(()),
+            Ok(Some(line)) if seen.is_new(&line) => prefix.print(line, context.out)?,
+            Ok(Some(_)) => {}
+            Err(error) if request.follow && error.is_passing() => {
+                context.out.flush()?;
+                context.out.note("lost the stream, the daemon or the leader is gone; trying again");
+                let since = seen.resume().unwrap_or_else(|| context.surroundings.now()).millis();
+                request.since = Some(request.since.unwrap_or(0).max(since));
+                request.tail = None;
+                stream = reopen(&request, daemon).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn reopen(request: &v1::ServiceLogsRequest, daemon: &Daemon) -> Result<Streaming<v1::LogLine>, Error> {
+    let give_up = Instant::now() + SILENCE_MAX;
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        match daemon.control().service_logs(request.clone()).await.map_err(Error::from) {
+            Ok(stream) => return Ok(stream.into_inner()),
+            Err(error) if error.is_passing() && Instant::now() < give_up => {}
+            Err(error) => return Err(error),
         }
     }
 }
@@ -130,8 +173,7 @@ async fn find(daemon: &Daemon, of: &str) -> Result<Source, Error> {
         Err(error) if error.code() == Some(Code::NotFound) => error,
         Err(error) => return Err(error),
     };
-    let request = v1::ListTasksRequest { service_id: String::new(), node_id: String::new() };
-    let tasks = object::task::all(daemon.control().list_tasks(request).await?.into_inner().tasks)?;
+    let tasks = daemon.tasks(v1::ListTasksRequest { service_id: String::new(), node_id: String::new() }).await?;
     pick(&tasks, of)?.ok_or(no_service)
 }
 
@@ -157,7 +199,15 @@ fn pick(tasks: &[object::Task], of: &str) -> Result<Option<Source>, Error> {
 #[derive(Debug)]
 struct Prefix {
     shape: Shape,
+    /// Whether the times that came with the lines were asked for.
+    timestamps: Timestamps,
     hostnames: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Timestamps {
+    Shown,
+    Hidden,
 }
 
 #[derive(Debug)]
@@ -174,7 +224,8 @@ impl Prefix {
             (false, true) => Shape::Name,
             (false, false) => Shape::NameAndId(Truncate::unless(args.no_trunc)),
         };
-        Self { shape, hostnames }
+        let timestamps = if args.timestamps { Timestamps::Shown } else { Timestamps::Hidden };
+        Self { shape, timestamps, hostnames }
     }
 
     fn print(&self, line: v1::LogLine, out: &mut Out) -> Result<(), Error> {
@@ -187,7 +238,10 @@ impl Prefix {
             Shape::Name => name(""),
             Shape::NameAndId(truncate) => name(&format!(".{}", truncate.id(&line.task_id))),
         };
-        let timestamp = if line.timestamp.is_empty() { String::new() } else { format!("{} ", line.timestamp) };
+        let timestamp = match self.timestamps {
+            Timestamps::Shown if !line.timestamp.is_empty() => format!("{} ", line.timestamp),
+            Timestamps::Shown | Timestamps::Hidden => String::new(),
+        };
         let mut bytes = format!("{timestamp}{prefix}").into_bytes();
         bytes.extend_from_slice(&line.text);
         if !line.text.ends_with(b"\n") {

@@ -9,8 +9,7 @@ use crate::{
     error::Error,
     filter::{self, Filter, Filters},
     format::{
-        flag::{self, Format},
-        list::{Column, List},
+        list::{Column, List, ListFlags},
         text::{self, Truncate},
     },
     object::{self, Service},
@@ -26,15 +25,11 @@ pub struct Args {
     /// Only services of which this holds: name=PREFIX, id=PREFIX, label=KEY[=VALUE], mode=replicated|global
     #[arg(short, long, value_name = "KEY=VALUE")]
     pub filter: Vec<Filter>,
-    /// table, json or a template; see --help
-    #[arg(long, value_name = "FORMAT", default_value = "table", long_help = flag::HELP)]
-    pub format: Format,
+    #[command(flatten)]
+    pub shape: ListFlags,
     /// Ids and images in full
     #[arg(long)]
     pub no_trunc: bool,
-    /// Only ids
-    #[arg(short, long)]
-    pub quiet: bool,
 }
 
 const COLUMNS: &[Column] = &[
@@ -63,7 +58,7 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     let answer = daemon.control().list_services(v1::ListServicesRequest {}).await?.into_inner();
     let summaries = answer.services.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let list = list(&summaries, &filters, Truncate::unless(args.no_trunc));
-    if args.quiet { list.print_ids(context.out) } else { list.print(&args.format, context.out) }
+    args.shape.print(&list, context.out)
 }
 
 fn read(summary: v1::ServiceSummary) -> Result<Summary, Error> {

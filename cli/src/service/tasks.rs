@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     filter::{Filter, Filters},
     format::{
-        list::{Column, List},
+        list::{Column, List, ListFlags},
         text::{Truncate, ago},
     },
     object::{Node, Task},
@@ -25,8 +25,26 @@ const COLUMNS: &[Column] = &[
     Column::new("Ports", "PORTS"),
 ];
 
-pub const FILTER_HELP: &str =
-    "Only tasks of which this holds: name=PREFIX, id=PREFIX, node=NAME-OR-ID, desired-state=running|shutdown|…";
+/// What the commands that list tasks share.
+#[derive(clap::Args, Clone, Debug)]
+pub struct TaskFlags {
+    /// Only tasks of which this holds: name=PREFIX, id=PREFIX, node=NAME-OR-ID, desired-state=running|shutdown|…
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub filter: Vec<Filter>,
+    #[command(flatten)]
+    pub list: ListFlags,
+    /// Ids and images in full
+    #[arg(long)]
+    pub no_trunc: bool,
+}
+
+impl TaskFlags {
+    pub fn layout(&self, now: Timestamp) -> Result<Layout, Error> {
+        let filters = Filters::new(&self.filter, &["name", "id", "node", "desired-state"])?;
+        filters.check("desired-state", |text| desired_named(text).is_some(), "ready, running, shutdown, remove")?;
+        Ok(Layout { filters, truncate: Truncate::unless(self.no_trunc), now })
+    }
+}
 
 /// How the table is to be made.
 #[derive(Debug)]
@@ -37,14 +55,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    pub fn new(filters: &[Filter], truncate: Truncate, now: Timestamp) -> Result<Self, Error> {
-        let filters = Filters::new(filters, &["name", "id", "node", "desired-state"])?;
-        filters.check("desired-state", |text| desired_named(text).is_some(), "ready, running, shutdown, remove")?;
-        Ok(Self { filters, truncate, now })
-    }
-
     /// By service and slot: first what is wanted there, then what was, the newest first; all but the first of a slot
-    /// stand under it with `\_`.
+    /// stand under it with `\_`. A task that was found twice, by two names of its service, stands there once.
     #[must_use]
     pub fn list(&self, tasks: &[Task], nodes: &[Node]) -> List {
         let hostnames: BTreeMap<&str, &str> = nodes.iter().map(|node| (node.id.as_str(), node.hostname())).collect();
@@ -53,6 +65,7 @@ impl Layout {
             let is_past = task.desired > DesiredState::Running;
             (&task.service_name, &task.service_id, task.slot, is_past, Reverse((task.created_at, &task.id)))
         });
+        tasks.dedup_by_key(|task| &task.id);
         let mut above: Option<(&str, Slot)> = None;
         let rows = tasks.into_iter().map(|task| {
             let place = (task.service_id.as_str(), task.slot);

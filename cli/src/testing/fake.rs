@@ -13,7 +13,7 @@ use muster_proto::v1::{
 };
 use tokio::net::UnixListener;
 use tokio_stream::{Stream, StreamExt, wrappers::UnixListenerStream};
-use tonic::{Request, Response, Status, transport::Server};
+use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use super::Fixed;
 use crate::out::Out;
@@ -35,6 +35,61 @@ pub(crate) struct World {
     pub(crate) nodes_updated: Vec<v1::UpdateNodeRequest>,
     pub(crate) removed: Vec<String>,
     pub(crate) logs_asked: Option<v1::ServiceLogsRequest>,
+    pub(crate) nodes_removed: Vec<v1::RemoveNodeRequest>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) tokens_asked: Vec<v1::GetJoinTokenRequest>,
+    pub(crate) managers: Vec<String>,
+    /// Nodes that a rotation of the CA still waits for; one fewer with each look.
+    pub(crate) ca_waiting_for: Vec<String>,
+    pub(crate) ca_asked: Vec<bool>,
+    pub(crate) backup: Vec<u8>,
+    pub(crate) joined: Vec<v1::JoinClusterRequest>,
+    pub(crate) restored: Vec<v1::RestoreRequest>,
+    pub(crate) recovered: Vec<v1::RecoverRequest>,
+    /// So many streams of a watch, of logs or of a backup end for want of a leader after their first message.
+    pub(crate) breaks_left: u32,
+    /// So many calls about the cluster are refused for want of a leader.
+    pub(crate) unavailable_left: u32,
+}
+
+/// What managers say while they have no leader.
+const NO_LEADER: &str = "the managers have no leader; try again in a moment";
+
+impl World {
+    fn is_led(&mut self) -> Result<(), Status> {
+        match self.unavailable_left.checked_sub(1) {
+            Some(left) => {
+                self.unavailable_left = left;
+                Err(Status::unavailable(NO_LEADER))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The messages of a stream, or of one that breaks.
+    fn streamed<T>(&mut self, messages: Vec<T>) -> Vec<Result<T, Status>> {
+        let mut messages: Vec<Result<T, Status>> = messages.into_iter().map(Ok).collect();
+        if let Some(left) = self.breaks_left.checked_sub(1) {
+            self.breaks_left = left;
+            messages.truncate(1);
+            messages.push(Err(Status::unavailable(NO_LEADER)));
+        }
+        messages
+    }
+
+    fn ca(&self) -> v1::RotateCaResponse {
+        let is_begun = self.ca_asked.contains(&true);
+        let (new, old) = ("2".repeat(64), "1".repeat(64));
+        let rotating = is_begun && !self.ca_waiting_for.is_empty();
+        v1::RotateCaResponse {
+            rotating,
+            root_digest: if is_begun { new } else { old.clone() },
+            previous_digest: rotating.then_some(old),
+            waiting_for: self.ca_waiting_for.clone(),
+            nodes: 3,
+            roots_pem: vec!["-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned()],
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -57,6 +112,11 @@ pub(crate) struct Ran {
 
 /// Runs one command line against a daemon that knows this world.
 pub(crate) fn run(world: World, line: &str) -> Ran {
+    run_within(&Fixed::default(), world, line)
+}
+
+/// The same, where something around the command is said.
+pub(crate) fn run_within(surroundings: &Fixed, world: World, line: &str) -> Ran {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let socket = folder.path().join("muster.sock");
     let fake = Fake(Arc::new(Mutex::new(world)));
@@ -71,7 +131,7 @@ pub(crate) fn run(world: World, line: &str) -> Ran {
     let (mut out, stdout, stderr) = Out::captured();
     let mut args = vec!["muster".to_owned(), "--host".to_owned(), socket.display().to_string()];
     args.extend(crate::spec::words::split(line).expect("the line can be split"));
-    let code = crate::run(args.into_iter().map(Into::into), &mut out, &Fixed::default());
+    let code = crate::run(args.into_iter().map(Into::into), &mut out, surroundings);
 
     drop(stop);
     server.join().expect("the fake daemon ends");
@@ -117,29 +177,7 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl Control for Fake {
-    async fn remove_node(&self, _: Request<v1::RemoveNodeRequest>) -> Result<Response<v1::RemoveNodeResponse>, Status> {
-        Err(Status::unimplemented("not asked for in a test"))
-    }
-    async fn update_cluster(
-        &self,
-        _: Request<v1::UpdateClusterRequest>,
-    ) -> Result<Response<v1::UpdateClusterResponse>, Status> {
-        Err(Status::unimplemented("not asked for in a test"))
-    }
-    async fn get_join_token(
-        &self,
-        _: Request<v1::GetJoinTokenRequest>,
-    ) -> Result<Response<v1::GetJoinTokenResponse>, Status> {
-        Err(Status::unimplemented("not asked for in a test"))
-    }
-    async fn rotate_ca(&self, _: Request<v1::RotateCaRequest>) -> Result<Response<v1::RotateCaResponse>, Status> {
-        Err(Status::unimplemented("not asked for in a test"))
-    }
-    type BackupStream = std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<v1::BackupChunk, Status>> + Send>>;
-    async fn backup(&self, _: Request<v1::BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
-        Err(Status::unimplemented("not asked for in a test"))
-    }
-
+    type BackupStream = Answers<v1::BackupChunk>;
     type WatchServiceStream = Answers<v1::WatchServiceResponse>;
     type ServiceLogsStream = Answers<v1::LogLine>;
 
@@ -202,8 +240,11 @@ impl Control for Fake {
     }
 
     async fn watch_service(&self, _: Request<v1::GetServiceRequest>) -> Answer<Self::WatchServiceStream> {
-        let watched = self.world().watched.clone();
-        let stream = tokio_stream::iter(watched.into_iter().map(Ok)).chain(tokio_stream::pending());
+        let mut world = self.world();
+        world.is_led()?;
+        let watched = world.watched.clone();
+        let watched = world.streamed(watched);
+        let stream = tokio_stream::iter(watched).chain(tokio_stream::pending());
         Ok(Response::new(Box::pin(stream)))
     }
 
@@ -220,15 +261,32 @@ impl Control for Fake {
     async fn service_logs(&self, request: Request<v1::ServiceLogsRequest>) -> Answer<Self::ServiceLogsStream> {
         let mut world = self.world();
         world.logs_asked = Some(request.into_inner());
+        world.is_led()?;
         let lines = world.logs.clone();
-        Ok(Response::new(Box::pin(tokio_stream::iter(lines.into_iter().map(Ok)))))
+        let lines = world.streamed(lines);
+        Ok(Response::new(Box::pin(tokio_stream::iter(lines))))
     }
 
     async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Answer<v1::GetNodeResponse> {
         let name = request.into_inner().node;
-        let world = self.world();
-        match world.nodes.iter().find(|node| node.id == name) {
-            Some(node) => Ok(Response::new(v1::GetNodeResponse { node: Some(node.clone()) })),
+        let mut world = self.world();
+        world.is_led()?;
+        let is_named = |node: &&mut v1::Node| {
+            node.id == name || node.description.as_ref().is_some_and(|description| description.hostname == name)
+        };
+        match world.nodes.iter_mut().find(is_named) {
+            Some(node) => {
+                let answer = v1::GetNodeResponse { node: Some(node.clone()) };
+                // By the next look a new manager has caught up, and a former one has lost its vote.
+                node.manager = match node.role() {
+                    v1::Role::Manager => {
+                        node.manager.map(|manager| v1::ManagerStatus { voter: true, lag: 0, ..manager })
+                    }
+                    v1::Role::Worker | v1::Role::Unspecified => None,
+                };
+                node.leader &= node.role() == v1::Role::Manager;
+                Ok(Response::new(answer))
+            }
             None => Err(Status::not_found(format!("no node {name}; `muster node ls` lists them"))),
         }
     }
@@ -239,8 +297,68 @@ impl Control for Fake {
             world.aborts_left -= 1;
             return Err(Status::aborted("the node has changed since it was read; read it again"));
         }
-        world.nodes_updated.push(request.into_inner());
-        Ok(Response::new(v1::UpdateNodeResponse { version: 20, warnings: Vec::new() }))
+        let request = request.into_inner();
+        if let Some(node) = world.nodes.iter_mut().find(|node| node.id == request.node) {
+            match request.role() {
+                v1::Role::Unspecified => {}
+                // A new manager catches up before it votes: see `get_node`.
+                v1::Role::Manager => {
+                    node.role = request.role;
+                    node.manager = Some(v1::ManagerStatus { raft_id: 7, voter: false, reachable: true, lag: 2 });
+                }
+                v1::Role::Worker => node.role = request.role,
+            }
+        }
+        world.nodes_updated.push(request);
+        Ok(Response::new(v1::UpdateNodeResponse { version: 20, warnings: world.warnings.clone() }))
+    }
+
+    async fn remove_node(&self, request: Request<v1::RemoveNodeRequest>) -> Answer<v1::RemoveNodeResponse> {
+        let mut world = self.world();
+        let request = request.into_inner();
+        if !request.force {
+            return Err(Status::failed_precondition(
+                "node host2 is up; run `muster leave` on it, or repeat with --force",
+            ));
+        }
+        world.nodes_removed.push(request);
+        Ok(Response::new(v1::RemoveNodeResponse { warnings: world.warnings.clone() }))
+    }
+
+    async fn update_cluster(&self, _: Request<v1::UpdateClusterRequest>) -> Answer<v1::UpdateClusterResponse> {
+        Err(Status::unimplemented("not asked for in a test"))
+    }
+
+    async fn get_join_token(&self, request: Request<v1::GetJoinTokenRequest>) -> Answer<v1::GetJoinTokenResponse> {
+        let mut world = self.world();
+        world.is_led()?;
+        let request = request.into_inner();
+        let answer = v1::GetJoinTokenResponse {
+            token: format!("MST-1-{}", request.role().as_str_name().to_lowercase()),
+            expires_at: request.ttl_ms.map(|ttl| super::NOW.millis() + ttl),
+            uses_left: request.uses,
+            managers: world.managers.clone(),
+        };
+        world.tokens_asked.push(request);
+        Ok(Response::new(answer))
+    }
+
+    async fn rotate_ca(&self, request: Request<v1::RotateCaRequest>) -> Answer<v1::RotateCaResponse> {
+        let mut world = self.world();
+        let is_begin = request.into_inner().begin;
+        if !is_begin && world.ca_asked.contains(&true) {
+            world.is_led()?;
+            world.ca_waiting_for.pop();
+        }
+        world.ca_asked.push(is_begin);
+        Ok(Response::new(world.ca()))
+    }
+
+    async fn backup(&self, _: Request<v1::BackupRequest>) -> Answer<Self::BackupStream> {
+        let mut world = self.world();
+        let chunks = world.backup.chunks(1_000).map(|bytes| v1::BackupChunk { bytes: bytes.to_vec() }).collect();
+        let chunks = world.streamed(chunks);
+        Ok(Response::new(Box::pin(tokio_stream::iter(chunks))))
     }
 
     async fn list_nodes(&self, _: Request<v1::ListNodesRequest>) -> Answer<v1::ListNodesResponse> {
@@ -248,6 +366,7 @@ impl Control for Fake {
     }
 
     async fn get_cluster(&self, _: Request<v1::GetClusterRequest>) -> Answer<v1::GetClusterResponse> {
+        self.world().is_led()?;
         Ok(Response::new(v1::GetClusterResponse {
             id: super::objects::id("c1"),
             created_at: super::NOW.millis(),
@@ -271,24 +390,54 @@ impl Control for Fake {
 
 #[tonic::async_trait]
 impl Local for Fake {
-    async fn join(&self, _: Request<v1::JoinClusterRequest>) -> Result<Response<v1::JoinClusterResponse>, Status> {
-        Err(Status::unimplemented("not asked for in a test"))
-    }
-    async fn restore(
-        &self,
-        _: Request<tonic::Streaming<v1::RestoreRequest>>,
-    ) -> Result<Response<v1::RestoreResponse>, Status> {
-        Err(Status::unimplemented("not asked for in a test"))
-    }
-    async fn recover(&self, _: Request<v1::RecoverRequest>) -> Result<Response<v1::RecoverResponse>, Status> {
-        Err(Status::unimplemented("not asked for in a test"))
-    }
-
     async fn init(&self, request: Request<v1::InitRequest>) -> Answer<v1::InitResponse> {
         Ok(Response::new(v1::InitResponse {
             cluster_id: super::objects::id("c1"),
             node_id: super::objects::id("n1"),
             advertise_addr: format!("{}:7377", request.into_inner().advertise_addr),
+        }))
+    }
+
+    async fn join(&self, request: Request<v1::JoinClusterRequest>) -> Answer<v1::JoinClusterResponse> {
+        let mut world = self.world();
+        let request = request.into_inner();
+        let managers = u32::try_from(world.managers.len()).expect("a few");
+        let role = if managers == 0 { v1::Role::Worker } else { v1::Role::Manager };
+        let answer = v1::JoinClusterResponse {
+            cluster_id: super::objects::id("c1"),
+            node_id: super::objects::id("n2"),
+            role: role.into(),
+            advertise_addr: "10.0.0.2:7377".to_owned(),
+            voter: false,
+            managers,
+        };
+        world.joined.push(request);
+        Ok(Response::new(answer))
+    }
+
+    async fn restore(&self, request: Request<Streaming<v1::RestoreRequest>>) -> Answer<v1::RestoreResponse> {
+        let mut messages = request.into_inner();
+        while let Some(message) = messages.message().await? {
+            self.world().restored.push(message);
+        }
+        Ok(Response::new(v1::RestoreResponse {
+            cluster_id: super::objects::id("c1"),
+            node_id: super::objects::id("n9"),
+            advertise_addr: "10.0.0.9:7377".to_owned(),
+            services: 2,
+            nodes: 3,
+        }))
+    }
+
+    async fn recover(&self, request: Request<v1::RecoverRequest>) -> Answer<v1::RecoverResponse> {
+        let request = request.into_inner();
+        let mut world = self.world();
+        world.recovered.push(request);
+        Ok(Response::new(v1::RecoverResponse {
+            cluster_id: super::objects::id("c1"),
+            incarnation: 2,
+            former_managers: vec!["host2".to_owned(), "host3".to_owned()],
+            services: 1,
         }))
     }
 

@@ -1,6 +1,8 @@
 //! Whole commands against a fake daemon on a real socket: what is printed, what is asked, how it ends.
 
 mod changing;
+mod members;
+mod sealed;
 mod showing;
 mod usage;
 mod waiting;
@@ -35,6 +37,7 @@ pub(super) fn world() -> World {
             advertise_addr: "10.0.0.1:7377".to_owned(),
             manager: true,
         }),
+        managers: vec!["10.0.0.1:7377".to_owned()],
         ..World::default()
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::object::{Node, node::Description};
+use crate::object::{ManagerStatus, Node, node::Description};
 
 #[must_use]
 pub fn node(node: &Node) -> Value {
@@ -17,16 +17,29 @@ pub fn node(node: &Node) -> Value {
             "Availability": node.availability.to_string().to_lowercase(),
         },
         "Description": node.description.as_ref().map(description),
-        "Status": {"State": node.state.to_string().to_lowercase(), "Addr": node.address},
+        "Status": {
+            "State": node.state.to_string().to_lowercase(),
+            "Addr": node.address,
+            "LastSeen": node.last_seen.map(|at| at.to_string()),
+        },
         "ManagerStatus": manager_status(node),
+        "CertificateExpiresAt": node.certificate_expires_at.map(|at| at.to_string()),
     })
 }
 
 fn manager_status(node: &Node) -> Value {
-    match node.role {
-        muster_proto::node::Role::Manager => json!({"Leader": node.leader, "Addr": node.address}),
-        muster_proto::node::Role::Worker => Value::Null,
+    let status = node.manager_status();
+    if status == ManagerStatus::None {
+        return Value::Null;
     }
+    json!({
+        "Leader": node.leader,
+        "Reachability": status.to_string().to_lowercase(),
+        "Addr": node.address,
+        "RaftID": node.manager.map(|manager| manager.raft_id),
+        "Voter": node.manager.map(|manager| manager.voter),
+        "Lag": node.manager.map(|manager| manager.lag),
+    })
 }
 
 fn description(description: &Description) -> Value {

@@ -148,9 +148,9 @@ fn what_cannot_be_asked_of_a_node() {
     refused(
         "node update self",
         expect![[r#"
-        stderr: muster: nothing to change is named; give --availability, --label-add or --label-rm
-        exit code 2
-    "#]],
+            stderr: muster: nothing to change is named; give --availability, --role, --label-add or --label-rm
+            exit code 2
+        "#]],
     );
     refused(
         "node update --label-add zone=b --label-rm zone self",

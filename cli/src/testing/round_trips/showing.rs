@@ -5,7 +5,7 @@ use muster_proto::v1;
 
 use super::super::{
     fake::{World, run},
-    objects::id,
+    objects::{id, node},
 };
 use super::{check, shown, world};
 
@@ -120,10 +120,10 @@ fn nodes() {
     check(
         "node ls",
         expect![[r#"
-        ID                            HOSTNAME   STATUS    AVAILABILITY   MANAGER STATUS   ENGINE VERSION
-        n100000000000000000000000 *   host1      Ready     Active         Leader           20.10.24
-        exit code 0
-    "#]],
+            ID                            HOSTNAME   STATUS    AVAILABILITY   MANAGER STATUS   ADDRESS         ENGINE            VERSION   LAST SEEN
+            n100000000000000000000000 *   host1      Ready     Active         Leader           10.0.0.1:7377   docker 20.10.24   0.1.0
+            exit code 0
+        "#]],
     );
     check(
         "node ls --format '{{.Hostname}} {{.Self}} {{.Address}}'",
@@ -141,27 +141,29 @@ fn nodes() {
     check(
         "node inspect --pretty",
         expect![[r#"
-        ID:                 n100000000000000000000000
-        Hostname:           host1
-        Labels:             zone=a
-        Joined:             24 hours ago
-        Role:               manager
-        Address:            10.0.0.1:7377
-        Status:
-         State:             Ready
-         Availability:      Active
-        Platform:
-         OS:                linux
-         Architecture:      x86_64
-        Resources:
-         CPUs:              4
-         Memory:            8GiB
-        Engine:
-         Name:              docker
-         Version:           20.10.24
-        Muster Version:     0.1.0
-        exit code 0
-    "#]],
+            ID:                 n100000000000000000000000
+            Hostname:           host1
+            Labels:             zone=a
+            Joined:             24 hours ago
+            Role:               manager
+            Address:            10.0.0.1:7377
+            Status:
+             State:             Ready
+             Availability:      Active
+            Manager:
+             Status:            Leader
+            Platform:
+             OS:                linux
+             Architecture:      x86_64
+            Resources:
+             CPUs:              4
+             Memory:            8GiB
+            Engine:
+             Name:              docker
+             Version:           20.10.24
+            Muster Version:     0.1.0
+            exit code 0
+        "#]],
     );
     check(
         "node inspect --format '{{.Status.State}} {{.Description.Resources.NanoCPUs}}' self",
@@ -334,32 +336,34 @@ fn this_host() {
     check(
         "info",
         expect![[r#"
-        Daemon:
-         Version:           0.1.0
-         Hostname:          host1
-         Data folder:       /var/lib/muster
-         Listens on:        0.0.0.0:7377
-         PID:               4711
-         Engine:            docker 20.10.24
-        Node:
-         ID:                n100000000000000000000000
-         Address:           10.0.0.1:7377
-         Role:              manager
-        Cluster:
-         ID:                c100000000000000000000000
-         Created:           2026-11-22T00:00:00.000Z
-         Managers:          1
-         Nodes:             1
-         Services:          2
-         Tasks running:     7
-         Task history:      5 for each slot
-         Heartbeat:         1s
-         Lease:             3s
-         Default memory:    1GiB
-         Default pids:      4096
-         Raft:              term 1, applied 42
-        exit code 0
-    "#]],
+            Daemon:
+             Version:           0.1.0
+             Hostname:          host1
+             Data folder:       /var/lib/muster
+             Listens on:        0.0.0.0:7377
+             PID:               4711
+             Engine:            docker 20.10.24
+            Node:
+             ID:                n100000000000000000000000
+             Address:           10.0.0.1:7377
+             Role:              manager
+            Cluster:
+             ID:                c100000000000000000000000
+             Manager:           host1 at 10.0.0.1:7377, Leader
+             Created:           2026-11-22T00:00:00.000Z
+             Incarnation:       1
+             Managers:          1
+             Nodes:             1
+             Services:          2
+             Tasks running:     7
+             Task history:      5 for each slot
+             Heartbeat:         1s
+             Lease:             3s
+             Default memory:    1GiB
+             Default pids:      4096
+             Raft:              term 1, applied 42
+            exit code 0
+        "#]],
     );
     check(
         "info --format '{{.Cluster.TasksRunning}}'",
@@ -371,13 +375,19 @@ fn this_host() {
     check(
         "init --advertise-addr 10.0.0.1",
         expect![[r#"
-        cluster c100000000000000000000000 initialized: this node (n100000000000000000000000) is its manager, at 10.0.0.1:7377
+            cluster c100000000000000000000000 initialized: this node (n100000000000000000000000) is its manager, at 10.0.0.1:7377
 
-        start a service with:
+            to add a worker to this cluster, run on its host:
 
-            muster service create --name web --replicas 3 -p 8000:8000 IMAGE
-        exit code 0
-    "#]],
+                muster join --token MST-1-role_worker 10.0.0.1:7377
+
+            to add a manager, run `muster join-token manager` here and do what it says
+
+            start a service with:
+
+                muster service create --name web --replicas 3 -p 8000:8000 IMAGE
+            exit code 0
+        "#]],
     );
     check(
         "leave",
@@ -463,4 +473,144 @@ fn output_of_containers() {
         exit code 1
     "#]]
     .assert_eq(&shown(&run(world, "service logs web.9")));
+}
+
+#[test]
+fn logs_that_are_followed_outlive_a_leader() {
+    let line = |text: &str, nanos: u32| v1::LogLine {
+        task_id: id("t1"),
+        task_name: "web.1".to_owned(),
+        node_id: id("n1"),
+        text: format!("{text}\n").into_bytes(),
+        timestamp: format!("2026-11-22T00:00:00.{nanos:09}Z"),
+        ..v1::LogLine::default()
+    };
+    let logs = vec![line("one", 1), line("two", 2_000_000), line("three", 2_000_000)];
+    let world = World { logs, breaks_left: 1, ..world() };
+    let ran = run(world.clone(), "service logs --follow --raw --tail 9 web");
+    expect![[r#"
+        one
+        two
+        three
+        stderr: lost the stream, the daemon or the leader is gone; trying again
+        exit code 0
+    "#]]
+    .assert_eq(&shown(&ran));
+    let asked = ran.world.logs_asked.unwrap();
+    assert_eq!((asked.since, asked.tail), (Some(crate::testing::NOW.millis()), None));
+    let ran = run(world, "service logs --raw web");
+    assert!(ran.code == 1 && ran.stderr.contains("no leader"), "{}", ran.stderr);
+}
+
+#[test]
+fn managers_in_every_state() {
+    let with = |name: &str, hostname: &str, role: v1::Role, manager: Option<(bool, bool)>| v1::Node {
+        role: role.into(),
+        leader: false,
+        address: format!("10.0.0.{}:7377", &name[1..]),
+        manager: manager.map(|(voter, reachable)| v1::ManagerStatus { raft_id: 3, voter, reachable, lag: 2 }),
+        last_seen: Some(crate::testing::NOW.millis() - 4_000),
+        certificate_expires_at: Some(crate::testing::NOW.millis() + 86_400_000),
+        ..node(name, hostname)
+    };
+    let mut nodes = world().nodes;
+    nodes.extend([
+        with("n2", "host2", v1::Role::Manager, Some((true, true))),
+        with("n3", "host3", v1::Role::Manager, Some((true, false))),
+        with("n4", "host4", v1::Role::Manager, Some((false, true))),
+        with("n5", "host5", v1::Role::Manager, None),
+        with("n6", "host6", v1::Role::Worker, None),
+        with("n7", "host7", v1::Role::Worker, Some((true, true))),
+    ]);
+    let world = World { nodes, ..world() };
+    expect![[r#"
+        ID                            HOSTNAME   STATUS    AVAILABILITY   MANAGER STATUS   ADDRESS         ENGINE            VERSION   LAST SEEN
+        n100000000000000000000000 *   host1      Ready     Active         Leader           10.0.0.1:7377   docker 20.10.24   0.1.0
+        n200000000000000000000000     host2      Ready     Active         Reachable        10.0.0.2:7377   docker 20.10.24   0.1.0     4 seconds ago
+        n300000000000000000000000     host3      Ready     Active         Unreachable      10.0.0.3:7377   docker 20.10.24   0.1.0     4 seconds ago
+        n400000000000000000000000     host4      Ready     Active         Learner          10.0.0.4:7377   docker 20.10.24   0.1.0     4 seconds ago
+        n500000000000000000000000     host5      Ready     Active         Learner          10.0.0.5:7377   docker 20.10.24   0.1.0     4 seconds ago
+        n600000000000000000000000     host6      Ready     Active                          10.0.0.6:7377   docker 20.10.24   0.1.0     4 seconds ago
+        n700000000000000000000000     host7      Ready     Active         Reachable        10.0.0.7:7377   docker 20.10.24   0.1.0     4 seconds ago
+        exit code 0
+    "#]].assert_eq(&shown(&run(world.clone(), "node ls")));
+    expect![[r#"
+        ID:                 n300000000000000000000000
+        Hostname:           host3
+        Labels:             zone=a
+        Joined:             24 hours ago
+        Role:               manager
+        Address:            10.0.0.3:7377
+        Status:
+         State:             Ready
+         Availability:      Active
+         Last seen:         4 seconds ago
+         Certificate until: 2026-11-23T00:00:00.000Z
+        Manager:
+         Status:            Unreachable
+         Raft ID:           3
+         Behind by:         2 entries
+        Platform:
+         OS:                linux
+         Architecture:      x86_64
+        Resources:
+         CPUs:              4
+         Memory:            8GiB
+        Engine:
+         Name:              docker
+         Version:           20.10.24
+        Muster Version:     0.1.0
+        exit code 0
+    "#]]
+    .assert_eq(&shown(&run(world.clone(), "node inspect --pretty host3")));
+    expect![[r#"
+        {"Leader":false,"Reachability":"reachable","Addr":"10.0.0.2:7377","RaftID":3,"Voter":true,"Lag":2}
+        null
+        exit code 0
+    "#]]
+    .assert_eq(&shown(&run(world.clone(), "node inspect --format '{{json .ManagerStatus}}' host2 host6")));
+    expect![[r#"
+        Daemon:
+         Version:           0.1.0
+         Hostname:          host1
+         Data folder:       /var/lib/muster
+         Listens on:        0.0.0.0:7377
+         PID:               4711
+         Engine:            docker 20.10.24
+        Node:
+         ID:                n100000000000000000000000
+         Address:           10.0.0.1:7377
+         Role:              manager
+        Cluster:
+         ID:                c100000000000000000000000
+         Manager:           host1 at 10.0.0.1:7377, Leader
+         Manager:           host2 at 10.0.0.2:7377, Reachable
+         Manager:           host3 at 10.0.0.3:7377, Unreachable
+         Manager:           host4 at 10.0.0.4:7377, Learner
+         Manager:           host5 at 10.0.0.5:7377, Learner
+         Manager:           host7 at 10.0.0.7:7377, Reachable
+         Created:           2026-11-22T00:00:00.000Z
+         Incarnation:       1
+         Managers:          1
+         Nodes:             1
+         Services:          2
+         Tasks running:     7
+         Task history:      5 for each slot
+         Heartbeat:         1s
+         Lease:             3s
+         Default memory:    1GiB
+         Default pids:      4096
+         Raft:              term 1, applied 42
+        exit code 0
+    "#]]
+    .assert_eq(&shown(&run(world.clone(), "info")));
+    let ran = run(World { unavailable_left: 1, ..world }, "info");
+    assert_eq!(ran.code, 0, "the host is told of all the same");
+    assert!(ran.stdout.contains("Trouble:           the managers have no leader"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_service_named_twice_has_its_tasks_once() {
+    let ran = run(world(), "service ps --quiet web sweb000000000000000000000");
+    assert_eq!(ran.stdout.lines().count(), 4, "{}", ran.stdout);
 }

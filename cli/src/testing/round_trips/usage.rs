@@ -69,9 +69,26 @@ fn help() {
         assert_eq!(crate::run(args.split_whitespace().map(Into::into), &mut out, &crate::testing::Fixed::default()), 0);
         stdout.text()
     };
-    for command in
-        ["", "service", "service create", "service update", "service ps", "service logs", "node ls", "node update"]
-    {
+    for command in [
+        "",
+        "service",
+        "service create",
+        "service update",
+        "service ps",
+        "service logs",
+        "node",
+        "node ls",
+        "node update",
+        "node promote",
+        "node rm",
+        "join",
+        "join-token",
+        "ca",
+        "ca rotate",
+        "backup",
+        "restore",
+        "recover",
+    ] {
         let file = format!("../help/muster {command}").trim_end().replace(' ', "-");
         expect_test::expect_file![format!("{file}.txt")].assert_eq(&shown(command));
     }

@@ -99,3 +99,28 @@ fn an_update_that_is_rolled_back_fails_with_its_evidence() {
     "#]]
     .assert_eq(&shown(&ran));
 }
+
+#[test]
+fn a_stream_that_breaks_is_opened_again() {
+    let web = service("--name web --health-tcp 80 myapp:1");
+    let preparing = task(&web, 1, "t1", TaskState::Preparing);
+    let running = task(&web, 1, "t1", TaskState::Running);
+    let world = watch(vec![(web.clone(), vec![preparing]), (web, vec![running])]);
+    let ran = run(World { breaks_left: 1, ..world.clone() }, "service create --name web --health-tcp 80 myapp:1");
+    expect![[r#"
+        sweb000000000000000000000
+        stderr: warning: the image has no tag
+        stderr: web: 0 of 1 running, 1 preparing
+        stderr: lost sight of the service, the daemon or the leader is gone; trying again
+        stderr: web: 1 of 1 running
+        stderr: service web converged: 1 task running
+        exit code 0
+    "#]]
+    .assert_eq(&shown(&ran));
+    let ran = run(World { unavailable_left: 1, ..world }, "service create --name web --health-tcp 80 myapp:1");
+    assert_eq!(
+        ran.code, 0,
+        "the change was accepted: a stream that cannot be opened yet is no failure\n{}",
+        ran.stderr
+    );
+}

@@ -1,0 +1,105 @@
+//! `muster restore`.
+
+use std::{
+    fs::File,
+    io::{BufReader, Read},
+    path::{Path, PathBuf},
+};
+
+use muster_proto::{node::Role, v1};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Response;
+
+use super::{
+    seal::{Header, OpenError, Opener, Secret},
+    secret::SecretFlags,
+};
+use crate::{context::Context, error::Error, format::text::counted, join_token};
+
+/// Messages of 64 KiB that may wait for the daemon.
+const QUEUE_MAX: usize = 8;
+
+/// Go on from a backup, on a host in no cluster
+///
+/// This host becomes the cluster's only manager, under the addresses and with the services, settings and secrets that the
+/// backup holds. Join further managers then. Former members that still run are not asked: what they run goes on, and
+/// managers of before are refused until they leave and join again.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  muster restore cluster.backup                           asks for the passphrase
+  muster restore --passphrase-file /root/passphrase --advertise-addr 10.0.0.9 /backup/muster-2026-11-22")]
+pub struct Args {
+    #[command(flatten)]
+    pub secret: SecretFlags,
+    /// Where other nodes reach this one, as HOST or HOST:PORT (default: the daemon's setting, else this host's address)
+    #[arg(long, value_name = "ADDRESS", default_value = "", hide_default_value = true)]
+    pub advertise_addr: String,
+    /// A file made by `muster backup`
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
+    let refused = |error: OpenError| Error::Failed(format!("cannot restore {}: {error}", args.file.display()));
+    let (header, _) = open(&args.file).map_err(refused)?;
+    let secret = args.secret.recall(header.kind, context.surroundings)?;
+    // The daemon is sent nothing before the file is known to be whole.
+    let mut opener = opener(&args.file, &secret).map_err(refused)?;
+    while opener.next().map_err(refused)?.is_some() {}
+
+    let daemon = context.connect().await?;
+    let (queue, messages) = mpsc::channel(QUEUE_MAX);
+    let sending = async {
+        match send(&args, &secret, &queue).await {
+            // Only now does the daemon see the end, and goes on from what it got.
+            Ok(()) => Ok(drop(queue)),
+            Err(error) => Err((refused(error), Some(queue))),
+        }
+    };
+    let mut local = daemon.local();
+    let asking = async {
+        let answer = local.restore(ReceiverStream::new(messages)).await;
+        answer.map(Response::into_inner).map_err(|status| (Error::from(status), None))
+    };
+    let ((), answer) = tokio::try_join!(sending, asking).map_err(|(error, _)| error)?;
+    tell(&answer, context)?;
+    join_token::tell(&daemon, Role::Manager, context).await
+}
+
+fn tell(answer: &v1::RestoreResponse, context: &mut Context<'_>) -> Result<(), Error> {
+    context.out.line(format_args!(
+        "cluster {} goes on from the backup, with {} and {}: this node ({}) is its only manager, at {}",
+        answer.cluster_id,
+        counted(answer.services as usize, "service"),
+        counted(answer.nodes as usize, "node"),
+        answer.node_id,
+        answer.advertise_addr,
+    ))
+}
+
+fn open(path: &Path) -> Result<(Header, impl Read + use<>), OpenError> {
+    let mut file = BufReader::new(File::open(path)?);
+    let header = Header::read(&mut file)?;
+    Ok((header, file))
+}
+
+fn opener(path: &Path, secret: &Secret) -> Result<Opener<impl Read + use<>>, OpenError> {
+    let (header, file) = open(path)?;
+    Opener::new(secret, &header, file)
+}
+
+/// The settings, then the content.
+async fn send(args: &Args, secret: &Secret, queue: &mpsc::Sender<v1::RestoreRequest>) -> Result<(), OpenError> {
+    let settings = v1::RestoreRequest { advertise_addr: Some(args.advertise_addr.clone()), bytes: Vec::new() };
+    if queue.send(settings).await.is_err() {
+        return Ok(());
+    }
+    let mut opener = opener(&args.file, secret)?;
+    while let Some(bytes) = opener.next()? {
+        if queue.send(v1::RestoreRequest { advertise_addr: None, bytes }).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}

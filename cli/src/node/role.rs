@@ -1,0 +1,135 @@
+//! `muster node promote` and `muster node demote`.
+
+use std::time::Duration;
+
+use muster_proto::node::{NodeChange, NodeState, Role};
+use tokio::time::Instant;
+
+use super::change;
+use crate::{
+    connect::Daemon,
+    context::{Context, Each},
+    error::Error,
+    object::{ManagerStatus, Node},
+    out::Out,
+};
+
+/// Make nodes managers
+///
+/// Each gets the cluster's log first and votes once it has caught up; the command waits for that. Use an odd number of
+/// managers: three withstand the loss of one, five of two.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  muster node promote host2 host3
+  muster node promote --detach host2")]
+pub struct PromoteArgs {
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// Make managers workers
+///
+/// Their tasks run on. A leader hands over first. Refused where the managers that remain could decide nothing; the
+/// command waits until the node has no vote any more.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  muster node demote host3
+  muster node demote self")]
+pub struct DemoteArgs {
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct Shared {
+    /// Return at once instead of waiting until the node is what it shall be
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Hostnames or ids of nodes; self is the one whose daemon answers
+    #[arg(required = true, value_name = "NODE")]
+    pub nodes: Vec<String>,
+}
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
+/// A manager that has not caught up by then has a large state or a bad line, and goes on without this command.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub async fn promote(args: PromoteArgs, context: &mut Context<'_>) -> Result<(), Error> {
+    each(&args.shared, Role::Manager, context).await
+}
+
+pub async fn demote(args: DemoteArgs, context: &mut Context<'_>) -> Result<(), Error> {
+    each(&args.shared, Role::Worker, context).await
+}
+
+/// One after another: each membership change wants the managers of the one before.
+async fn each(args: &Shared, role: Role, context: &mut Context<'_>) -> Result<(), Error> {
+    let daemon = context.connect().await?;
+    let mut each = Each::default();
+    for node in &args.nodes {
+        let outcome = turn(&daemon, node, role, args, context.out).await;
+        each.note(outcome, context.out)?;
+    }
+    each.outcome()
+}
+
+async fn turn(daemon: &Daemon, node: &str, role: Role, args: &Shared, out: &mut Out) -> Result<(), Error> {
+    let before = daemon.node(node).await?;
+    if is_done(&before, role) {
+        return out.line(format_args!("node {node} is a {role} already"));
+    }
+    // By its id from here on: `self` has to mean the same to the end, and names may be given anew.
+    let warnings = change::make(daemon, &before.id, |node| {
+        Ok(NodeChange { role: Some(role), availability: node.availability, labels: node.labels.clone() })
+    })
+    .await?;
+    out.warn(&warnings);
+    // There is no telling when a node that is down does its part.
+    if args.detach || (role, before.state) == (Role::Manager, NodeState::Down) {
+        return out.line(format_args!("node {node} becomes a {role}"));
+    }
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match daemon.node(&before.id).await {
+            Ok(now) if now.role != role => {
+                return Err(Error::Failed(format!("node {node} was made a {} again meanwhile", now.role)));
+            }
+            Ok(now) if is_done(&now, role) => return out.line(format_args!("node {node} is a {role} now")),
+            Ok(_) => {}
+            Err(error) if error.is_passing() => {}
+            Err(error) => return Err(error),
+        }
+        if Instant::now() >= end {
+            return Err(Error::Failed(format!(
+                "node {node} is to become a {role} and is not yet: {}; look at it with `muster node ls`",
+                reason(role)
+            )));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn reason(role: Role) -> &'static str {
+    match role {
+        Role::Manager => "it has not caught up with the others, or cannot be reached",
+        Role::Worker => "the managers have not taken its vote away",
+    }
+}
+
+fn is_done(node: &Node, role: Role) -> bool {
+    match (node.manager_status(), role) {
+        (ManagerStatus::Leader | ManagerStatus::Reachable, Role::Manager) | (ManagerStatus::None, Role::Worker) => {
+            node.role == role
+        }
+        // It votes, though nobody hears from it now.
+        (ManagerStatus::Unreachable, Role::Manager) => {
+            node.role == role && node.manager.is_some_and(|manager| manager.voter)
+        }
+        (ManagerStatus::None | ManagerStatus::Learner, Role::Manager)
+        | (
+            ManagerStatus::Leader | ManagerStatus::Reachable | ManagerStatus::Unreachable | ManagerStatus::Learner,
+            Role::Worker,
+        ) => false,
+    }
+}

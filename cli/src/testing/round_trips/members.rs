@@ -1,0 +1,267 @@
+//! Commands with which hosts become nodes, managers, workers again, and nobody.
+
+use expect_test::expect;
+use muster_manager::ca::{JoinToken, digest_of};
+use muster_proto::v1;
+
+use super::super::{
+    Fixed,
+    fake::{World, run, run_within},
+    objects::{id, node},
+};
+use super::{check, shown, world};
+
+/// `host1` leads, `host2` is a worker.
+fn two_nodes() -> World {
+    let mut world = world();
+    let mut worker = node("n2", "host2");
+    (worker.role, worker.leader) = (v1::Role::Worker.into(), false);
+    world.nodes.push(worker);
+    world
+}
+
+#[test]
+fn the_first_of_a_cluster_says_how_others_join() {
+    let ran = check(
+        "init --advertise-addr 10.0.0.1",
+        expect![[r#"
+        cluster c100000000000000000000000 initialized: this node (n100000000000000000000000) is its manager, at 10.0.0.1:7377
+
+        to add a worker to this cluster, run on its host:
+
+            muster join --token MST-1-role_worker 10.0.0.1:7377
+
+        to add a manager, run `muster join-token manager` here and do what it says
+
+        start a service with:
+
+            muster service create --name web --replicas 3 -p 8000:8000 IMAGE
+        exit code 0
+    "#]],
+    );
+    assert_eq!(ran.world.tokens_asked[0].role(), v1::Role::Worker);
+    let ran = run(World { unavailable_left: 1, ..world() }, "init --advertise-addr 10.0.0.1");
+    assert_eq!(ran.code, 0, "the cluster stands all the same");
+    assert!(ran.stdout.contains("`muster join-token worker` shows how a host joins as a worker"), "{}", ran.stdout);
+}
+
+#[test]
+fn tokens_come_with_the_command_to_type() {
+    check(
+        "join-token worker",
+        expect![[r#"
+        to add a worker to this cluster, run on its host:
+
+            muster join --token MST-1-role_worker 10.0.0.1:7377
+
+        exit code 0
+    "#]],
+    );
+    let three = ["10.0.0.1:7377", "10.0.0.2:7377", "10.0.0.3:7377"].map(str::to_owned);
+    let ran = run(World { managers: three.to_vec(), ..world() }, "join-token manager --ttl 1h --uses 2");
+    expect![[r#"
+        to add a manager to this cluster, run on its host:
+
+            muster join --token MST-1-role_manager 10.0.0.1:7377
+
+        any manager lets it in: 10.0.0.1:7377 or 10.0.0.2:7377 or 10.0.0.3:7377
+        the token is good until 2026-11-22T01:00:00.000Z
+        the token lets 2 hosts join
+        exit code 0
+    "#]]
+    .assert_eq(&shown(&ran));
+    let asked = &ran.world.tokens_asked[0];
+    assert_eq!((asked.ttl_ms, asked.uses, asked.rotate), (Some(3_600_000), Some(2), false));
+    let ran = check(
+        "join-token worker --rotate",
+        expect![[r#"
+        to add a worker to this cluster, run on its host:
+
+            muster join --token MST-1-role_worker 10.0.0.1:7377
+
+        stderr: every earlier worker token is void; nodes that have joined are not concerned
+        exit code 0
+    "#]],
+    );
+    assert!(ran.world.tokens_asked[0].rotate);
+    check(
+        "join-token --quiet --rotate manager",
+        expect![[r#"
+        MST-1-role_manager
+        exit code 0
+    "#]],
+    );
+    for wrong in [
+        "join-token",
+        "join-token leader",
+        "join-token worker --ttl 0",
+        "join-token worker --uses 0",
+        "join-token worker --rotate --uses 1",
+    ] {
+        let ran = run(world(), wrong);
+        assert_eq!((ran.code, ran.world.tokens_asked.len()), (2, 0), "{wrong}");
+    }
+}
+
+fn token() -> String {
+    let secret = "0000000000000000000000001".parse().expect("25 characters of base 36");
+    JoinToken { ca: digest_of(b"a certificate"), secret }.to_string()
+}
+
+#[test]
+fn a_host_joins() {
+    let alone = World { managers: Vec::new(), ..World::default() };
+    let ran = run(alone, &format!("join --token {} --advertise-addr 10.0.0.2 host1", token()));
+    expect![[r#"
+        this node (n200000000000000000000000) has joined cluster c100000000000000000000000 as a worker, at 10.0.0.2:7377
+        exit code 0
+    "#]]
+    .assert_eq(&shown(&ran));
+    let asked = v1::JoinClusterRequest {
+        token: token(),
+        address: "host1".to_owned(),
+        advertise_addr: "10.0.0.2".to_owned(),
+        availability: v1::Availability::Active.into(),
+    };
+    assert_eq!(ran.world.joined, [asked]);
+    let second = World { managers: vec![String::new(); 2], ..World::default() };
+    let ran = run(second, &format!("join --availability drain --token {} [fd00::1]:7377", token()));
+    expect![[r#"
+        this node (n200000000000000000000000) has joined cluster c100000000000000000000000 as a manager, at 10.0.0.2:7377
+        stderr: it has no vote until it has caught up; `muster node ls` shows when it is Reachable
+        stderr: warning: 2 managers withstand the loss of no more than 1 would; add one, or make one a worker with `muster node demote`
+        exit code 0
+    "#]].assert_eq(&shown(&ran));
+    assert_eq!(ran.world.joined[0].availability(), v1::Availability::Drain);
+}
+
+#[test]
+fn a_wrong_token_or_address_is_not_sent() {
+    let mistyped = token().replace("-1-", "-1-0");
+    for (line, said) in [
+        ("join host1".to_owned(), "--token <TOKEN>"),
+        ("join --token SWMTKN-1-abc host1".to_owned(), "this is no join token"),
+        (format!("join --token {mistyped} host1"), "87 characters long instead of 86"),
+        (format!("join --token {}", token()), "<HOST:PORT>"),
+        (format!("join --token {} host1:0", token()), "port 0 is nobody's"),
+        (format!("join --token {} http://host1", token()), "invalid address"),
+        (format!("join --token {} --advertise-addr :7377 host1", token()), "it names no host"),
+    ] {
+        let ran = run(World::default(), &line);
+        assert!(ran.code == 2 && ran.world.joined.is_empty() && ran.stderr.contains(said), "{line}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn nodes_are_promoted_and_demoted() {
+    let even = vec!["2 managers withstand no more than one would".to_owned()];
+    let ran = run(World { warnings: even, ..two_nodes() }, "node promote host2 self nobody");
+    expect![[r#"
+        node host2 is a manager now
+        node self is a manager already
+        stderr: warning: 2 managers withstand no more than one would
+        stderr: muster: no node nobody; `muster node ls` lists them
+        exit code 1
+    "#]]
+    .assert_eq(&shown(&ran));
+    let asked = &ran.world.nodes_updated[0];
+    assert_eq!((asked.node.clone(), asked.role(), asked.labels.len()), (id("n2"), v1::Role::Manager, 1));
+
+    let ran = run(two_nodes(), "node promote --detach host2");
+    assert_eq!(shown(&ran), "node host2 becomes a manager\nexit code 0\n");
+    let ran = run(two_nodes(), "node demote self");
+    assert_eq!(shown(&ran), "node self is a worker now\nexit code 0\n");
+    assert_eq!(ran.world.nodes_updated[0].role(), v1::Role::Worker);
+}
+
+#[test]
+fn a_promotion_outlives_an_election() {
+    let ran = run(World { aborts_left: 1, ..two_nodes() }, "node promote host2");
+    assert_eq!(shown(&ran), "node host2 is a manager now\nexit code 0\n");
+}
+
+#[test]
+fn a_role_is_changed_with_the_rest() {
+    let ran = run(two_nodes(), "node update --role manager --availability drain host2");
+    assert_eq!(shown(&ran), "host2\nexit code 0\n");
+    let asked = &ran.world.nodes_updated[0];
+    assert_eq!((asked.role(), asked.availability()), (v1::Role::Manager, v1::Availability::Drain));
+}
+
+#[test]
+fn nodes_are_removed() {
+    let ran = run(two_nodes(), "node rm host2");
+    expect![[r#"
+        stderr: muster: node host2 is up; run `muster leave` on it, or repeat with --force
+        exit code 1
+    "#]]
+    .assert_eq(&shown(&ran));
+    let ran =
+        run(World { warnings: vec!["2 managers are left".to_owned()], ..two_nodes() }, "node rm --force host2 nobody");
+    expect![[r#"
+        host2
+        stderr: warning: 2 managers are left
+        stderr: muster: no node nobody; `muster node ls` lists them
+        exit code 1
+    "#]]
+    .assert_eq(&shown(&ran));
+    assert_eq!(ran.world.nodes_removed, [v1::RemoveNodeRequest { node: id("n2"), force: true }]);
+}
+
+#[test]
+fn the_root_is_shown_and_replaced() {
+    check(
+        "ca",
+        expect![[r#"
+        -----BEGIN CERTIFICATE-----
+        AAAA
+        -----END CERTIFICATE-----
+        stderr: digest 1111111111111111111111111111111111111111111111111111111111111111
+        exit code 0
+    "#]],
+    );
+    check(
+        "ca --format '{{.Rotating}} {{.Nodes}}'",
+        expect![[r#"
+        false 3
+        exit code 0
+    "#]],
+    );
+    let waiting = World { ca_waiting_for: vec!["host3".to_owned(), "host2".to_owned()], ..world() };
+    let ran = run(World { unavailable_left: 1, ..waiting.clone() }, "ca rotate");
+    expect![[r#"
+        stderr: muster: the managers have no leader; try again in a moment
+        exit code 1
+    "#]]
+    .assert_eq(&shown(&ran));
+    assert_eq!(ran.world.ca_asked, [false, true, false, false]);
+    let ran = run(waiting, "ca rotate --detach");
+    assert_eq!((ran.stderr.as_str(), ran.world.ca_asked.as_slice()), ("", [false, true].as_slice()));
+}
+
+#[test]
+fn going_on_alone_is_confirmed() {
+    let ran = run(world(), "recover");
+    assert!(ran.code == 2 && ran.world.recovered.is_empty() && ran.stderr.contains("--yes"), "{}", ran.stderr);
+    for answer in ["", "n", "no"] {
+        let ran = run_within(&Fixed::default().answers(&[answer]), world(), "recover");
+        assert!(ran.code == 1 && ran.world.recovered.is_empty(), "{answer}: {}", ran.stderr);
+    }
+    let ran = run_within(&Fixed::default().answers(&["Y"]), world(), "recover --force --advertise-addr 10.0.0.9");
+    expect![[r#"
+        cluster c100000000000000000000000 goes on with 1 service: this node is its only manager (incarnation 2)
+
+        managers of before are refused: host2, host3
+        on each that returns, run `muster leave --force`, then join it again
+
+        to add a manager to this cluster, run on its host:
+
+            muster join --token MST-1-role_manager 10.0.0.1:7377
+
+        exit code 0
+    "#]]
+    .assert_eq(&shown(&ran));
+    let asked = v1::RecoverRequest { force: true, advertise_addr: "10.0.0.9".to_owned() };
+    assert_eq!(ran.world.recovered, [asked]);
+    assert_eq!(run(world(), "recover --yes").code, 0);
+}

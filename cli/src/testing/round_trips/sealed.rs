@@ -1,0 +1,154 @@
+//! Backups: made, refused, restored.
+
+use std::{fs, path::Path};
+
+use expect_test::expect;
+use muster_proto::v1;
+
+use super::super::{
+    Fixed,
+    fake::{Ran, World, run, run_within},
+};
+use super::{shown, world};
+
+fn content() -> Vec<u8> {
+    (0..150_000).map(|at: u32| (at * 7 % 251) as u8).collect()
+}
+
+fn knowing() -> World {
+    World { backup: content(), ..world() }
+}
+
+/// With the folder's name taken out.
+fn told(ran: &Ran, folder: &Path) -> String {
+    shown(ran).replace(&folder.display().to_string(), "DIR")
+}
+
+fn with_passphrase(passphrase: &str, world: World, line: &str) -> Ran {
+    run_within(&Fixed::default().variable("MUSTER_PASSPHRASE", passphrase), world, line)
+}
+
+#[test]
+fn a_backup_is_made_and_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.backup");
+    let shown_file = file.display();
+    let ran = with_passphrase("correct horse", knowing(), &format!("backup {shown_file}"));
+    expect![[r#"
+        the cluster is in DIR/c.backup (146.6KiB); `muster restore DIR/c.backup` on a host in no cluster goes on from there
+        exit code 0
+    "#]].assert_eq(&told(&ran, folder.path()));
+
+    let ran = with_passphrase("battery staple", knowing(), &format!("backup {shown_file}"));
+    expect![[r#"
+        stderr: muster: DIR/c.backup exists already and is kept; name another file, or replace it with --force
+        exit code 1
+    "#]]
+    .assert_eq(&told(&ran, folder.path()));
+
+    let none = World { managers: vec!["10.0.0.9:7377".to_owned()], ..World::default() };
+    let restore = format!("restore --advertise-addr 10.0.0.9 {shown_file}");
+    let typed = Fixed::default().answers(&["correct horse"]);
+    let ran = run_within(&typed, none.clone(), &restore);
+    expect![[r#"
+        cluster c100000000000000000000000 goes on from the backup, with 2 services and 3 nodes: this node (n900000000000000000000000) is its only manager, at 10.0.0.9:7377
+
+        to add a manager to this cluster, run on its host:
+
+            muster join --token MST-1-role_manager 10.0.0.9:7377
+
+        exit code 0
+    "#]].assert_eq(&told(&ran, folder.path()));
+    let [settings, rest @ ..] = ran.world.restored.as_slice() else { panic!("nothing was sent") };
+    assert_eq!((settings.advertise_addr.as_deref(), settings.bytes.len()), (Some("10.0.0.9"), 0));
+    let sent: Vec<u8> = rest.iter().flat_map(|message| message.bytes.clone()).collect();
+    assert!(sent == content());
+
+    let ran = run(none.clone(), &restore);
+    assert!(ran.code == 1 && ran.stderr.contains("there is no terminal to ask"), "{}", ran.stderr);
+    let ran = with_passphrase("battery staple", none, &restore);
+    expect![[r#"
+        stderr: muster: cannot restore DIR/c.backup: the passphrase is not the one it was sealed with; try again with the right one
+        exit code 1
+    "#]].assert_eq(&told(&ran, folder.path()));
+    assert_eq!(ran.world.restored, Vec::<v1::RestoreRequest>::new());
+}
+
+#[test]
+fn a_passphrase_is_typed_twice_and_long_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = format!("backup {}", folder.path().join("c.backup").display());
+    let typed = |answers: &[&str]| run_within(&Fixed::default().answers(answers), knowing(), &line);
+    for (answers, said) in
+        [(["correct horse", "correct house"].as_slice(), "the two differ"), (["horse"].as_slice(), "too short")]
+    {
+        let ran = typed(answers);
+        assert!(ran.code == 1 && ran.stderr.contains(said), "{}", ran.stderr);
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert_eq!(typed(&["correct horse", "correct horse"]).code, 0);
+}
+
+#[test]
+fn files_with_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.backup");
+    let surroundings = Fixed::default()
+        .file("/key", &"k".repeat(32))
+        .file("/other", &"o".repeat(32))
+        .file("/short", "k")
+        .file("/passphrase", "correct horse\n")
+        .file("/empty", "\n");
+    let at = |line: &str| run_within(&surroundings, knowing(), &format!("{line} {}", file.display()));
+    for (line, code, said) in [
+        ("backup --key-file /none", 1, "cannot read /none"),
+        ("backup --key-file /short", 1, "fewer than 32 bytes"),
+        ("backup --passphrase-file /empty", 1, "the first line of /empty is empty"),
+        ("backup --passphrase-file /passphrase --key-file /key", 2, "cannot be used with"),
+        ("backup --key-file /key", 0, ""),
+        ("restore", 1, "sealed with a key file"),
+        ("restore --passphrase-file /passphrase", 1, "sealed with a key file"),
+        ("restore --key-file /other", 1, "the key file is not the one"),
+        ("restore --key-file /key", 0, ""),
+        ("backup --force --passphrase-file /passphrase", 0, ""),
+        ("restore --key-file /key", 1, "sealed with a passphrase"),
+        ("restore --passphrase-file /passphrase", 0, ""),
+    ] {
+        let ran = at(line);
+        assert!(ran.code == code && ran.stderr.contains(said), "{line}: {}", ran.stderr);
+        assert_eq!(ran.world.restored.is_empty(), !(code == 0 && line.starts_with("restore")), "{line}");
+    }
+}
+
+#[test]
+fn a_stream_that_breaks_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = format!("backup {}", folder.path().join("c.backup").display());
+    let ran = with_passphrase("correct horse", World { breaks_left: 1, ..knowing() }, &line);
+    assert!(ran.code == 1 && ran.stderr.contains("no leader"), "{}", ran.stderr);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_file_that_is_damaged_or_no_backup_reaches_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.backup");
+    let restore = || with_passphrase("correct horse", World::default(), &format!("restore {}", file.display()));
+    let refused = |said: &str| {
+        let ran = restore();
+        assert!(ran.code == 1 && ran.world.restored.is_empty(), "{}", ran.stderr);
+        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    };
+    refused("cannot read it");
+    fs::write(&file, "services: []").unwrap();
+    refused("it is not a backup");
+    fs::remove_file(&file).unwrap();
+    assert_eq!(with_passphrase("correct horse", knowing(), &format!("backup {}", file.display())).code, 0);
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..whole.len() - 1]).unwrap();
+    refused("it ends too early");
+    let mut damaged = whole;
+    damaged[100_000] ^= 1;
+    fs::write(&file, &damaged).unwrap();
+    refused("it is damaged near byte");
+}
