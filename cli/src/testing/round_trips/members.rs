@@ -230,8 +230,12 @@ fn the_root_is_shown_and_replaced() {
     let waiting = World { ca_waiting_for: vec!["host3".to_owned(), "host2".to_owned()], ..world() };
     let ran = run(World { unavailable_left: 1, ..waiting.clone() }, "ca rotate");
     expect![[r#"
-        stderr: muster: the managers have no leader; try again in a moment
-        exit code 1
+        2222222222222222222222222222222222222222222222222222222222222222
+        stderr: rotating: 2 of 3 nodes to go: host3, host2
+        stderr: rotating: 1 of 3 nodes to go: host3
+        stderr: the root is new on all of 3 nodes, and the former one is trusted no more
+        stderr: join tokens of before are void; `muster join-token worker` and `muster join-token manager` show the new ones
+        exit code 0
     "#]]
     .assert_eq(&shown(&ran));
     assert_eq!(ran.world.ca_asked, [false, true, false, false]);
