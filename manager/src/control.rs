@@ -5,31 +5,43 @@
 //! to be asked, and for good by [`muster_core::apply`].
 
 mod admission;
+mod cluster;
 mod listing;
 mod lookup;
 mod nodes;
+mod request;
 mod services;
+mod trust;
 mod watch;
 
 use std::pin::Pin;
 
-use futures_util::Stream;
-use muster_core::command::{Command, Steer};
+use futures_util::{Stream, StreamExt as _};
+use muster_core::{
+    command::{Command, Steer},
+    state::State,
+};
 use muster_proto::{
+    id::RequestId,
     v1::{
         self,
         control_server::{self, ControlServer},
     },
     version::Version,
 };
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use crate::{logs, manager::Handle, status};
+use self::request::Asked;
+use crate::{backup, logs, manager::Handle, status};
 
 pub(crate) use lookup::LogScope;
 
 /// Of a request. A spec is far below it; see [`muster_proto::validate::SPEC_BYTES_MAX`].
 const REQUEST_BYTES_MAX: usize = 4 << 20;
+/// Of a backup, between its making and the connection.
+const PIECES_WAITING_MAX: usize = 4;
 /// Of an answer: all tasks of a large cluster.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
@@ -58,43 +70,69 @@ impl Control {
     }
 
     /// Returns once it is applied, with the new version of what it is about.
-    async fn propose(&self, command: Command) -> Result<Version, Status> {
-        let outcome = self.handle.replica.propose(command).await;
+    async fn propose(&self, request: RequestId, command: Command) -> Result<Version, Status> {
+        let outcome = self.handle.replica.propose_as(request, command).await;
         outcome.map_err(|error| status::unproposed(&error)).and_then(status::accepted)
     }
+
+    /// What a request rests on, unless it was made before.
+    fn look<T>(&self, request: RequestId, look: impl FnOnce(&State) -> Result<T, Status>) -> Result<Known<T>, Status> {
+        self.handle.replica.read(|state| match state.first_outcome(request) {
+            Some(first) => status::accepted(first.clone()).map(Known::Done),
+            None => look(state).map(Known::New),
+        })
+    }
+
+    fn asked<T>(&self, request: &Request<T>) -> Result<Asked, Status> {
+        Asked::of(request, &*self.handle.outside.random)
+    }
+}
+
+/// Whether a request was carried out already.
+#[derive(Clone, Copy, Debug)]
+enum Known<T> {
+    Done(Version),
+    New(T),
 }
 
 #[tonic::async_trait]
 impl control_server::Control for Control {
     async fn create_service(&self, request: Request<v1::CreateServiceRequest>) -> Answer<v1::CreateServiceResponse> {
-        self.create(request.into_inner()).await.map(Response::new)
+        let asked = self.asked(&request)?;
+        self.create(asked, request.into_inner()).await.map(Response::new)
     }
 
     async fn update_service(&self, request: Request<v1::UpdateServiceRequest>) -> Answer<v1::UpdateServiceResponse> {
-        self.update(request.into_inner()).await.map(Response::new)
+        let asked = self.asked(&request)?;
+        self.update(asked, request.into_inner()).await.map(Response::new)
     }
 
     async fn rollback_service(
         &self,
         request: Request<v1::RollbackServiceRequest>,
     ) -> Answer<v1::UpdateServiceResponse> {
-        self.rollback(request.into_inner()).await.map(Response::new)
+        let asked = self.asked(&request)?;
+        self.rollback(asked, request.into_inner()).await.map(Response::new)
     }
 
     async fn pause_rollout(&self, request: Request<v1::SteerRolloutRequest>) -> Answer<v1::UpdateServiceResponse> {
-        self.steer(request.into_inner(), Steer::Pause).await.map(Response::new)
+        let asked = self.asked(&request)?;
+        self.steer(asked, request.into_inner(), Steer::Pause).await.map(Response::new)
     }
 
     async fn resume_rollout(&self, request: Request<v1::SteerRolloutRequest>) -> Answer<v1::UpdateServiceResponse> {
-        self.steer(request.into_inner(), Steer::Resume).await.map(Response::new)
+        let asked = self.asked(&request)?;
+        self.steer(asked, request.into_inner(), Steer::Resume).await.map(Response::new)
     }
 
     async fn promote_service(&self, request: Request<v1::SteerRolloutRequest>) -> Answer<v1::UpdateServiceResponse> {
-        self.steer(request.into_inner(), Steer::Promote).await.map(Response::new)
+        let asked = self.asked(&request)?;
+        self.steer(asked, request.into_inner(), Steer::Promote).await.map(Response::new)
     }
 
     async fn remove_service(&self, request: Request<v1::RemoveServiceRequest>) -> Answer<v1::RemoveServiceResponse> {
-        self.remove(&request.into_inner().id).await.map(Response::new)
+        let asked = self.asked(&request)?;
+        self.remove(asked, &request.into_inner().id).await.map(Response::new)
     }
 
     async fn get_service(&self, request: Request<v1::GetServiceRequest>) -> Answer<v1::GetServiceResponse> {
@@ -141,21 +179,26 @@ impl control_server::Control for Control {
     async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Answer<v1::GetNodeResponse> {
         self.up_to_date().await?;
         let wanted = request.into_inner().node;
+        let managers = self.handle.managers();
         let node = self
             .handle
             .replica
-            .read(|state| lookup::node(state, &wanted).map(|node| listing::node(&self.handle, node)))?;
+            .read(|state| lookup::node(state, &wanted).map(|node| listing::node(&self.handle, &managers, node)))?;
         Ok(Response::new(v1::GetNodeResponse { node: Some(node) }))
     }
 
     async fn update_node(&self, request: Request<v1::UpdateNodeRequest>) -> Answer<v1::UpdateNodeResponse> {
-        self.change_node(request.into_inner()).await.map(Response::new)
+        let asked = self.asked(&request)?;
+        self.change_node(asked, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_nodes(&self, _request: Request<v1::ListNodesRequest>) -> Answer<v1::ListNodesResponse> {
         self.up_to_date().await?;
-        let handle = &self.handle;
-        let nodes = handle.replica.read(|state| state.nodes().map(|node| listing::node(handle, node)).collect());
+        let (handle, managers) = (&self.handle, self.handle.managers());
+        let nodes = handle.replica.read(|state| {
+            let nodes = state.nodes().map(|node| listing::node(handle, &managers, node));
+            nodes.collect()
+        });
         Ok(Response::new(v1::ListNodesResponse { nodes }))
     }
 
@@ -164,29 +207,43 @@ impl control_server::Control for Control {
         self.handle.replica.read(listing::cluster).map(Response::new)
     }
 
-    async fn remove_node(&self, _request: Request<v1::RemoveNodeRequest>) -> Answer<v1::RemoveNodeResponse> {
-        Err(not_yet())
+    async fn remove_node(&self, request: Request<v1::RemoveNodeRequest>) -> Answer<v1::RemoveNodeResponse> {
+        let asked = self.asked(&request)?;
+        self.remove_member(asked, request.into_inner()).await.map(Response::new)
     }
 
-    async fn update_cluster(&self, _request: Request<v1::UpdateClusterRequest>) -> Answer<v1::UpdateClusterResponse> {
-        Err(not_yet())
+    async fn update_cluster(&self, request: Request<v1::UpdateClusterRequest>) -> Answer<v1::UpdateClusterResponse> {
+        let asked = self.asked(&request)?;
+        self.change_cluster(asked, request.into_inner()).await.map(Response::new)
     }
 
-    async fn get_join_token(&self, _request: Request<v1::GetJoinTokenRequest>) -> Answer<v1::GetJoinTokenResponse> {
-        Err(not_yet())
+    async fn get_join_token(&self, request: Request<v1::GetJoinTokenRequest>) -> Answer<v1::GetJoinTokenResponse> {
+        let asked = self.asked(&request)?;
+        self.join_token(asked, request.into_inner()).await.map(Response::new)
     }
 
-    async fn rotate_ca(&self, _request: Request<v1::RotateCaRequest>) -> Answer<v1::RotateCaResponse> {
-        Err(not_yet())
+    async fn rotate_ca(&self, request: Request<v1::RotateCaRequest>) -> Answer<v1::RotateCaResponse> {
+        let asked = self.asked(&request)?;
+        self.rotate(asked, request.into_inner()).await.map(Response::new)
     }
 
     type BackupStream = Streamed<v1::BackupChunk>;
 
     async fn backup(&self, _request: Request<v1::BackupRequest>) -> Answer<Self::BackupStream> {
-        Err(not_yet())
+        self.up_to_date().await?;
+        let place = self.handle.streams.admit()?;
+        let (out, pieces) = mpsc::channel(PIECES_WAITING_MAX);
+        let (state, key) = (self.handle.replica.read(State::clone), self.handle.config.cluster_key.clone());
+        let now = self.handle.outside.clock.now();
+        // Ends with the stream, whose end it holds.
+        tokio::task::spawn_blocking(move || {
+            if let Err(why) = backup::write(backup::Pieces::new(out), &state, &key, now) {
+                tracing::info!(error = %why, "a backup was not taken to its end");
+            }
+            drop(place);
+        });
+        let stop = self.handle.streams.stop().clone().cancelled_owned();
+        let chunks = ReceiverStream::new(pieces).map(|bytes| Ok(v1::BackupChunk { bytes })).take_until(stop);
+        Ok(Response::new(Box::pin(chunks)))
     }
-}
-
-fn not_yet() -> Status {
-    Status::unimplemented("this muster cannot do that yet; run a newer one")
 }

@@ -15,6 +15,7 @@ use muster_core::liveness::Liveness;
 use muster_proto::{
     id::NodeId,
     node::{Node, NodeState},
+    time::Timestamp,
 };
 use tokio::{sync::Notify, time::Instant};
 
@@ -53,6 +54,14 @@ impl Leases {
     #[must_use]
     pub fn state(&self, node: NodeId) -> NodeState {
         self.ledger().liveness().of(node)
+    }
+
+    /// When its last heartbeat came to this manager, as leader.
+    #[must_use]
+    pub fn last_seen(&self, node: NodeId) -> Option<Timestamp> {
+        let (now, wall) = (self.now(), self.0.clock.now());
+        let ago = now.saturating_sub(self.ledger().last_seen(node)?);
+        Some(Timestamp::from_millis(wall.millis().saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))))
     }
 
     #[must_use]

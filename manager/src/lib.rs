@@ -7,6 +7,7 @@
 #![allow(clippy::result_large_err)]
 
 pub mod authorization;
+pub mod backup;
 pub mod ca;
 pub mod changes;
 pub mod clock;
@@ -37,6 +38,7 @@ mod reach;
 pub mod recovery;
 pub mod replica;
 pub mod reports;
+mod rotation;
 pub(crate) mod snapshots;
 mod status;
 mod storage;

@@ -1,10 +1,40 @@
 //! The managers as the leader sees them: who decides, who is up, who lags behind.
 
-use muster_proto::{convert::ManagerNow, version::RaftId};
+use std::time::Duration;
 
-use crate::{manager::Handle, quorum::Managers};
+use muster_proto::{convert::ManagerNow, id::NodeId, node::NodeState, version::RaftId};
+
+use tokio::time::timeout;
+use tonic::Status;
+
+use crate::{manager::Handle, quorum::Managers, status};
+
+/// Far above what a change of the Raft group takes while a quorum is up.
+const OUT_OF_GROUP_MAX: Duration = Duration::from_secs(10);
+
+/// Whether the Raft group counts on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    Out,
+    /// Still, after some time.
+    In,
+}
 
 impl Handle {
+    /// Waits until the Raft group counts on the node no more, which it does not where that is no manager. A leader
+    /// that was demoted hands over meanwhile, and its caller goes on with the next one.
+    pub(crate) async fn out_of_group(&self, node: NodeId) -> Result<Group, Status> {
+        let mut leadership = self.replica.leadership();
+        let gone = self.members.until(|group| group.peers.values().all(|peer| peer.node_id != node));
+        tokio::select! {
+            biased;
+            waited = timeout(OUT_OF_GROUP_MAX, gone) => Ok(if waited.is_ok() { Group::Out } else { Group::In }),
+            lost = leadership.wait_for(|now| now.leading().is_none()) => {
+                Err(lost.map_or_else(|_closed| status::stopping(), |now| status::not_leading(&now)))
+            }
+        }
+    }
+
     /// Those of the Raft group. Only the leader knows more than who they are.
     pub(crate) fn managers(&self) -> Managers {
         let group = self.members.now();

@@ -6,6 +6,7 @@
 use std::{collections::VecDeque, io, sync::Arc};
 
 use muster_core::command::{Command, Entry, Outcome};
+use muster_proto::id::RequestId;
 use openraft::error::{ClientWriteError, Fatal, RaftError};
 use serde::Serialize;
 use tokio::{
@@ -35,6 +36,7 @@ pub(crate) const IN_FLIGHT_MAX: usize = 2;
 
 #[derive(Debug)]
 pub(crate) struct Proposal {
+    pub(crate) request: Option<RequestId>,
     pub(crate) command: Command,
     pub(crate) bytes: usize,
     pub(crate) deadline: Instant,
@@ -123,10 +125,9 @@ impl Proposer {
 
     fn write(&self, proposals: Vec<Proposal>) -> impl Future<Output = ()> + Send + use<> {
         let deadline = proposals.iter().map(|proposal| proposal.deadline).max().unwrap_or_else(Instant::now);
-        let (commands, answers): (Vec<_>, Answers) =
-            proposals.into_iter().map(|proposal| (proposal.command, proposal.answer)).unzip();
         let at = self.clock.now();
-        let entries = commands.into_iter().map(|command| Entry::new(at, None, command)).collect();
+        let entry = |Proposal { request, command, answer, .. }| (Entry::new(at, request, command), answer);
+        let (entries, answers): (Vec<_>, Answers) = proposals.into_iter().map(entry).unzip();
         let (raft, leadership, failure) = (self.raft.clone(), self.leadership.clone(), self.failure.clone());
         async move {
             let written = timeout_at(deadline, write(raft, leadership, failure, deadline, Batch { entries })).await;

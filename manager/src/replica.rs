@@ -7,10 +7,10 @@ use std::{
 };
 
 use muster_core::{
-    command::{Command, Outcome},
+    command::{Command, Outcome, SEVERAL_MANAGERS},
     state::State,
 };
-use muster_proto::version::Term;
+use muster_proto::{id::RequestId, version::Term};
 use openraft::error::{CheckIsLeaderError, RaftError};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -40,6 +40,11 @@ pub enum ProposeError {
     /// Nothing was changed.
     #[error("the manager has too many changes waiting; repeat in a moment")]
     Busy,
+    /// Nothing was changed.
+    #[error(
+        "manager {manager} reads log entries up to format {reads} and this needs format {needs}; upgrade muster there first"
+    )]
+    OlderManager { manager: String, reads: u16, needs: u16 },
     #[error("the change takes {bytes} bytes and one may take {max}; make it smaller")]
     TooLarge { bytes: usize, max: usize },
     /// It may still be made.
@@ -100,10 +105,39 @@ impl Replica {
     /// Returns once the command is committed and applied here. Waits for a leader where there is none. Dropping the
     /// future does not take the proposal back.
     pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
+        self.enqueue(None, command).await
+    }
+
+    /// The same for a command that somebody may ask for again, under the same id: it is carried out once, and each time
+    /// answered with what became of it then. Only where all managers read entries with ids; a manager of the version
+    /// before knows nothing of them, and nobody who could repeat anything asks it.
+    pub async fn propose_as(&self, request: RequestId, command: Command) -> Result<Outcome, ProposeError> {
+        let request = self.read(|state| (state.log_format() >= SEVERAL_MANAGERS).then_some(request));
+        self.enqueue(request, command).await
+    }
+
+    /// An entry that a manager cannot read would stop it.
+    fn readable_by_all(&self, command: &Command) -> Result<(), ProposeError> {
+        let needs = command.format();
+        self.read(|state| match state.oldest_manager().filter(|oldest| oldest.log_format < needs) {
+            None => Ok(()),
+            Some(oldest) => Err(ProposeError::OlderManager {
+                manager: oldest
+                    .description
+                    .as_ref()
+                    .map_or_else(|| oldest.id.to_string(), |said| said.hostname.clone()),
+                reads: oldest.log_format,
+                needs,
+            }),
+        })
+    }
+
+    async fn enqueue(&self, request: Option<RequestId>, command: Command) -> Result<Outcome, ProposeError> {
+        self.readable_by_all(&command)?;
         let deadline = Instant::now() + DEADLINE;
         let bytes = proposer::size(&command)?;
         let (answer, answered) = oneshot::channel();
-        let proposal = Proposal { command, bytes, deadline, answer };
+        let proposal = Proposal { request, command, bytes, deadline, answer };
         match timeout_at(deadline, self.0.proposals.send(proposal)).await {
             Ok(Ok(())) => {}
             Ok(Err(_closed)) => return Err(ProposeError::Stopping),

@@ -72,6 +72,7 @@ pub(crate) fn unproposed(error: &ProposeError) -> Status {
         ProposeError::NotLeader { .. } | ProposeError::NoLeader | ProposeError::Busy | ProposeError::Stopping => {
             Code::Unavailable
         }
+        ProposeError::OlderManager { .. } => Code::FailedPrecondition,
         ProposeError::TooLarge { .. } => Code::InvalidArgument,
         // Not Unavailable: a caller that repeats it blindly could make the change twice.
         ProposeError::Unconfirmed => Code::DeadlineExceeded,
@@ -85,9 +86,11 @@ pub(crate) fn unproposed(error: &ProposeError) -> Status {
     }
     match error {
         ProposeError::NotLeader { .. } | ProposeError::NoLeader | ProposeError::Stopping => elsewhere(status),
-        ProposeError::Busy | ProposeError::TooLarge { .. } | ProposeError::Unconfirmed | ProposeError::Failed(_) => {
-            status
-        }
+        ProposeError::Busy
+        | ProposeError::OlderManager { .. }
+        | ProposeError::TooLarge { .. }
+        | ProposeError::Unconfirmed
+        | ProposeError::Failed(_) => status,
     }
 }
 

@@ -9,7 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// Length of an id as text: 36^25 > 2^128 > 36^24.
 pub const ID_TEXT_LEN: usize = 25;
 
-/// In the metadata of a call: its [`RequestId`].
+/// In the metadata of a call: its [`RequestId`]. Repeated under the same, the call is carried out once and answered as it
+/// was first.
 pub const REQUEST_ID_METADATA: &str = "muster-request-id";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

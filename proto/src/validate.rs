@@ -6,6 +6,7 @@
 //! It sees one spec alone. What depends on the rest of the cluster (a name or a port that is taken, a node that could
 //! hold it) is for managers, and whether an image exists is for whoever can pull it.
 
+mod cluster;
 mod container;
 mod health;
 mod labels;
@@ -87,6 +88,8 @@ pub fn service_spec(spec: &ServiceSpec) -> Result {
     }
     Ok(())
 }
+
+pub use cluster::cluster_spec;
 
 /// The first rule that what an operator asks of a node breaks.
 pub fn node_change(change: &NodeChange) -> Result {

@@ -22,7 +22,7 @@ pub const LOG_FORMAT: u16 = 2;
 /// One manager: services, tasks, rollouts.
 const FIRST: u16 = 1;
 /// Several managers: the cluster's trust, tokens, roles, requests that are remembered.
-const SEVERAL_MANAGERS: u16 = 2;
+pub const SEVERAL_MANAGERS: u16 = 2;
 
 /// Where an entry stands in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
     cluster::Cluster,
-    id::{NodeId, ServiceId, TaskId},
+    id::{NodeId, RequestId, ServiceId, TaskId},
     node::Node,
     service::Service,
     task::{Slot, Task},
@@ -20,7 +20,7 @@ use muster_proto::{
 };
 
 pub(crate) use self::requests::Requests;
-use crate::command::{LOG_FORMAT, LogPosition};
+use crate::command::{LOG_FORMAT, LogPosition, Outcome};
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
@@ -96,6 +96,18 @@ impl State {
     #[must_use]
     pub fn log_format(&self) -> u16 {
         self.managers().map(|node| node.log_format).min().unwrap_or(LOG_FORMAT)
+    }
+
+    /// The manager that keeps the cluster at [`State::log_format`].
+    #[must_use]
+    pub fn oldest_manager(&self) -> Option<&Node> {
+        self.managers().min_by_key(|node| node.log_format)
+    }
+
+    /// What became of this request, if it was made not long ago.
+    #[must_use]
+    pub fn first_outcome(&self, id: RequestId) -> Option<&Outcome> {
+        self.requests.outcome(id)
     }
 
     #[must_use]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use muster_core::{rejection::Rejection, state::State};
 use muster_proto::{
-    convert::NodeNow,
+    convert::{ManagerNow, NodeNow},
     id::{NodeId, ServiceId},
     node::{Node, Role},
     service::{Mode, Service},
@@ -15,7 +15,7 @@ use muster_proto::{
 use tonic::Status;
 
 use super::lookup;
-use crate::{manager::Handle, status};
+use crate::{manager::Handle, quorum::Managers, status};
 
 pub(super) fn services(state: &State) -> Vec<v1::ServiceSummary> {
     state.services().map(|service| summary(state, service)).collect()
@@ -53,9 +53,15 @@ pub(super) fn tasks(state: &State, wanted: &v1::ListTasksRequest) -> Result<Vec<
     })
 }
 
-pub(super) fn node(handle: &Handle, node: &Node) -> v1::Node {
+pub(super) fn node(handle: &Handle, managers: &Managers, node: &Node) -> v1::Node {
     let leader = handle.replica.leading().is_some() && node.id == handle.config.node_id;
-    v1::Node::from(NodeNow { node, state: handle.leases.state(node.id), leader, manager: None, last_seen: None })
+    let (state, last_seen) = (handle.leases.state(node.id), handle.leases.last_seen(node.id));
+    // One that is to be a manager is none before the Raft group has taken it in.
+    let manager = node.raft_id.map(|raft_id| {
+        let waits = ManagerNow { raft_id, voter: false, reachable: false, lag: 0 };
+        managers.get(&node.id).copied().unwrap_or(waits)
+    });
+    v1::Node::from(NodeNow { node, state, leader, manager, last_seen })
 }
 
 pub(super) fn cluster(state: &State) -> Result<v1::GetClusterResponse, Status> {

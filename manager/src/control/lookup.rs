@@ -1,6 +1,6 @@
 //! What a user means by a name, an id or the beginning of an id. Pure.
 
-use muster_core::state::State;
+use muster_core::{rejection::Rejection, state::State};
 use muster_proto::{
     id::{NodeId, ServiceId, TaskId},
     node::Node,
@@ -9,6 +9,8 @@ use muster_proto::{
     v1,
 };
 use tonic::Status;
+
+use crate::status;
 
 /// Of the candidates, so that the sentence stays one.
 const CANDIDATES_SHOWN_MAX: usize = 5;
@@ -46,6 +48,19 @@ pub(super) fn node<'a>(state: &'a State, wanted: &str) -> Result<&'a Node, Statu
         return only(&NODE, wanted, named);
     }
     by_prefix(&NODE, wanted, state.nodes().map(|node| (node.id.to_string(), hostname(node), node)))
+}
+
+/// The node with exactly this id.
+pub(super) fn member(state: &State, id: NodeId) -> Result<&Node, Status> {
+    state.node(id).ok_or_else(|| status::rejected(&Rejection::NoSuchNode(id)))
+}
+
+/// As a sentence calls it: by its hostname, where it has said it.
+pub(super) fn name(node: &Node) -> String {
+    match hostname(node) {
+        "" => node.id.to_string(),
+        hostname => hostname.to_owned(),
+    }
 }
 
 fn hostname(node: &Node) -> &str {

@@ -1,28 +1,147 @@
 //! Changes to nodes: check, propose, answer.
 
-use muster_core::command::Command;
+use muster_core::{command::Command, rejection::Rejection, state::State};
 use muster_proto::{
-    node::{NodeChange, NodeSpec},
+    id::NodeId,
+    node::{Node, NodeChange, NodeSpec, NodeState, Role},
     v1, validate,
     version::Version,
 };
 use tonic::Status;
 
-use super::{Control, lookup};
-use crate::status;
+use super::{Control, Known, lookup, request::Asked};
+use crate::{managers::Group, quorum, status};
+
+/// Who is to be taken out.
+struct Leaver {
+    node: Node,
+    name: String,
+}
 
 impl Control {
-    /// `apply` compares the versions, so that the role, which is taken from the node as it is here, is the one that the
-    /// caller read.
-    pub(super) async fn change_node(&self, request: v1::UpdateNodeRequest) -> Result<v1::UpdateNodeResponse, Status> {
-        let (wanted, version) = (request.node.clone(), Version(request.version));
+    pub(super) async fn change_node(
+        &self,
+        asked: Asked,
+        request: v1::UpdateNodeRequest,
+    ) -> Result<v1::UpdateNodeResponse, Status> {
+        let (wanted, read) = (request.node.clone(), Version(request.version));
         let change = NodeChange::try_from(request).map_err(|error| status::malformed(&error))?;
         validate::node_change(&change).map_err(|error| status::malformed(&error))?;
         self.up_to_date().await?;
-        let (id, role) =
-            self.handle.replica.read(|state| lookup::node(state, &wanted).map(|node| (node.id, node.spec.role)))?;
-        let spec = NodeSpec { role, availability: change.availability, labels: change.labels };
-        let version = self.propose(Command::UpdateNode { id, version, spec }).await?;
-        Ok(v1::UpdateNodeResponse { version: version.0, warnings: Vec::new() })
+        let id = self.handle.replica.read(|state| lookup::node_id(state, &wanted))?;
+        let mut warnings = Vec::new();
+        let version = match change.role {
+            Some(role) => self.change_role(asked, (id, read), role, &mut warnings).await?,
+            None => read,
+        };
+        let version = match self.look(asked.second(), |state| lookup::member(state, id).cloned())? {
+            Known::Done(version) => version,
+            Known::New(node) => {
+                let spec = NodeSpec { availability: change.availability, labels: change.labels, ..node.spec.clone() };
+                if change.role.is_some() && spec == node.spec {
+                    version
+                } else {
+                    self.propose(asked.second(), Command::UpdateNode { id, version, spec }).await?
+                }
+            }
+        };
+        Ok(v1::UpdateNodeResponse { version: version.0, warnings })
     }
+
+    async fn change_role(
+        &self,
+        asked: Asked,
+        (id, read): (NodeId, Version),
+        role: Role,
+        warnings: &mut Vec<String>,
+    ) -> Result<Version, Status> {
+        let node = match self.look(asked.first(), |state| lookup::member(state, id).cloned())? {
+            Known::Done(version) => return Ok(version),
+            Known::New(node) if node.spec.role == role => return Ok(read),
+            Known::New(node) => node,
+        };
+        match role {
+            Role::Worker => self.can_do_without(id)?,
+            Role::Manager if self.handle.leases.state(id) == NodeState::Down => warnings.push(format!(
+                "node {} is down; it becomes a manager once its daemon is up again",
+                lookup::name(&node)
+            )),
+            Role::Manager => {}
+        }
+        let version = self.propose(asked.first(), Command::ChangeRole { id, version: read, role }).await?;
+        warnings.extend(self.advice());
+        Ok(version)
+    }
+
+    /// Whether this manager is one of several, and those that are left are a quorum that is up.
+    fn can_do_without(&self, id: NodeId) -> Result<(), Status> {
+        if self.handle.replica.read(|state| state.managers().all(|node| node.id == id)) {
+            return Err(status::rejected(&Rejection::LastManager(id)));
+        }
+        quorum::without(&self.handle.managers(), id).map_err(|error| status::quorum(&error))
+    }
+
+    /// Waits for a node that was a manager until a moment ago.
+    async fn let_go(&self, id: NodeId, name: &str) -> Result<(), Status> {
+        match self.handle.out_of_group(id).await? {
+            Group::Out => Ok(()),
+            Group::In => Err(still_in_group(name)),
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        quorum::advice(self.handle.replica.read(|state| state.managers().count()))
+    }
+
+    pub(super) async fn remove_member(
+        &self,
+        asked: Asked,
+        request: v1::RemoveNodeRequest,
+    ) -> Result<v1::RemoveNodeResponse, Status> {
+        self.up_to_date().await?;
+        let Leaver { node, name } = match self.look(asked.first(), |state| leaver(state, &request.node))? {
+            Known::Done(_) => return Ok(v1::RemoveNodeResponse::default()),
+            Known::New(leaver) => leaver,
+        };
+        let id = node.id;
+        match (node.raft_id, request.force) {
+            (Some(_), false) => {
+                return Err(Status::failed_precondition(format!(
+                    "node {name} is a manager; demote it first with `muster node demote {name}`, or repeat with --force \
+                     where it is lost for good"
+                )));
+            }
+            (Some(_), true) if id == self.handle.config.node_id => {
+                return Err(Status::failed_precondition(format!(
+                    "node {name} leads the managers; demote it first with `muster node demote {name}`, or run `muster \
+                     leave` on it"
+                )));
+            }
+            (Some(_), true) => self.can_do_without(id)?,
+            (None, false) => match self.handle.leases.state(id) {
+                NodeState::Ready => return Err(still_up(&name)),
+                NodeState::Unknown | NodeState::Down => self.let_go(id, &name).await?,
+            },
+            (None, true) => {}
+        }
+        self.propose(asked.first(), Command::RemoveNode { id }).await?;
+        let warnings = node.raft_id.and_then(|_| self.advice());
+        Ok(v1::RemoveNodeResponse { warnings: warnings.into_iter().collect() })
+    }
+}
+
+fn still_in_group(name: &str) -> Status {
+    Status::unavailable(format!("the managers have not let node {name} go yet; repeat the command in a moment"))
+}
+
+fn still_up(name: &str) -> Status {
+    Status::failed_precondition(format!(
+        "node {name} is up, and its tasks would be left running there; run `muster leave` on it, which moves them first \
+         after `muster node update --availability drain {name}`, or repeat with --force"
+    ))
+}
+
+fn leaver(state: &State, wanted: &str) -> Result<Leaver, Status> {
+    let node = lookup::node(state, wanted)?;
+    Ok(Leaver { node: node.clone(), name: lookup::name(node) })
 }

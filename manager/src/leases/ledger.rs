@@ -48,6 +48,8 @@ struct Leading {
     /// When each lease ends; a node that is Down has none.
     ends: BTreeMap<NodeId, Duration>,
     known: BTreeSet<NodeId>,
+    /// When each was heard of last.
+    seen: BTreeMap<NodeId, Duration>,
 }
 
 impl Ledger {
@@ -55,7 +57,7 @@ impl Ledger {
         let known: BTreeSet<_> = nodes.collect();
         let ends = known.iter().map(|node| (*node, now + terms.lease)).collect();
         *self = Self::default();
-        self.leading = Some(Leading { terms, ticked: now, ticked_wall: wall, ends, known });
+        self.leading = Some(Leading { terms, ticked: now, ticked_wall: wall, ends, known, seen: BTreeMap::new() });
     }
 
     pub(super) fn cover(&mut self, now: Duration, terms: Terms, nodes: &BTreeSet<NodeId>) {
@@ -67,6 +69,7 @@ impl Ledger {
         }
         for node in leading.known.difference(nodes) {
             leading.ends.remove(node);
+            leading.seen.remove(node);
             self.liveness.forget(*node);
             self.changed.remove(node);
         }
@@ -77,6 +80,7 @@ impl Ledger {
     pub(super) fn renew(&mut self, now: Duration, node: NodeId) -> bool {
         let Some(leading) = &mut self.leading else { return false };
         leading.ends.insert(node, now + leading.terms.lease);
+        leading.seen.insert(node, now);
         let changed = self.liveness.of(node) != NodeState::Ready;
         if changed {
             self.liveness.ready(node);
@@ -113,6 +117,10 @@ impl Ledger {
 
     pub(super) fn liveness(&self) -> &Liveness {
         &self.liveness
+    }
+
+    pub(super) fn last_seen(&self, node: NodeId) -> Option<Duration> {
+        self.leading.as_ref()?.seen.get(&node).copied()
     }
 
     pub(super) fn take_changed(&mut self) -> BTreeSet<NodeId> {

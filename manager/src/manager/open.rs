@@ -39,7 +39,7 @@ use crate::{
         standing::Standing,
     },
     replica::{ProposeError, Replica},
-    reports,
+    reports, rotation,
     storage::{self, Missing, Opened},
     streams::Streams,
 };
@@ -183,6 +183,7 @@ pub(super) async fn start(
     tasks.spawn(outside.run(election::run(raft.clone(), contact.clone(), outside.random.clone(), stop.clone())));
     tasks.spawn(outside.run(proposer.run(stop.clone())));
     tasks.spawn(outside.run(batching.run(stop.clone())));
+    tasks.spawn(outside.run(rotation::run(replica.clone(), stop.clone())));
     tasks.spawn(outside.run(leader.run(stop.clone())));
     tasks.spawn(outside.run(following.run(stop.clone())));
     let (sessions, attempts, streams) = (Sessions::default(), Attempts::default(), Streams::default());

@@ -3,7 +3,10 @@
 mod agent;
 mod bench;
 mod logs;
+mod managers;
 mod membership;
 mod nodes;
+mod requests;
 mod services;
 mod sessions;
+mod trust;

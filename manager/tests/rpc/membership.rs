@@ -22,8 +22,8 @@ use tonic::{Code, Request, Status};
 use crate::bench::{Bench, CALLER, NODE, soon};
 
 /// A host that would be a node.
-struct Newcomer {
-    id: NodeId,
+pub(crate) struct Newcomer {
+    pub(crate) id: NodeId,
     key: NodeKey,
     address: String,
     /// What it answers with at its address.
@@ -32,7 +32,7 @@ struct Newcomer {
 }
 
 impl Newcomer {
-    async fn new(id: u128) -> Self {
+    pub(crate) async fn new(id: u128) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback");
         let address = listener.local_addr().expect("bound").to_string();
         let mut answers = JoinSet::new();
@@ -62,7 +62,7 @@ impl Newcomer {
         }
     }
 
-    async fn join(&self, bench: &Bench, secret: &str) -> Result<v1::Grant, Status> {
+    pub(crate) async fn join(&self, bench: &Bench, secret: &str) -> Result<v1::Grant, Status> {
         ask(bench, self.request(secret)).await
     }
 }
@@ -77,7 +77,7 @@ fn asked_by<T>(id: NodeId, message: T) -> Request<T> {
     request
 }
 
-async fn renew(bench: &Bench, newcomer: &Newcomer) -> Result<v1::Grant, Status> {
+pub(crate) async fn renew(bench: &Bench, newcomer: &Newcomer) -> Result<v1::Grant, Status> {
     let request = v1::RenewRequest {
         public_key: newcomer.key.public_der(),
         log_format: LOG_FORMAT.into(),
@@ -91,12 +91,12 @@ async fn depart(bench: &Bench, id: NodeId) -> Result<(), Status> {
     soon("depart", bench.membership().depart(request)).await.map(|_| ())
 }
 
-fn read<T>(bench: &Bench, look: impl FnOnce(&State) -> T) -> T {
+pub(crate) fn read<T>(bench: &Bench, look: impl FnOnce(&State) -> T) -> T {
     bench.handle.replica().read(look)
 }
 
 /// The secret of the standing token.
-fn secret(bench: &Bench, role: Role) -> String {
+pub(crate) fn secret(bench: &Bench, role: Role) -> String {
     let id = read(bench, |state| state.tokens().values().find(|token| token.role == role).map(|token| token.id));
     bench.cluster_key.join_secret(id.expect("a standing token")).to_string()
 }

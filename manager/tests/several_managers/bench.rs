@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use muster_core::{
-    command::{Command, Outcome},
+    command::{Command, Founding, LOG_FORMAT, Outcome},
     state::{State, snapshot::Snapshot},
 };
 use muster_manager::{
@@ -24,7 +24,7 @@ use muster_proto::{
     cluster::ClusterSpec,
     container::ContainerSpec,
     endpoint::EndpointSpec,
-    id::{ClusterId, NodeId, ServiceId},
+    id::{ClusterId, NodeId, ServiceId, TokenId},
     isolation::OnIsolation,
     node::{NodeSpec, Role},
     pin::ImagePin,
@@ -34,6 +34,8 @@ use muster_proto::{
     rollout::UpdateConfig,
     service::{Mode, ServiceSpec},
     task::TaskSpec,
+    time::Timestamp,
+    trust::{CertificateAuthority, Digest, NodeCertificate, Root, Token},
     v1::{self, control_client::ControlClient},
 };
 use tempfile::TempDir;
@@ -262,7 +264,9 @@ impl Bench {
     pub(crate) async fn of(count: u64) -> Self {
         let wires = Wires::default();
         let mut first = One::new(1, &wires).await;
-        first.start(Start::Cluster(Bootstrap { spec: ClusterSpec::default(), founding: None })).await;
+        first
+            .start(Start::Cluster(Bootstrap { spec: ClusterSpec::default(), founding: Some(Box::new(founding())) }))
+            .await;
         let mut bench = Self { wires, all: BTreeMap::from([(1, first)]) };
         for _ in 1..count {
             bench.add().await;
@@ -329,8 +333,42 @@ pub(crate) fn service_id(number: u64) -> ServiceId {
 }
 
 pub(crate) fn join(id: u64, address: &str) -> Command {
-    let spec = NodeSpec { role: Role::Manager, ..NodeSpec::default() };
-    Command::JoinNode { id: node(id), spec, address: address.to_owned() }
+    Command::AdmitNode {
+        id: node(id),
+        spec: NodeSpec::default(),
+        address: address.to_owned(),
+        token: TOKEN,
+        certificate: certificate(id),
+        log_format: LOG_FORMAT,
+    }
+}
+
+const TOKEN: TokenId = TokenId::from_bits(1);
+const ROOT: Digest = Digest([0; 32]);
+
+/// Nobody looks at the certificates here: the wires are plain.
+fn certificate(id: u64) -> NodeCertificate {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&id.to_be_bytes());
+    NodeCertificate { key: Digest(key), root: ROOT, role: Role::Manager, expires_at: Timestamp::MAX }
+}
+
+fn founding() -> Founding {
+    let root = Root { certificate_pem: String::new(), digest: ROOT };
+    let token = Token {
+        id: TOKEN,
+        role: Role::Manager,
+        hash: Digest([1; 32]),
+        created_at: Timestamp::EPOCH,
+        expires_at: None,
+        uses_left: None,
+    };
+    Founding {
+        authority: CertificateAuthority { root, sealed_key: Vec::new(), previous: None },
+        certificate: certificate(1),
+        tokens: vec![token],
+        log_format: LOG_FORMAT,
+    }
 }
 
 pub(crate) fn service(number: u64) -> Command {

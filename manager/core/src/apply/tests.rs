@@ -1,5 +1,7 @@
 //! What is refused, what is left out, and what an update does to a service's versions.
 
+mod membership;
+
 use muster_proto::{
     cluster::ClusterSpec,
     id::{ClusterId, NodeId, ServiceId, TaskId},

@@ -14,7 +14,7 @@ use muster_core::{
 use muster_proto::{
     assignment::TaskReport,
     cluster::ClusterSpec,
-    id::{ClusterId, NodeId, ServiceId, TaskId, TokenId},
+    id::{ClusterId, NodeId, RequestId, ServiceId, TaskId, TokenId},
     node::{Availability, NodeSpec, Role},
     restart::RestartRecord,
     rollout::{Rollout, RolloutState, Trust},
@@ -225,15 +225,21 @@ fn membership() -> impl Strategy<Value = Command> {
     let node = || id().prop_map(NodeId::from_bits);
     let others = prop::sample::select(vec![OtherTokens::Kept, OtherTokens::Voided]);
     prop_oneof![
-        (node(), node_spec(), id(), certificate()).prop_map(|(id, spec, token, certificate)| Command::AdmitNode {
-            id,
-            spec,
-            address: id.to_string(),
-            token: TokenId::from_bits(token),
-            certificate,
-            log_format: 2
+        (node(), node_spec(), id(), certificate(), 1..4u16).prop_map(|(id, spec, token, certificate, log_format)| {
+            Command::AdmitNode {
+                id,
+                spec,
+                address: id.to_string(),
+                token: TokenId::from_bits(token),
+                certificate,
+                log_format,
+            }
         }),
-        (node(), certificate()).prop_map(|(id, certificate)| Command::CertifyNode { id, certificate, log_format: 2 }),
+        (node(), certificate(), 1..4u16).prop_map(|(id, certificate, log_format)| Command::CertifyNode {
+            id,
+            certificate,
+            log_format
+        }),
         node().prop_map(|id| Command::RemoveNode { id }),
         (node(), index().prop_map(Version), role()).prop_map(|(id, version, role)| Command::ChangeRole {
             id,
@@ -259,6 +265,11 @@ fn founding() -> impl Strategy<Value = Option<Box<Founding>>> {
 fn node_spec() -> impl Strategy<Value = NodeSpec> {
     let availability = prop::sample::select(vec![Availability::Active, Availability::Pause, Availability::Drain]);
     (role(), availability).prop_map(|(role, availability)| NodeSpec { role, availability, ..NodeSpec::default() })
+}
+
+/// Now and then one that was there before.
+fn request() -> impl Strategy<Value = Option<RequestId>> {
+    prop_oneof![3 => Just(None), 1 => id().prop_map(|id| Some(RequestId::from_bits(id)))]
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -385,12 +396,14 @@ proptest! {
     #![proptest_config(properties::config(96))]
 
     #[test]
-    fn nonsense_is_survived(commands in prop::collection::vec((command(), at(), any::<bool>()), 1..40)) {
+    fn nonsense_is_survived(
+        commands in prop::collection::vec((command(), at(), any::<bool>(), request()), 1..40)
+    ) {
         let mut state = State::default();
-        for (number, (command, at, well_informed)) in (1..).zip(commands) {
+        for (number, (command, at, well_informed, request)) in (1..).zip(commands) {
             let command = if well_informed { informed(&state, command) } else { command };
             let position = LogPosition { term: Term(1), index: number };
-            apply(&mut state, position, &Entry::new(at, None, command));
+            apply(&mut state, position, &Entry::new(at, request, command));
             prop_assert_eq!(state.applied(), position);
             reads_back(&state);
             look(&state, at);
