@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use muster_proto::{convert::ManagerNow, id::NodeId, node::NodeState, version::RaftId};
-
+use muster_proto::{convert::ManagerNow, id::NodeId, version::RaftId};
 use tokio::time::timeout;
 use tonic::Status;
 
