@@ -10,7 +10,7 @@ use muster_proto::{
 };
 use tonic::{Code, Request};
 
-use crate::bench::{Bench, CLUSTER, Callers, NODE, replicated, soon};
+use crate::bench::{Bench, CLUSTER, NODE, replicated, soon};
 
 fn asked<T>(id: u128, message: T) -> Request<T> {
     let mut request = Request::new(message);
@@ -97,7 +97,7 @@ async fn a_cluster_with_a_manager_of_the_first_format_does_without_ids_and_newer
     let bootstrap = Bootstrap { spec: ClusterSpec::default(), founding: None };
     let myself = PeerIdentity { cluster_id: CLUSTER, node_id: NODE, role: Role::Manager, expires_at: Timestamp::MAX };
     let key = ClusterKey::generate().expect("random");
-    let mut bench = Bench::found(Callers::All(myself), bootstrap, key).await;
+    let mut bench = Bench::found(myself, bootstrap, key).await;
     assert_eq!(bench.handle.replica().read(muster_core::state::State::log_format), 1);
     soon("create", bench.control.create_service(asked(1, creation("web")))).await.expect("created");
     let repeated = soon("create", bench.control.create_service(asked(1, creation("web")))).await;
