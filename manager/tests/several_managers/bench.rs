@@ -198,11 +198,16 @@ impl One {
         &self.running.as_ref().expect("it runs").handle
     }
 
-    /// The others hear nothing of it any more, all at once.
-    pub(crate) async fn kill(&mut self) {
-        let Running { stop, run, mut server, .. } = self.running.take().expect("it runs");
+    /// Nobody hears of it any more, all at once; it does not know.
+    pub(crate) async fn cut_off(&mut self) {
+        let running = self.running.as_mut().expect("it runs");
         self.wires.isolate(self.id, 0..20);
-        server.shutdown().await;
+        running.server.shutdown().await;
+    }
+
+    pub(crate) async fn kill(&mut self) {
+        self.cut_off().await;
+        let Running { stop, run, .. } = self.running.take().expect("it runs");
         stop.cancel();
         soon("stopping", run).await.unwrap().unwrap();
         self.wires.mend();

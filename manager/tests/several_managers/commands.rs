@@ -1,7 +1,11 @@
 //! Commands through any manager, while leaders come and go.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use muster_manager::Start;
 use muster_proto::v1::{self, control_client::ControlClient};
 use tokio::sync::Notify;
 use tonic::{Code, Request, transport::Channel};
@@ -88,4 +92,45 @@ async fn a_command_without_a_majority_says_so_instead_of_waiting_for_ever() {
     let mut control = bench.one(2).control().await;
     let refused = soon("an answer", control.create_service(create(1))).await.unwrap_err();
     assert!(refused.message().contains("have no leader"), "{refused}");
+}
+
+/// As often as `MUSTER_ROUNDS` says; prints how long no write was acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaders_die_one_after_the_other_and_writes_go_on() {
+    let rounds = std::env::var("MUSTER_ROUNDS").map_or(2, |text| text.parse::<u64>().unwrap());
+    let mut bench = Bench::of(3).await;
+    let mut pauses = Vec::new();
+    for round in 1..=rounds {
+        let leader = bench.leader().await.id;
+        let mut control = bench.one(leader % 3 + 1).control().await;
+        soon("a create", control.create_service(create(round * 2))).await.unwrap();
+        bench.one_mut(leader).cut_off().await;
+        let died = Instant::now();
+        soon("a create", control.create_service(create(round * 2 + 1))).await.unwrap();
+        pauses.push(died.elapsed());
+        bench.one_mut(leader).kill().await;
+        bench.one_mut(leader).start(Start::Again).await;
+        bench.agreed().await;
+    }
+    pauses.sort();
+    println!("no write for {pauses:?}");
+}
+
+/// As often as `MUSTER_ROUNDS` says; prints how long it took.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_goes_round_and_commands_wait_for_it() {
+    let rounds = std::env::var("MUSTER_ROUNDS").map_or(3, |text| text.parse::<u64>().unwrap());
+    let bench = Bench::of(3).await;
+    let mut pauses = Vec::new();
+    for round in 1..=rounds {
+        let leader = bench.leader().await;
+        let mut control = bench.one(leader.id % 3 + 1).control().await;
+        soon("a create", control.create_service(create(round * 2))).await.unwrap();
+        let began = Instant::now();
+        soon("a hand-over", leader.handle().hand_over()).await.unwrap();
+        soon("a create", control.create_service(create(round * 2 + 1))).await.unwrap();
+        pauses.push(began.elapsed());
+    }
+    pauses.sort();
+    println!("handed over, with the next write, in {pauses:?}");
 }
