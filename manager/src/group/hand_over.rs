@@ -20,8 +20,8 @@ use crate::{
 const QUIET_MAX: Duration = Duration::from_millis(500);
 /// For the successor to get the last entries.
 const CATCH_UP_MAX: Duration = Duration::from_millis(300);
-/// For the word to reach it, and for the election.
-const ELECTION_MAX: Duration = Duration::from_millis(500);
+/// For the word to reach it, and for the election: votes are written down on two disks or three, which may be slow.
+const ELECTION_MAX: Duration = Duration::from_millis(1_500);
 /// Successors that are tried.
 const TRIED_MAX: usize = 2;
 
