@@ -38,6 +38,7 @@ mod reach;
 pub mod recovery;
 pub mod replica;
 pub mod reports;
+mod room;
 mod rotation;
 pub(crate) mod snapshots;
 mod status;

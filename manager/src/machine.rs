@@ -3,7 +3,11 @@
 //!
 //! An entry of a format it does not know stops the manager; skipping it would make this copy another than the others'.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    io,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use muster_core::{
     apply::{Touched, apply},
@@ -23,6 +27,9 @@ use crate::{
     replica::Shared,
     snapshots::{Saved, SnapshotFile, Snapshots},
 };
+
+/// Before a snapshot for which there was no room is tried again.
+const NO_ROOM_PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -174,8 +181,18 @@ impl RaftStateMachine<TypeConfig> for Machine {
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
-        let (meta, state) = (self.meta.clone(), std::mem::take(&mut self.state));
-        let saved = self.snapshots.run(move |snapshots| snapshots.save(meta, &state)).await;
-        saved.map(as_snapshot).map_err(|why| snapshot_failed(&self.failure, &why))
+        let state = Arc::new(std::mem::take(&mut self.state));
+        loop {
+            let (meta, state) = (self.meta.clone(), state.clone());
+            match self.snapshots.run(move |snapshots| snapshots.save(meta, &state)).await {
+                Ok(saved) => return Ok(as_snapshot(saved)),
+                // The log keeps everything meanwhile, and takes no more when it has no room either: see [`crate::room`].
+                Err(why) if why.kind() == io::ErrorKind::StorageFull => {
+                    tracing::warn!("there is no room for a snapshot on the disk; trying again");
+                    tokio::time::sleep(NO_ROOM_PAUSE).await;
+                }
+                Err(why) => return Err(snapshot_failed(&self.failure, &why)),
+            }
+        }
     }
 }

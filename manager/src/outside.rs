@@ -11,7 +11,7 @@ pub(crate) mod tasks;
 use std::{future::Future, sync::Arc};
 
 pub use self::{
-    disk::{Commits, Disk, FileIn, FileOut, Files},
+    disk::{Commits, Disk, FileIn, FileOut, Files, Space},
     random::Random,
     tasks::Gate,
 };

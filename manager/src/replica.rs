@@ -23,6 +23,7 @@ use crate::{
     leadership::Leadership,
     proposer::{self, Proposal},
     raft::Raft,
+    room::Room,
 };
 
 /// How long a proposal, or a read point, may take from the call to the answer, elections included.
@@ -37,6 +38,11 @@ pub enum ProposeError {
     NotLeader { leader: String },
     #[error("the managers have no leader, so nothing can be changed; see that a majority of them runs, then repeat")]
     NoLeader,
+    /// Nothing was changed.
+    #[error(
+        "the disk of the manager that leads is nearly full, so nothing can be changed; make room on it, and it goes on by itself"
+    )]
+    NoRoom,
     /// Nothing was changed.
     #[error("the manager has too many changes waiting; repeat in a moment")]
     Busy,
@@ -83,6 +89,7 @@ struct Inner {
     proposals: mpsc::Sender<Proposal>,
     leadership: watch::Receiver<Leadership>,
     failure: Failure,
+    room: Room,
 }
 
 impl std::fmt::Debug for Inner {
@@ -98,8 +105,9 @@ impl Replica {
         proposals: mpsc::Sender<Proposal>,
         leadership: watch::Receiver<Leadership>,
         failure: Failure,
+        room: Room,
     ) -> Self {
-        Self(Arc::new(Inner { raft, shared, proposals, leadership, failure }))
+        Self(Arc::new(Inner { raft, shared, proposals, leadership, failure, room }))
     }
 
     /// Returns once the command is committed and applied here. Waits for a leader where there is none. Dropping the
@@ -134,6 +142,9 @@ impl Replica {
 
     async fn enqueue(&self, request: Option<RequestId>, command: Command) -> Result<Outcome, ProposeError> {
         self.readable_by_all(&command)?;
+        if self.0.room.is_full() && self.leading().is_some() {
+            return Err(ProposeError::NoRoom);
+        }
         let deadline = Instant::now() + DEADLINE;
         let bytes = proposer::size(&command)?;
         let (answer, answered) = oneshot::channel();

@@ -73,6 +73,7 @@ pub(crate) fn unproposed(error: &ProposeError) -> Status {
             Code::Unavailable
         }
         ProposeError::OlderManager { .. } => Code::FailedPrecondition,
+        ProposeError::NoRoom => Code::ResourceExhausted,
         ProposeError::TooLarge { .. } => Code::InvalidArgument,
         // Not Unavailable: a caller that repeats it blindly could make the change twice.
         ProposeError::Unconfirmed => Code::DeadlineExceeded,
@@ -85,7 +86,9 @@ pub(crate) fn unproposed(error: &ProposeError) -> Status {
         status.metadata_mut().insert(LEADER_METADATA, leader);
     }
     match error {
-        ProposeError::NotLeader { .. } | ProposeError::NoLeader | ProposeError::Stopping => elsewhere(status),
+        ProposeError::NotLeader { .. } | ProposeError::NoLeader | ProposeError::Stopping | ProposeError::NoRoom => {
+            elsewhere(status)
+        }
         ProposeError::Busy
         | ProposeError::OlderManager { .. }
         | ProposeError::TooLarge { .. }

@@ -39,7 +39,7 @@ use crate::{
         standing::Standing,
     },
     replica::{ProposeError, Replica},
-    reports, rotation,
+    reports, room, rotation,
     storage::{self, Missing, Opened},
     streams::Streams,
 };
@@ -165,9 +165,10 @@ pub(super) async fn start(
         .map_err(|fatal| OpenError::Failed(failure.get().unwrap_or_else(|| fatal.to_string().into())))?;
 
     let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+    let (room, looking) = room::new(outside.disk.clone(), config.data_dir.clone());
     let (told, leadership) = watch::channel(Leadership::default());
     let (proposals, queue) = mpsc::channel(proposer::QUEUED_MAX);
-    let replica = Replica::new(raft.clone(), shared, proposals, leadership.clone(), failure.clone());
+    let replica = Replica::new(raft.clone(), shared, proposals, leadership.clone(), failure.clone(), room.clone());
     let leases = Leases::new(clock.clone());
     let (reports, batching) = reports::new(replica.clone());
     let places = Arc::new(Semaphore::new(proposer::IN_FLIGHT_MAX));
@@ -180,15 +181,22 @@ pub(super) async fn start(
     let leader = leader::Service::new(replica.clone(), leases.clone(), &outside);
     tasks.spawn(outside.run(leadership::follow(raft.clone(), told, stop.clone())));
     tasks.spawn(outside.run(compaction::run(raft.clone(), appended, stop.clone())));
-    tasks.spawn(outside.run(election::run(raft.clone(), contact.clone(), outside.random.clone(), stop.clone())));
+    tasks.spawn(outside.run(election::run(
+        raft.clone(),
+        contact.clone(),
+        room.clone(),
+        outside.random.clone(),
+        stop.clone(),
+    )));
     tasks.spawn(outside.run(proposer.run(stop.clone())));
     tasks.spawn(outside.run(batching.run(stop.clone())));
     tasks.spawn(outside.run(rotation::run(replica.clone(), stop.clone())));
     tasks.spawn(outside.run(leader.run(stop.clone())));
     tasks.spawn(outside.run(following.run(stop.clone())));
+    tasks.spawn(outside.run(looking.run(succession.clone(), stop.clone())));
     let (sessions, attempts, streams) = (Sessions::default(), Attempts::default(), Streams::default());
     let dismissed = standing.dismissed();
-    let inbox = Inbox { standing, raft: raft.clone(), snapshots, contact, invited };
+    let inbox = Inbox { standing, raft: raft.clone(), snapshots, contact, invited, room };
     let handle =
         Handle { config, outside, inbox, members, succession, replica, leases, reports, sessions, attempts, streams };
     Ok(Manager { handle, raft, tasks, stop, failure, dismissed })

@@ -12,6 +12,12 @@ use tokio::sync::oneshot;
 
 use crate::storage::{Missing, OpenError, commit::Durable, store::Store};
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    pub free_bytes: u64,
+    pub total_bytes: u64,
+}
+
 pub trait Disk: Debug + Send + Sync + 'static {
     /// A first look at the store in the folder: a copy, where opening it could change it. Makes an empty one where
     /// there is none and `missing` says so.
@@ -27,6 +33,11 @@ pub trait Disk: Debug + Send + Sync + 'static {
 
     /// Does work that blocks, where it holds up nobody.
     fn block(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
+
+    /// Of the disk that holds a folder. A disk that does not say is never full.
+    fn space(&self, _dir: &Path) -> io::Result<Space> {
+        Ok(Space { free_bytes: u64::MAX, total_bytes: u64::MAX })
+    }
 }
 
 impl dyn Disk {

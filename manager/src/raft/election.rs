@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     outside::Random,
     raft::{LEASE, Metrics, Raft, contact::Contact},
+    room::Room,
 };
 
 /// Longer than openraft's lease, during which voters refuse every candidate.
@@ -41,16 +42,16 @@ fn part(now: &Metrics) -> Part {
     }
 }
 
-pub(crate) async fn run(raft: Raft, contact: Contact, random: Arc<dyn Random>, stop: CancellationToken) {
+pub(crate) async fn run(raft: Raft, contact: Contact, room: Room, random: Arc<dyn Random>, stop: CancellationToken) {
     raft.runtime_config().elect(false);
     tokio::select! {
         () = stop.cancelled() => {}
         // The end of the Raft task is seen by whoever runs the manager.
-        _ended = watch(&raft, &contact, &*random) => {}
+        _ended = watch(&raft, &contact, &room, &*random) => {}
     }
 }
 
-async fn watch(raft: &Raft, contact: &Contact, random: &dyn Random) -> Option<()> {
+async fn watch(raft: &Raft, contact: &Contact, room: &Room, random: &dyn Random) -> Option<()> {
     let mut metrics = raft.metrics();
     let mut since = Instant::now();
     let mut range = PATIENCE;
@@ -73,7 +74,10 @@ async fn watch(raft: &Raft, contact: &Contact, random: &dyn Random) -> Option<()
                 let until = since + random.duration(range.clone());
                 sleep_until(until).await;
                 let silent = contact.leader() <= since;
-                if silent && part(&metrics.borrow_and_update()) == Part::Voter {
+                if room.is_full() {
+                    // It could not even begin to lead; others may.
+                    since = Instant::now();
+                } else if silent && part(&metrics.borrow_and_update()) == Part::Voter {
                     tracing::info!("no leader was heard of; standing for election");
                     raft.trigger().elect().await.ok()?;
                     (since, range) = (Instant::now(), AGAIN);

@@ -19,6 +19,7 @@ use crate::{
         transport::Call,
         wire::{self, Append, Ballot, Candidacy, Envelope, HandOver, Offer, Reply, VoteGiven, WireError},
     },
+    room::Room,
     snapshots::{Incoming, Snapshots},
 };
 
@@ -32,6 +33,7 @@ pub struct Inbox {
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) contact: Contact,
     pub(crate) invited: Invited,
+    pub(crate) room: Room,
 }
 
 impl std::fmt::Debug for Inbox {
@@ -51,6 +53,8 @@ pub enum InboxError {
     NotLeader,
     #[error("this manager has stopped")]
     Stopped,
+    #[error("the disk of this manager is nearly full")]
+    NoRoom,
     #[error("the snapshot did not arrive whole: {0}")]
     Damaged(String),
     #[error("the snapshot could not be written: {0}")]
@@ -79,6 +83,9 @@ impl Inbox {
     /// Takes in a snapshot that is offered: its chunks go into what is returned.
     pub fn receive_snapshot(&self, offer: &[u8]) -> Result<Receiving, InboxError> {
         let Envelope { body, .. } = self.open::<Offer>(offer)??;
+        if self.room.is_full() {
+            return Err(InboxError::NoRoom);
+        }
         Ok(Receiving { inbox: self.clone(), offer: body, file: self.snapshots.receive() })
     }
 
@@ -92,6 +99,9 @@ impl Inbox {
         let term = self.raft.metrics().borrow().current_term;
         if append.vote.leader_id().term >= term {
             self.contact.heard_leader();
+        }
+        if !append.entries.is_empty() && self.room.is_full() {
+            return Err(InboxError::NoRoom);
         }
         answer(self.raft.append_entries(append).await)
     }
@@ -133,6 +143,9 @@ impl Inbox {
         };
         if !led {
             return Err(InboxError::NotLeader);
+        }
+        if self.room.is_full() {
+            return Err(InboxError::NoRoom);
         }
         self.invited.store(asked.term, Ordering::Relaxed);
         self.contact.heard_leader();

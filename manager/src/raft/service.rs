@@ -98,6 +98,7 @@ fn refused(why: &InboxError) -> Status {
     let text = why.to_string();
     match why {
         InboxError::Unreadable(_) | InboxError::Refused(_) | InboxError::NotLeader => Status::failed_precondition(text),
+        InboxError::NoRoom => Status::resource_exhausted(text),
         InboxError::Stopped => Status::unavailable(text),
         InboxError::Damaged(_) => Status::data_loss(text),
         InboxError::Disk(_) => Status::internal(text),

@@ -9,7 +9,7 @@ use std::{
 use futures_util::future::BoxFuture;
 
 use crate::{
-    outside::{Commits, Disk, FileIn, FileOut, Files},
+    outside::{Commits, Disk, FileIn, FileOut, Files, Space},
     storage::{self, Missing, OpenError, commit::Committer, files, sled::SledStore, store::Store, trial},
 };
 
@@ -35,6 +35,12 @@ impl Disk for HostDisk {
 
     fn files(&self) -> Arc<dyn Files> {
         Arc::new(HostFiles)
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        let found = nix::sys::statvfs::statvfs(dir)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
+        Ok(Space { free_bytes: bytes(found.blocks_available()), total_bytes: bytes(found.blocks()) })
     }
 
     fn block(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {

@@ -3,7 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    sync::{Arc, Mutex},
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,9 +18,10 @@ use muster_core::{
     state::{State, snapshot::Snapshot},
 };
 use muster_manager::{
-    Bootstrap, Config, Handle, Manager, Outside, RunError, Start,
+    Bootstrap, Config, Handle, Manager, Outside, RunError, Start, StorageError,
     ca::ClusterKey,
     connect::{Connect, Stream},
+    outside::{Commits, Disk, Files, Missing, Space, Store},
     preflight::Preflight,
     raft::{Peer, grpc::Grpc},
 };
@@ -133,11 +138,46 @@ impl Connect for Plain {
     }
 }
 
+/// The host's disk, with as much room as the test says.
+#[derive(Debug)]
+struct Narrow {
+    disk: Arc<dyn Disk>,
+    full: Arc<AtomicBool>,
+}
+
+impl Disk for Narrow {
+    fn look(&self, dir: &Path, missing: Missing) -> Result<Arc<dyn Store>, StorageError> {
+        self.disk.look(dir, missing)
+    }
+
+    fn open(&self, dir: &Path) -> Result<Arc<dyn Store>, StorageError> {
+        self.disk.open(dir)
+    }
+
+    fn commits(&self, store: Arc<dyn Store>) -> io::Result<Box<dyn Commits>> {
+        self.disk.commits(store)
+    }
+
+    fn files(&self) -> Arc<dyn Files> {
+        self.disk.files()
+    }
+
+    fn block(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        self.disk.block(work)
+    }
+
+    fn space(&self, _dir: &Path) -> io::Result<Space> {
+        let total_bytes = 1 << 40;
+        Ok(Space { free_bytes: if self.full.load(Ordering::Relaxed) { 0 } else { total_bytes }, total_bytes })
+    }
+}
+
 /// A manager whose Raft id and node id are the same number; runs or not.
 pub(crate) struct One {
     pub(crate) id: u64,
     pub(crate) folder: TempDir,
     pub(crate) address: String,
+    pub(crate) full: Arc<AtomicBool>,
     wires: Wires,
     running: Option<Running>,
 }
@@ -155,7 +195,7 @@ impl One {
         let folder = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        Self { id, folder, address, wires: wires.clone(), running: None }
+        Self { id, folder, address, full: Arc::default(), wires: wires.clone(), running: None }
     }
 
     pub(crate) fn connect(&self) -> Arc<dyn Connect> {
@@ -172,7 +212,8 @@ impl One {
             cluster_key: ClusterKey::generate().unwrap(),
             preflight: Arc::new(NoHost),
         };
-        let outside = Outside::of_host(Arc::new(Grpc::new(self.connect())));
+        let mut outside = Outside::of_host(Arc::new(Grpc::new(self.connect())));
+        outside.disk = Arc::new(Narrow { disk: outside.disk, full: self.full.clone() });
         let manager = soon("opening", Manager::open(config, outside, begin)).await.unwrap();
         let handle = manager.handle();
         let listener = soon("listening", listen(&self.address)).await;
@@ -297,6 +338,16 @@ impl Bench {
 
     pub(crate) fn one_mut(&mut self, id: u64) -> &mut One {
         self.all.get_mut(&id).expect("there is one")
+    }
+
+    /// As far as it knows.
+    pub(crate) async fn until_another_leads(&self, than: u64) {
+        soon("another leader", async {
+            while !self.all.values().any(|one| one.id != than && one.is_leader()) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     /// Waits until one leads that a majority agrees on.

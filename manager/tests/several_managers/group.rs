@@ -1,5 +1,7 @@
 //! The Raft group as the state wants it, and what becomes of managers that stop, are cut off, or are gone for good.
 
+use std::sync::atomic::Ordering;
+
 use muster_core::command::{Command, Outcome};
 use muster_manager::{Manager, OpenError, Outside, RunError, Start, StorageError, raft::standing::Dismissal};
 use muster_proto::node::Role;
@@ -37,12 +39,7 @@ async fn a_leader_that_is_cut_off_acknowledges_nothing_and_follows_when_it_is_ba
         let replica = bench.one(1).handle().replica().clone();
         async move { replica.propose(service(2)).await }
     });
-    soon("another leader", async {
-        while ![2, 3].iter().any(|id| bench.one(*id).is_leader()) {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    bench.until_another_leads(1).await;
     let leader = [2, 3].into_iter().find(|id| bench.one(*id).is_leader()).unwrap();
     assert!(done(&bench.one(leader).propose(service(3)).await));
     bench.wires.mend();
@@ -123,6 +120,45 @@ async fn a_manager_whose_folder_was_wiped_cannot_vote_as_its_former_self() {
     let outside = Outside::of_host(std::sync::Arc::new(muster_manager::raft::alone::Alone));
     let refused = Manager::open(config, outside, Start::Again).await.unwrap_err();
     assert!(matches!(refused, OpenError::Storage(StorageError::Missing { .. })), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_is_full_gives_way_and_catches_up_when_there_is_room() {
+    let bench = Bench::of(3).await;
+    bench.one(1).full.store(true, Ordering::Relaxed);
+    bench.until_another_leads(1).await;
+    let leader = bench.leader().await;
+    assert!(done(&leader.propose(service(1)).await));
+    assert!(!bench.one(1).has(1), "it took an entry that there is no room for");
+    bench.one(1).full.store(false, Ordering::Relaxed);
+    bench.one(1).until("what it missed", |state| state.services().count() == 1).await;
+    bench.agreed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_single_manager_whose_disk_is_full_says_so_and_goes_on_when_there_is_room() {
+    let bench = Bench::of(1).await;
+    let one = bench.one(1);
+    one.full.store(true, Ordering::Relaxed);
+    let replica = one.handle().replica();
+    let refused = soon("a refusal", async {
+        let mut number = 0;
+        loop {
+            number += 1;
+            if let Err(why) = replica.propose(service(number)).await {
+                return why;
+            }
+        }
+    });
+    assert!(refused.await.to_string().contains("nearly full"));
+    one.full.store(false, Ordering::Relaxed);
+    soon("a write", async {
+        let mut number = 1_000_000;
+        while replica.propose(service(number)).await.is_err() {
+            number += 1;
+        }
+    })
+    .await;
 }
 
 /// 8 MiB, or as many as `MUSTER_SNAPSHOT_MIB` says.
