@@ -26,8 +26,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Status, body::Body, server::NamedService, transport::Channel};
 use tower::{Service, ServiceExt};
 
-use self::{body::Answer, origin::Origin};
+use self::{
+    body::Answer,
+    origin::{Origin, Word},
+};
 use crate::{
+    authorization::Denied,
     connect::{self, Connect},
     leadership::Leadership,
     manager::Handle,
@@ -143,11 +147,17 @@ where
             Ok(body) => body.to_bytes(),
             Err(_) => return Status::out_of_range("the request is too large or was cut short").into_http(),
         };
-        if parts.headers.remove(PASSED_ON).is_some() && origin::may_pass_on(&parts.extensions) {
-            if let Err(denied) = origin::adopt(&mut parts, self.handle.replica()) {
-                return denied.into_http();
+        if parts.headers.remove(PASSED_ON).is_some() {
+            match origin::word(&parts.extensions) {
+                Word::Believed => {
+                    if let Err(denied) = origin::adopt(&mut parts, self.handle.replica()) {
+                        return denied.into_http();
+                    }
+                    return self.serve_once(&Call { parts, body }).await;
+                }
+                Word::Unlisted(node) => return Denied::Unlisted(node).status().into_http(),
+                Word::Ignored => {}
             }
-            return self.serve_once(&Call { parts, body }).await;
         }
         origin::strip(&mut parts.headers);
         if !parts.headers.contains_key(REQUEST_ID_METADATA) {

@@ -2,7 +2,11 @@
 //! the manager's that passed it on; only managers are believed.
 
 use http::{Extensions, HeaderMap, HeaderValue, request::Parts};
-use muster_proto::{id::ClusterId, node::Role, time::Timestamp};
+use muster_proto::{
+    id::{ClusterId, NodeId},
+    node::Role,
+    time::Timestamp,
+};
 use tonic::Status;
 
 use crate::{
@@ -25,10 +29,22 @@ pub(super) enum Origin {
     Node(PeerIdentity),
 }
 
-/// Whether the caller may speak for others. Behind no guard, in tests, everyone may.
-pub(super) fn may_pass_on(extensions: &Extensions) -> bool {
+/// Whether what a caller says of others is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    Believed,
+    /// A manager by its certificate that this copy of the state does not list as one: the copy lags behind, or the node
+    /// is none any more. It must not get a certificate in another's name meanwhile.
+    Unlisted(NodeId),
+    /// What it asks it asks for itself.
+    Ignored,
+}
+
+/// Behind no guard, in tests, everyone is believed.
+pub(super) fn word(extensions: &Extensions) -> Word {
     match extensions.get::<Caller>() {
-        None | Some(Caller::Manager(_) | Caller::Demoted(_) | Caller::Unlisted { role: Role::Manager, .. }) => true,
+        None | Some(Caller::Manager(_)) => Word::Believed,
+        Some(Caller::Demoted(node) | Caller::Unlisted { node, role: Role::Manager }) => Word::Unlisted(*node),
         Some(
             Caller::Nobody
             | Caller::Worthless(_)
@@ -37,7 +53,7 @@ pub(super) fn may_pass_on(extensions: &Extensions) -> bool {
             | Caller::Unlisted { role: Role::Worker, .. }
             | Caller::Worker(_)
             | Caller::Local,
-        ) => false,
+        ) => Word::Ignored,
     }
 }
 
@@ -106,8 +122,6 @@ impl Origin {
 
 #[cfg(test)]
 mod tests {
-    use muster_proto::id::NodeId;
-
     use super::*;
 
     #[test]
@@ -131,16 +145,17 @@ mod tests {
 
     #[test]
     fn only_managers_speak_for_others() {
-        let speaks = |caller: Caller| {
+        let word_of = |caller: Caller| {
             let mut extensions = Extensions::new();
             extensions.insert(caller);
-            may_pass_on(&extensions)
+            word(&extensions)
         };
         let node = NodeId::from_bits(1);
-        assert!(speaks(Caller::Manager(node)));
-        assert!(!speaks(Caller::Worker(node)));
-        assert!(!speaks(Caller::Nobody));
-        assert!(!speaks(Caller::Expired(node)));
-        assert!(!speaks(Caller::Local));
+        assert_eq!(word_of(Caller::Manager(node)), Word::Believed);
+        assert_eq!(word_of(Caller::Demoted(node)), Word::Unlisted(node));
+        assert_eq!(word_of(Caller::Unlisted { node, role: Role::Manager }), Word::Unlisted(node));
+        for caller in [Caller::Worker(node), Caller::Nobody, Caller::Expired(node), Caller::Local] {
+            assert_eq!(word_of(caller), Word::Ignored);
+        }
     }
 }

@@ -12,7 +12,7 @@ use muster_manager::{
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tonic::body::Body;
+use tonic::{body::Body, transport::server::TcpConnectInfo};
 use tower::Service;
 
 use super::{
@@ -69,7 +69,7 @@ pub(super) async fn serve(shared: &Shared, stream: TcpStream, from: SocketAddr) 
     let caller = Caller::of(presented, now, &*shared.options.roll);
     let connection = Connection::new(secured, standing, life);
     match alpn {
-        Alpn::Grpc => calls(shared, presented, connection).await,
+        Alpn::Grpc => calls(shared, presented, from, connection).await,
         Alpn::Relay => {
             authorization::decide(authorization::RELAY, caller).map_err(Refused::Relay)?;
             if let Presented::Certificate(identity) = presented {
@@ -91,11 +91,14 @@ async fn handshake(shared: &Shared, stream: TcpStream) -> Result<TlsStream<TcpSt
 }
 
 /// Until the other end goes, the connection is cut, or the port stops and the open calls have ended.
-async fn calls(shared: &Shared, presented: Presented, connection: Connection) {
+async fn calls(shared: &Shared, presented: Presented, from: SocketAddr, connection: Connection) {
     let guarded = shared.guarded.clone();
+    let address = TcpConnectInfo { local_addr: None, remote_addr: Some(from) };
     let service = service_fn(move |request: http::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(presented);
+        // Where `tonic::Request::remote_addr` looks for it.
+        request.extensions_mut().insert(address.clone());
         guarded.clone().call(request)
     });
     let at_once = match presented {

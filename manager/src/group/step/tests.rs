@@ -1,3 +1,5 @@
+//! Each next step of the managers' Raft group, from what the state and the group say.
+
 use std::time::Duration;
 
 use muster_proto::id::NodeId;

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use muster_agent::dial::Stream;
 use muster_manager::{
     authorization::{Roll, Standing},
-    ca::{Alpn, Authority, Credentials, Expect, Keeper, NODE_VALIDITY, PeerIdentity, dial_pinned, digest},
+    ca::{Alpn, Authority, Credentials, Expect, Keeper, NODE_VALIDITY, PeerIdentity, Presented, dial_pinned, digest},
     clock::{Clock, WallClock},
 };
 use muster_proto::{
@@ -20,7 +20,11 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status, body::Body, transport::Channel};
+use tonic::{
+    Code, Status,
+    body::Body,
+    transport::{Channel, server::TcpConnectInfo},
+};
 use tower::{Service, ServiceExt};
 
 use super::super::{Inner, Options, Port};
@@ -77,6 +81,10 @@ pub(super) fn reached() -> Inner {
     Inner::new(tower::service_fn(|request: http::Request<Body>| async move {
         if request.headers().contains_key("hold") {
             std::future::pending::<()>().await;
+        }
+        if request.extensions().get::<Presented>().is_some() {
+            let from = request.extensions().get().and_then(TcpConnectInfo::remote_addr);
+            assert!(from.is_some_and(|from| from.ip().is_loopback()), "services are told from where a call comes");
         }
         let by = request.extensions().get().map(|peer: &PeerIdentity| format!("{} {}", peer.node_id, peer.role));
         Ok::<_, Infallible>(Status::ok(format!("reached by {}", by.as_deref().unwrap_or("nobody"))).into_http())

@@ -68,6 +68,9 @@ async fn every_rpc_by_every_caller() {
         Control/CreateService: manager, local
         Control/UpdateService: manager, local
         Control/RollbackService: manager, local
+        Control/PauseRollout: manager, local
+        Control/ResumeRollout: manager, local
+        Control/PromoteService: manager, local
         Control/RemoveService: manager, local
         Control/GetService: manager, local
         Control/ListServices: manager, local
