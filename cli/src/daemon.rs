@@ -29,7 +29,7 @@ mod tend;
 use std::{sync::Arc, time::SystemTime};
 
 use anyhow::Context;
-use muster_manager::authorization::Guard;
+use muster_manager::authorization::Authorize;
 use muster_proto::{time::Timestamp, v1::local_server::LocalServer};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -78,7 +78,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     };
     let local = tokio::spawn(
         Server::builder()
-            .layer(Guard::at_socket())
+            .layer(Authorize::at_socket())
             .add_service(LocalServer::new(local::Service::new(Arc::clone(&host))))
             .add_service(host.gate())
             .serve_with_incoming_shutdown(listener.incoming()?, shutdown.clone().cancelled_owned()),

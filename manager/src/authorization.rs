@@ -1,17 +1,17 @@
 //! Who may call what: one table of every RPC, and what each kind of caller may ask. What is not in it is denied.
 //!
-//! [`Guard`] asks it for each call, at the port for nodes and at the local socket. A caller's role has to hold in its
+//! [`Authorize`] asks it for each call, at the port for nodes and at the local socket. A caller's role has to hold in its
 //! certificate and in the replicated state; whichever says less counts. Rules about single objects (a worker reports
 //! only on its own tasks, a session is that of the certificate's node) belong to the services, which ask
 //! [`crate::ca::peer`]. Deciding is pure; deliberately absent is who a caller is, which [`crate::ca`] says.
 
 mod caller;
-mod guard;
+mod layer;
 #[cfg(test)]
 mod tests;
 
 pub use caller::{Caller, Roll, Standing};
-pub use guard::Guard;
+pub use layer::Authorize;
 
 use muster_proto::{id::NodeId, node::Role};
 use tonic::{Code, Status};

@@ -5,7 +5,7 @@
 //! its receiver serves it or says that it does not lead. A stream whose leader is lost ends as unavailable, and whoever
 //! reads it opens it again.
 //!
-//! Stands between the guard and the services, so that who calls is known. Deliberately absent: what the calls mean.
+//! Stands behind the table of who may call what, so that who calls is known. Deliberately absent: what the calls mean.
 
 mod body;
 mod origin;

@@ -3,7 +3,7 @@
 //!
 //! Whoever connects is a stranger until it has shown a certificate that counts, and strangers have few places, little
 //! time and nobody's rights (`lobby`). Members are kept by node, so that one that is removed is cut off at once
-//! (`connections`). Every call passes the [`Guard`]. Bytes that are no handshake end their connection, and are told of
+//! (`connections`). Every call passes the [`Authorize`]. Bytes that are no handshake end their connection, and are told of
 //! in the log once a minute at the most. Called by the daemon's member; deliberately does not know what is served.
 
 mod connection;
@@ -24,7 +24,7 @@ use std::{
 
 use muster_agent::dial::Stream;
 use muster_manager::{
-    authorization::{Guard, Roll},
+    authorization::{Authorize, Roll},
     ca::Keeper,
 };
 use muster_proto::id::NodeId;
@@ -77,8 +77,8 @@ pub(super) struct Port {
 /// What every connection's task shares.
 struct Shared {
     options: Options,
-    /// The services behind the guard.
-    guarded: Inner,
+    /// The services behind the table of who may call what.
+    authorized: Inner,
     lobby: Lobby,
     connections: Connections,
     refusals: Mutex<Refusals>,
@@ -93,9 +93,9 @@ impl Port {
     /// Until `shutdown`; open calls may end then, for a while.
     pub(super) async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Self { options, listener } = self;
-        let guarded = Guard::at_port(Arc::clone(&options.roll)).layer(options.services.clone());
+        let authorized = Authorize::at_port(Arc::clone(&options.roll)).layer(options.services.clone());
         let shared = Arc::new(Shared {
-            guarded: Inner::new(guarded),
+            authorized: Inner::new(authorized),
             options,
             lobby: Lobby::default(),
             connections: Connections::default(),

@@ -40,7 +40,7 @@ pub(super) enum Word {
     Ignored,
 }
 
-/// Behind no guard, in tests, everyone is believed.
+/// Where nobody was asked, in tests, everyone is believed.
 pub(super) fn word(extensions: &Extensions) -> Word {
     match extensions.get::<Caller>() {
         None | Some(Caller::Manager(_)) => Word::Believed,

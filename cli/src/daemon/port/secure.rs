@@ -92,14 +92,14 @@ async fn handshake(shared: &Shared, stream: TcpStream) -> Result<TlsStream<TcpSt
 
 /// Until the other end goes, the connection is cut, or the port stops and the open calls have ended.
 async fn calls(shared: &Shared, presented: Presented, from: SocketAddr, connection: Connection) {
-    let guarded = shared.guarded.clone();
+    let authorized = shared.authorized.clone();
     let address = TcpConnectInfo { local_addr: None, remote_addr: Some(from) };
     let service = service_fn(move |request: http::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(presented);
         // Where `tonic::Request::remote_addr` looks for it.
         request.extensions_mut().insert(address.clone());
-        guarded.clone().call(request)
+        authorized.clone().call(request)
     });
     let at_once = match presented {
         Presented::Certificate(_) => CALLS_MAX,

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use expect_test::expect;
-use muster_manager::authorization::{self, Guard};
+use muster_manager::authorization::{self, Authorize};
 use muster_proto::node::Role;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, ServiceExt};
@@ -12,7 +12,7 @@ use super::site::{DEMOTED, MANAGER, NEW, REMOVED, SESSION, Site, WORKER, call, r
 
 async fn local(rpc: &str) -> Status {
     let request = http::Request::post(format!("/{rpc}")).body(Body::empty()).expect("a request");
-    let response = Guard::at_socket().layer(reached()).oneshot(request).await.expect("an answer");
+    let response = Authorize::at_socket().layer(reached()).oneshot(request).await.expect("an answer");
     Status::from_header_map(response.headers()).expect("a status")
 }
 

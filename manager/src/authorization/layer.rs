@@ -18,7 +18,7 @@ use crate::{
 /// A layer for tonic's server. At the port it expects [`Presented`] among a call's extensions, where the connection
 /// has put it, and takes a call without it for nobody's. It hands on the [`crate::ca::PeerIdentity`] and the [`Caller`].
 #[derive(Clone, Debug)]
-pub struct Guard(Door);
+pub struct Authorize(Door);
 
 #[derive(Clone, Debug)]
 enum Door {
@@ -26,7 +26,7 @@ enum Door {
     Socket,
 }
 
-impl Guard {
+impl Authorize {
     #[must_use]
     pub fn at_port(roll: Arc<dyn Roll>) -> Self {
         Self(Door::Port(roll))
@@ -38,21 +38,21 @@ impl Guard {
     }
 }
 
-impl<S> Layer<S> for Guard {
-    type Service = Guarded<S>;
+impl<S> Layer<S> for Authorize {
+    type Service = Authorized<S>;
 
-    fn layer(&self, inner: S) -> Guarded<S> {
-        Guarded { door: self.0.clone(), inner }
+    fn layer(&self, inner: S) -> Authorized<S> {
+        Authorized { door: self.0.clone(), inner }
     }
 }
 
 #[derive(Clone, Debug)]
-pub struct Guarded<S> {
+pub struct Authorized<S> {
     door: Door,
     inner: S,
 }
 
-impl<S, B> Service<http::Request<B>> for Guarded<S>
+impl<S, B> Service<http::Request<B>> for Authorized<S>
 where
     S: Service<http::Request<B>, Response = http::Response<Body>>,
 {
