@@ -7,7 +7,11 @@ use std::{io, time::Duration};
 
 use futures_util::{FutureExt, TryFutureExt, future::BoxFuture};
 use muster_agent::dial::{Dial, Stream};
-use muster_manager::ca::{Alpn, DialError, Expect, Keeper};
+use muster_manager::{
+    ca::{Alpn, DialError, Expect, Keeper},
+    connect::{self, Connect},
+    raft::Peer,
+};
 use muster_proto::id::NodeId;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
@@ -65,5 +69,12 @@ impl Dial for Secured {
 
     fn node(&self, node: NodeId, address: &str) -> BoxFuture<'static, io::Result<Stream>> {
         self.dial(address, Expect::Node(node), Alpn::Relay).map_ok(|stream| Box::new(stream) as Stream).boxed()
+    }
+}
+
+impl Connect for Secured {
+    fn connect(&self, peer: &Peer) -> BoxFuture<'static, io::Result<connect::Stream>> {
+        let stream = self.dial(&peer.address, Expect::Node(peer.node_id), Alpn::Grpc);
+        stream.map_ok(|stream| Box::new(stream) as connect::Stream).boxed()
     }
 }

@@ -11,9 +11,13 @@ use muster_agent::{
     Agent,
     executor::{Executor, Identity},
 };
-use muster_manager::{Manager, Start as Beginning, ca::Keeper, outside::Outside, recovery::Recovered};
+use muster_manager::{
+    Manager, RunError, Start as Beginning, ca::Keeper, connect::Connect, group::HandOverError, outside::Outside,
+    raft::grpc::Grpc, recovery::Recovered,
+};
 use muster_proto::{node::Role, version::RaftId};
 use tokio::{net::TcpListener, sync::mpsc};
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tower::util::BoxCloneSyncService;
 
@@ -172,20 +176,21 @@ impl Member {
 
     fn run_manager(&mut self, manager: Manager) {
         let handle = manager.handle();
+        let gate = self.surroundings.gate.clone();
         let part =
-            Part::run(
-                "manager",
-                &self.surroundings.failures,
-                |shutdown| async move { Ok(manager.run(shutdown).await?) },
-            );
-        self.surroundings.gate.open(services(&handle), Arc::new(handle.replica().clone()));
+            Part::run("manager", &self.surroundings.failures, |shutdown| run_until_told(manager, gate, shutdown));
+        self.surroundings.gate.open(services(&handle, &self.keeper), Arc::new(handle.replica().clone()));
         self.manager = Some(ManagerPart { handle, part });
     }
 
     /// So that the cluster need not find out by itself that its leader is gone.
     async fn hand_over(&self) {
         let Some(ManagerPart { handle, .. }) = &self.manager else { return };
-        let _ = (handle, HAND_OVER_MAX);
+        match tokio::time::timeout(HAND_OVER_MAX, handle.hand_over()).await {
+            Ok(Ok(()) | Err(HandOverError::NotLeader)) => {}
+            Ok(Err(error)) => tracing::info!("the leadership was not handed over: {error}"),
+            Err(_elapsed) => tracing::info!("the leadership was not handed over in time"),
+        }
     }
 
     async fn stop_manager(&mut self) {
@@ -236,7 +241,7 @@ async fn open(
         cluster_key: record.cluster_key()?,
         preflight: Arc::clone(preflight) as _,
     };
-    let transport = Arc::new(muster_manager::raft::alone::Alone);
+    let transport = Arc::new(Grpc::new(Arc::new(Secured::new(keeper.clone()))));
     Ok(Manager::open(config, Outside::of_host(transport), beginning).await?)
 }
 
@@ -250,9 +255,27 @@ fn port_options(keeper: &Keeper, gate: &Gate, agent: &muster_agent::Handle) -> p
     }
 }
 
-/// What the manager offers, each for those whom the table of authorization names.
-fn services(manager: &muster_manager::Handle) -> Inner {
-    let routes = Routes::new(manager.control()).add_service(manager.membership()).add_service(manager.dispatcher());
+/// A manager that the others let go has nothing left to do; what becomes of its node is not for it to say.
+async fn run_until_told(manager: Manager, gate: Gate, shutdown: CancellationToken) -> anyhow::Result<()> {
+    match manager.run(shutdown.clone()).await {
+        Err(RunError::Dismissed(why)) => {
+            tracing::warn!("this node's manager has ended: {why}");
+            gate.refuse(&why.to_string());
+            shutdown.cancelled().await;
+            Ok(())
+        }
+        ended => Ok(ended?),
+    }
+}
+
+/// What the manager offers, each for those whom the table of authorization names. What only the leader does goes on to
+/// the leader.
+fn services(manager: &muster_manager::Handle, keeper: &Keeper) -> Inner {
+    let connect: Arc<dyn Connect> = Arc::new(Secured::new(keeper.clone()));
+    let routes = Routes::new(manager.forward(Arc::clone(&connect), manager.control()))
+        .add_service(manager.forward(connect, manager.membership()))
+        .add_service(manager.dispatcher())
+        .add_service(manager.raft());
     BoxCloneSyncService::new(routes.prepare())
 }
 

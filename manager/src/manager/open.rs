@@ -60,6 +60,9 @@ pub enum OpenError {
     Failed(Arc<str>),
 }
 
+/// The founder's. Nobody else brings a group into being.
+const FIRST_RAFT_ID: u64 = 1;
+
 impl Manager {
     /// Starts this manager on its folder, where it makes or finds what `begin` says.
     pub async fn open(config: Config, outside: Outside, begin: Start) -> Result<Self, OpenError> {
@@ -93,6 +96,8 @@ impl Manager {
                 self.initialise().await?;
                 self.create_cluster(bootstrap).await?;
             }
+            // Who was let in by others waits for them, after a restart too.
+            Start::Again if self.handle.config.raft_id != FIRST_RAFT_ID => {}
             Start::Again => {
                 if !self.raft.is_initialized().await.map_err(|why| OpenError::Failed(why.to_string().into()))? {
                     return Err(OpenError::Unfinished);
