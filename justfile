@@ -21,6 +21,10 @@ fix:
 bench *ARGS:
     cargo run --release -p muster-tests --bin bench -- {{ARGS}}
 
+# Many seeds of the simulation, each a run of several managers under faults
+simulate SEEDS="1..2000":
+    MUSTER_SEEDS={{SEEDS}} cargo test -p muster-simulation every_seed_holds
+
 # Faults under writes, and a check of the history: kill-manager, pause-manager, partition, kill-daemon
 chaos *ARGS:
     cargo run -p muster-chaos -- {{ARGS}}

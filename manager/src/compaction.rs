@@ -7,11 +7,7 @@
 use openraft::error::Fatal;
 use tokio_util::sync::CancellationToken;
 
-use crate::{raft::Raft, storage::log::Appended};
-
-/// Of entries between two snapshots. Sled keeps nearly all of the log in memory, which is up to three times this; the
-/// disk holds a few times as much, and a start reads it twice.
-const SNAPSHOT_EVERY_BYTES: u64 = 16 << 20;
+use crate::{outside::SnapshotEvery, raft::Raft, storage::log::Appended};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -21,8 +17,9 @@ enum Step {
 }
 
 /// The last entry of the newest snapshot, and what had been appended to the log when it was seen.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Compaction {
+    every_bytes: u64,
     snapshot: Option<u64>,
     appended_bytes: u64,
 }
@@ -34,7 +31,7 @@ impl Compaction {
             self.appended_bytes = appended_bytes;
             return before.map(Step::Purge);
         }
-        if appended_bytes - self.appended_bytes < SNAPSHOT_EVERY_BYTES {
+        if appended_bytes - self.appended_bytes < self.every_bytes {
             return None;
         }
         // One that is not taken, because one is under way, is asked for again after as many bytes.
@@ -43,18 +40,19 @@ impl Compaction {
     }
 }
 
-pub(crate) async fn run(raft: Raft, appended: Appended, stop: CancellationToken) {
+pub(crate) async fn run(raft: Raft, appended: Appended, every: SnapshotEvery, stop: CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
         // The end of the Raft task is seen by whoever runs the manager.
-        _ended = compact(&raft, &appended) => {}
+        _ended = compact(&raft, &appended, every) => {}
     }
 }
 
-async fn compact(raft: &Raft, appended: &Appended) -> Result<(), Fatal<u64>> {
+async fn compact(raft: &Raft, appended: &Appended, every: SnapshotEvery) -> Result<(), Fatal<u64>> {
     let mut metrics = raft.data_metrics();
     // What is in the log already counts: a manager that restarts often must come to its snapshot too.
-    let mut compaction = Compaction { snapshot: newest(&metrics.borrow_and_update()), appended_bytes: 0 };
+    let mut compaction =
+        Compaction { every_bytes: every.bytes, snapshot: newest(&metrics.borrow_and_update()), appended_bytes: 0 };
     loop {
         let newest = newest(&metrics.borrow_and_update());
         match compaction.next(newest, appended.bytes()) {
@@ -74,9 +72,15 @@ fn newest(metrics: &openraft::metrics::RaftDataMetrics<u64>) -> Option<u64> {
 mod tests {
     use super::*;
 
+    const BYTES: u64 = 1_000;
+
+    fn new() -> Compaction {
+        Compaction { every_bytes: BYTES, snapshot: None, appended_bytes: 0 }
+    }
+
     #[test]
     fn the_log_is_kept_back_to_the_snapshot_before_the_newest() {
-        let mut compaction = Compaction::default();
+        let mut compaction = new();
         assert_eq!(compaction.next(None, 10), None);
         assert_eq!(compaction.next(Some(100), 20), None, "the first has none before it");
         assert_eq!(compaction.next(Some(200), 30), Some(Step::Purge(100)));
@@ -86,11 +90,11 @@ mod tests {
 
     #[test]
     fn large_entries_bring_a_snapshot_before_their_number_does() {
-        let mut compaction = Compaction::default();
-        assert_eq!(compaction.next(None, SNAPSHOT_EVERY_BYTES - 1), None);
-        assert_eq!(compaction.next(None, SNAPSHOT_EVERY_BYTES), Some(Step::Snapshot));
-        assert_eq!(compaction.next(None, SNAPSHOT_EVERY_BYTES + 1), None, "asked for once");
-        assert_eq!(compaction.next(Some(7), SNAPSHOT_EVERY_BYTES + 2), None);
-        assert_eq!(compaction.next(Some(7), 2 * SNAPSHOT_EVERY_BYTES + 2), Some(Step::Snapshot));
+        let mut compaction = new();
+        assert_eq!(compaction.next(None, BYTES - 1), None);
+        assert_eq!(compaction.next(None, BYTES), Some(Step::Snapshot));
+        assert_eq!(compaction.next(None, BYTES + 1), None, "asked for once");
+        assert_eq!(compaction.next(Some(7), BYTES + 2), None);
+        assert_eq!(compaction.next(Some(7), 2 * BYTES + 2), Some(Step::Snapshot));
     }
 }

@@ -27,7 +27,7 @@ use crate::{
     leader::{agenda::Agenda, backoff::Backoff, ids::RandomIds},
     leadership::Leadership,
     leases::{self, Leases, Terms},
-    outside::Outside,
+    outside::Random,
     proposer,
     replica::{ProposeError, Replica},
 };
@@ -75,15 +75,15 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(replica: Replica, leases: Leases, outside: &Outside) -> Self {
+    pub(crate) fn new(replica: Replica, leases: Leases, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
         Self {
             replica,
             leases,
-            clock: outside.clock.clone(),
+            clock,
             phase: Phase::Following,
             agenda: Agenda::default(),
             backoff: Backoff::default(),
-            ids: RandomIds(outside.random.clone()),
+            ids: RandomIds(random),
             work: None,
         }
     }

@@ -1,11 +1,22 @@
 //! Who leads, as this manager knows it.
 
+use std::time::Duration;
+
 use muster_proto::version::Term;
 use openraft::ServerState;
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::raft::{Metrics, Peer, Raft};
+use crate::{
+    raft::{Metrics, Peer, Raft, term_of},
+    replica::ProposeError,
+};
+
+/// Openraft knows of a change a moment before [`follow`] has told it.
+const TOLD_AFTER: Duration = Duration::from_millis(5);
 
 /// A leader that no majority has answered for this long has been replaced, or cannot change anything.
 const ALONE_MS_MAX: u64 = 2_000;
@@ -39,7 +50,7 @@ impl Leadership {
     }
 
     fn of(metrics: &Metrics) -> Self {
-        let term = Term(metrics.current_term);
+        let term = term_of(*metrics.vote.leader_id());
         match metrics.current_leader {
             None => Leadership::Nobody,
             // Whoever leads the others now, it is not known here.
@@ -54,6 +65,22 @@ impl Leadership {
                 None => Leadership::Nobody,
             },
         }
+    }
+}
+
+/// After openraft has said that nobody leads: returns when somebody does. What was told before that is not believed.
+pub(crate) async fn await_leader(
+    leadership: &mut watch::Receiver<Leadership>,
+    deadline: Instant,
+) -> Result<(), ProposeError> {
+    sleep_until(deadline.min(Instant::now() + TOLD_AFTER)).await;
+    let known = timeout_at(deadline, leadership.wait_for(Leadership::is_known)).await.map(|known| known.map(drop));
+    match known {
+        // The last that was told stays when nobody tells any more.
+        Ok(_) if leadership.has_changed().is_err() => Err(ProposeError::Stopping),
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_closed)) => Err(ProposeError::Stopping),
+        Err(_elapsed) => Err(ProposeError::NoLeader),
     }
 }
 

@@ -14,7 +14,6 @@ use muster_core::{
     command::{LOG_FORMAT, LogPosition, Outcome},
     state::State,
 };
-use muster_proto::version::Term;
 use openraft::{
     AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot, StorageIOError, storage::RaftStateMachine,
 };
@@ -23,7 +22,7 @@ use tokio::sync::watch;
 use crate::{
     changes::{Changed, Publisher, merge_touched},
     failure::Failure,
-    raft::{Batch, LogId, Outcomes, SnapshotMeta, StorageError, StoredMembership, TypeConfig},
+    raft::{Batch, LogId, Outcomes, SnapshotMeta, StorageError, StoredMembership, TypeConfig, term_of},
     replica::Shared,
     snapshots::{Saved, SnapshotFile, Snapshots},
 };
@@ -94,7 +93,7 @@ pub(crate) fn apply_batch(state: &mut State, at: LogId, batch: &Batch) -> (Vec<O
     let mut touched = Touched::default();
     let outcomes = batch.entries.iter().map(|entry| {
         // Each command has a number of its own: versions and fences must tell two of one batch apart.
-        let position = LogPosition { term: Term(at.leader_id.term), index: state.applied().index + 1 };
+        let position = LogPosition { term: term_of(at.leader_id), index: state.applied().index + 1 };
         let (outcome, more) = apply(state, position, entry);
         merge_touched(&mut touched, &more);
         outcome

@@ -11,9 +11,9 @@ pub(crate) mod tasks;
 use std::{future::Future, sync::Arc};
 
 pub use self::{
-    disk::{Commits, Disk, FileIn, FileOut, Files, Space},
+    disk::{Commits, Disk, FileIn, FileOut, Files, SnapshotEvery, Space},
     random::Random,
-    tasks::Gate,
+    tasks::{Gate, inherit},
 };
 pub use crate::storage::{
     Missing,

@@ -3,7 +3,7 @@
 //!
 //! It stamps the time, so that the entries of a batch carry ascending stamps in their order.
 
-use std::{collections::VecDeque, io, sync::Arc};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use muster_core::command::{Command, Entry, Outcome};
 use muster_proto::id::RequestId;
@@ -12,14 +12,14 @@ use serde::Serialize;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
     task::JoinSet,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
     failure::Failure,
-    leadership::Leadership,
+    leadership::{Leadership, await_leader},
     outside::tasks,
     raft::{Batch, Raft},
     replica::ProposeError,
@@ -33,6 +33,9 @@ const BATCH_MAX: usize = 256;
 pub(crate) const COMMAND_BYTES_MAX: usize = 1 << 20;
 /// Entries under way at once: one that is being written here, one that is on its way to the others.
 pub(crate) const IN_FLIGHT_MAX: usize = 2;
+
+/// Without a majority what is under way may never be answered, and whoever stops this manager waits.
+const STOP_GRACE: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(crate) struct Proposal {
@@ -91,7 +94,8 @@ pub(crate) fn stopped(fatal: &Fatal<u64>, failure: &Failure) -> ProposeError {
 }
 
 impl Proposer {
-    /// Ends when told to, or when the last [`crate::replica::Replica`] is gone; what is under way is answered first.
+    /// Ends when told to, or when the last [`crate::replica::Replica`] is gone; what is under way is answered first, as
+    /// unconfirmed where it takes longer than [`STOP_GRACE`].
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut waiting = VecDeque::new();
         let mut under_way = JoinSet::new();
@@ -100,7 +104,7 @@ impl Proposer {
                 biased;
                 () = stop.cancelled() => break,
                 place = self.places.clone().acquire_owned(), if !waiting.is_empty() => {
-                    let written = self.write(take_batch(&mut waiting));
+                    let written = self.write(take_batch(&mut waiting), stop.clone());
                     under_way.spawn(tasks::inherit(async move {
                         written.await;
                         drop(place);
@@ -123,15 +127,20 @@ impl Proposer {
         while under_way.join_next().await.is_some() {}
     }
 
-    fn write(&self, proposals: Vec<Proposal>) -> impl Future<Output = ()> + Send + use<> {
+    fn write(&self, proposals: Vec<Proposal>, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
         let deadline = proposals.iter().map(|proposal| proposal.deadline).max().unwrap_or_else(Instant::now);
         let at = self.clock.now();
         let entry = |Proposal { request, command, answer, .. }| (Entry::new(at, request, command), answer);
         let (entries, answers): (Vec<_>, Answers) = proposals.into_iter().map(entry).unzip();
         let (raft, leadership, failure) = (self.raft.clone(), self.leadership.clone(), self.failure.clone());
         async move {
-            let written = timeout_at(deadline, write(raft, leadership, failure, deadline, Batch { entries })).await;
-            answer(answers, written.unwrap_or(Err(ProposeError::Unconfirmed)));
+            let written = tokio::select! {
+                biased;
+                written = write(raft, leadership, failure, deadline, Batch { entries }) => written,
+                () = sleep_until(deadline) => Err(ProposeError::Unconfirmed),
+                () = async { stop.cancelled().await; sleep(STOP_GRACE).await } => Err(ProposeError::Unconfirmed),
+            };
+            answer(answers, written);
         }
     }
 }
@@ -150,7 +159,9 @@ fn take_batch(waiting: &mut VecDeque<Proposal>) -> Vec<Proposal> {
     waiting.drain(..fitting).collect()
 }
 
-/// Repeats only what openraft refused before it touched the log: without a leader, an entry is never appended.
+/// Repeats what openraft refused. Nearly always it did so before it touched the log; but an entry that a new leader's
+/// took the place of is refused in the same words, and may all the same live on elsewhere and be committed later. So
+/// each command is one that may come twice: a user's carries its request, a plan its term, a report its fence.
 async fn write(
     raft: Raft,
     mut leadership: watch::Receiver<Leadership>,
@@ -166,14 +177,7 @@ async fn write(
         match refused {
             RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => match forward.leader_node {
                 Some(leader) => return Err(ProposeError::NotLeader { leader: leader.address }),
-                None => {
-                    let known = timeout_at(deadline, leadership.wait_for(Leadership::is_known)).await;
-                    match known {
-                        Ok(Ok(_)) => {}
-                        Ok(Err(_closed)) => return Err(ProposeError::Stopping),
-                        Err(_elapsed) => return Err(ProposeError::NoLeader),
-                    }
-                }
+                None => await_leader(&mut leadership, deadline).await?,
             },
             RaftError::APIError(ClientWriteError::ChangeMembershipError(_)) => return Err(ProposeError::Unconfirmed),
             RaftError::Fatal(fatal) => return Err(stopped(&fatal, &failure)),

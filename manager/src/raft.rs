@@ -17,10 +17,10 @@ pub mod wire;
 use std::{fmt, sync::Arc, time::Duration};
 
 use muster_core::command::{Entry, Outcome};
-use muster_proto::id::NodeId;
+use muster_proto::{id::NodeId, version::Term};
 use serde::{Deserialize, Serialize};
 
-use crate::snapshots::SnapshotFile;
+use crate::{outside::SnapshotEvery, snapshots::SnapshotFile};
 
 /// What one Raft entry carries: the commands that were waiting when the log was free, in the order they came. Openraft
 /// 0.9 syncs the log once for each entry of a leader, so that batching has to happen here. They are applied one after
@@ -66,6 +66,15 @@ openraft::declare_raft_types!(
         AsyncRuntime = runtime::Runtime,
 );
 
+/// Room for a manager's number in a term.
+const RAFT_ID_BITS: u32 = 20;
+
+/// The reign of one leader, as everything beyond Raft counts it. Two managers can lead in one of openraft's terms, one
+/// after the other; no two have the same number of both, and the later one's is higher.
+pub(crate) fn term_of(leader: openraft::LeaderId<u64>) -> Term {
+    Term((leader.term << RAFT_ID_BITS) | (leader.node_id & ((1 << RAFT_ID_BITS) - 1)))
+}
+
 pub(crate) type Raft = openraft::Raft<TypeConfig>;
 pub(crate) type LogId = openraft::LogId<u64>;
 pub(crate) type Vote = openraft::Vote<u64>;
@@ -80,12 +89,10 @@ const HEARTBEAT: Duration = Duration::from_millis(100);
 const VOTE_MAX: Duration = Duration::from_millis(300);
 /// How long a voter that has heard of a leader refuses everyone else.
 pub(crate) const LEASE: Duration = Duration::from_millis(400);
-/// Entries between two snapshots, unless their bytes ask for one sooner: see [`crate::compaction`].
-const SNAPSHOT_EVERY_ENTRIES: u64 = 5_000;
 /// Entries in one message to a follower; the transport bounds it in bytes as well.
 const PAYLOAD_ENTRIES_MAX: u64 = 300;
 
-pub(crate) fn config(cluster: String) -> Arc<openraft::Config> {
+pub(crate) fn config(cluster: String, snapshot_every: SnapshotEvery) -> Arc<openraft::Config> {
     Arc::new(openraft::Config {
         cluster_name: cluster,
         heartbeat_interval: millis(HEARTBEAT),
@@ -93,10 +100,10 @@ pub(crate) fn config(cluster: String) -> Arc<openraft::Config> {
         election_timeout_min: millis(VOTE_MAX),
         election_timeout_max: millis(LEASE),
         max_payload_entries: PAYLOAD_ENTRIES_MAX,
-        snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY_ENTRIES),
+        snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(snapshot_every.entries),
         // Openraft drops nothing by itself: what may go, and when, is said by [`crate::compaction`].
         max_in_snapshot_log_to_keep: u64::MAX,
-        replication_lag_threshold: 2 * SNAPSHOT_EVERY_ENTRIES,
+        replication_lag_threshold: 2 * snapshot_every.entries,
         ..openraft::Config::default()
     })
 }

@@ -18,16 +18,13 @@ use muster_core::{
     rejection::Rejection,
     state::State,
 };
-use muster_proto::{
-    time::Timestamp,
-    version::{RaftId, Term},
-};
+use muster_proto::{time::Timestamp, version::RaftId};
 use openraft::{CommittedLeaderId, EntryPayload, Membership, RaftLogReader, storage::RaftLogStorage};
 
 use crate::{
     machine::apply_batch,
     outside::Disk,
-    raft::{LogId, Peer, SnapshotMeta, StorageError, StoredMembership, Vote},
+    raft::{LogId, Peer, SnapshotMeta, StorageError, StoredMembership, Vote, term_of},
     storage::{self, Missing, OpenError, disk::HostDisk, files},
 };
 
@@ -162,7 +159,7 @@ async fn read(data_dir: &Path) -> Result<Copy, RecoveryError> {
 async fn make(folder: PathBuf, copy: Copy, survivor: &Survivor, now: Timestamp) -> Result<Recovered, RecoveryError> {
     let former = copy.state.managers().filter(|node| node.id != survivor.id).map(|node| node.address.clone()).collect();
     let term = copy.term + 1;
-    let (state, raft_id) = recovery::recovered(copy.state, survivor, now, Term(term))?;
+    let (state, raft_id) = recovery::recovered(copy.state, survivor, now, term_of(CommittedLeaderId::new(term, 0)))?;
     let recovered = Recovered {
         raft_id,
         incarnation: state.cluster().map_or(0, |cluster| cluster.incarnation),

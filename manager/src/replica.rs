@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     changes::{Publisher, Watcher},
     failure::Failure,
-    leadership::Leadership,
+    leadership::{Leadership, await_leader},
     proposer::{self, Proposal},
     raft::Raft,
     room::Room,
@@ -180,7 +180,7 @@ impl Replica {
             match refused {
                 RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward)) => match forward.leader_node {
                     Some(leader) => return Err(ProposeError::NotLeader { leader: leader.address }),
-                    None => self.await_leader(deadline).await?,
+                    None => await_leader(&mut self.0.leadership.clone(), deadline).await?,
                 },
                 RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_)) => return Err(ProposeError::NoLeader),
                 RaftError::Fatal(fatal) => return Err(proposer::stopped(&fatal, &self.0.failure)),
@@ -209,15 +209,5 @@ impl Replica {
     #[must_use]
     pub fn leading(&self) -> Option<Term> {
         self.0.leadership.borrow().leading()
-    }
-
-    async fn await_leader(&self, deadline: Instant) -> Result<(), ProposeError> {
-        let mut leadership = self.0.leadership.clone();
-        let known = timeout_at(deadline, leadership.wait_for(Leadership::is_known)).await;
-        match known {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_closed)) => Err(ProposeError::Stopping),
-            Err(_elapsed) => Err(ProposeError::NoLeader),
-        }
     }
 }

@@ -27,7 +27,7 @@ number! {
     /// The log index at which a service's task template took its present content. Two tasks with the same number run
     /// the same template.
     TemplateVersion,
-    /// A Raft term.
+    /// The reign of one leader: its Raft term and its own number. The later of two has the higher one.
     Term,
     /// A manager's number in the Raft group. Never given twice: a manager whose store is lost comes back as another.
     RaftId,

@@ -38,8 +38,9 @@ impl Stamp {
 }
 
 pub fn apply(state: &mut State, at: LogPosition, entry: &Entry) -> (Outcome, Touched) {
-    let stamp = Stamp { position: at, at: entry.at };
+    let stamp = Stamp { position: at, at: entry.at.max(state.stamped) };
     state.applied = at;
+    state.stamped = stamp.at;
     if let Some(first) = entry.request.and_then(|id| state.requests.outcome(id)) {
         return (first.clone(), Touched::default());
     }

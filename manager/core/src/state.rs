@@ -26,6 +26,8 @@ use crate::command::{LOG_FORMAT, LogPosition, Outcome};
 pub struct State {
     /// The last entry that was applied.
     pub(crate) applied: LogPosition,
+    /// When that was: what the leader stamped it with.
+    pub(crate) stamped: Timestamp,
     pub(crate) cluster: Option<Cluster>,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) services: BTreeMap<ServiceId, Service>,
@@ -46,6 +48,12 @@ impl State {
     #[must_use]
     pub fn applied(&self) -> LogPosition {
         self.applied
+    }
+
+    /// The state's own time, which only its entries move on.
+    #[must_use]
+    pub fn stamped(&self) -> Timestamp {
+        self.stamped
     }
 
     #[must_use]

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Bootstrap, Config, Handle, Manager, Start};
 use crate::{
+    clock::{Clock, StateClock},
     compaction,
     dispatcher::sessions::Sessions,
     group::{self, Succession},
@@ -78,7 +79,7 @@ impl Manager {
         let disk = outside.disk.clone();
         let opened = outside.disk.run(move || Ok(storage::open(&disk, &folder, missing))).await;
         let opened = opened.map_err(|why| OpenError::Failed(why.to_string().into()))??;
-        let settings = raft::config(config.cluster_id.to_string());
+        let settings = raft::config(config.cluster_id.to_string(), outside.disk.snapshot_every());
         let manager = start(config, outside, settings, opened).await?;
         match manager.settle(begin).await {
             Ok(()) => Ok(manager),
@@ -150,12 +151,12 @@ pub(super) async fn start(
     settings: Arc<openraft::Config>,
     opened: Opened,
 ) -> Result<Manager, OpenError> {
-    let clock = outside.clock.clone();
     let failure = opened.log.failure().clone();
     let appended = opened.log.appended();
     let (snapshots, transport) = (opened.snapshots, outside.transport.clone());
     let machine = Machine::new(snapshots.clone(), failure.clone());
     let shared = machine.shared();
+    let clock: Arc<dyn Clock> = Arc::new(StateClock::new(outside.clock.clone(), shared.clone()));
     let standing = Standing::new(config.cluster_id, config.raft_id, shared.clone());
     let (contact, invited) = (Contact::new(), Invited::default());
     let network = Network {
@@ -174,7 +175,7 @@ pub(super) async fn start(
     let (told, leadership) = watch::channel(Leadership::default());
     let (proposals, queue) = mpsc::channel(proposer::QUEUED_MAX);
     let replica = Replica::new(raft.clone(), shared, proposals, leadership.clone(), failure.clone(), room.clone());
-    let leases = Leases::new(clock.clone());
+    let leases = Leases::new(outside.clock.clone());
     let (reports, batching) = reports::new(replica.clone());
     let places = Arc::new(Semaphore::new(proposer::IN_FLIGHT_MAX));
     let members = Members::new(raft.clone(), network);
@@ -183,9 +184,9 @@ pub(super) async fn start(
         Proposer { raft: raft.clone(), clock: clock.clone(), queue, leadership, failure: failure.clone(), places };
     let following =
         group::Service { members: members.clone(), replica: replica.clone(), succession: succession.clone() };
-    let leader = leader::Service::new(replica.clone(), leases.clone(), &outside);
+    let leader = leader::Service::new(replica.clone(), leases.clone(), clock, outside.random.clone());
     tasks.spawn(outside.run(leadership::follow(raft.clone(), told, stop.clone())));
-    tasks.spawn(outside.run(compaction::run(raft.clone(), appended, stop.clone())));
+    tasks.spawn(outside.run(compaction::run(raft.clone(), appended, outside.disk.snapshot_every(), stop.clone())));
     tasks.spawn(outside.run(election::run(
         raft.clone(),
         contact.clone(),

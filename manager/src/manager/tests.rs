@@ -26,6 +26,7 @@ use super::*;
 use crate::{
     ca::ClusterKey,
     manager::open::start,
+    outside::SnapshotEvery,
     raft::{self, Batch, alone::Alone},
     replica::ProposeError,
     snapshots::Snapshots,
@@ -123,7 +124,14 @@ async fn a_failed_sync_stops_the_manager_and_acknowledges_nothing_more() {
     let store = Arc::new(Failing { sled: SledStore::open(&folder).unwrap(), fails: AtomicBool::new(false) });
     let log = Log::open(store.clone(), host().disk.commits(store.clone()).unwrap(), &folder).unwrap();
     let snapshots = Arc::new(Snapshots::open(host().disk, folder.join("snapshots"), None).unwrap());
-    let manager = start(config(dir.path()), host(), raft::config("c".into()), Opened { log, snapshots }).await.unwrap();
+    let manager = start(
+        config(dir.path()),
+        host(),
+        raft::config("c".into(), SnapshotEvery::default()),
+        Opened { log, snapshots },
+    )
+    .await
+    .unwrap();
     manager.settle(founding()).await.unwrap();
     let replica = manager.handle().replica().clone();
     replica.propose(command()).await.unwrap();
@@ -172,7 +180,8 @@ async fn an_init_cut_short_is_completed_by_the_next_one() {
     assert!(matches!(refused, OpenError::Unfinished), "{refused}");
 
     let opened = open_store(dir.path(), Missing::Create);
-    let manager = start(config(dir.path()), host(), raft::config("c".into()), opened).await.unwrap();
+    let manager =
+        start(config(dir.path()), host(), raft::config("c".into(), SnapshotEvery::default()), opened).await.unwrap();
     let me = raft::Peer { node_id: NodeId::from_bits(2), address: "127.0.0.1:7377".into() };
     manager.raft.initialize(std::collections::BTreeMap::from([(1, me)])).await.unwrap();
     manager.close().await;
@@ -200,7 +209,7 @@ async fn an_entry_of_a_newer_format_stops_the_manager() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_cut_behind_a_snapshot_brings_back_the_same_state() {
     let dir = TempDir::new().unwrap();
-    let mut settings = (*raft::config("c".into())).clone();
+    let mut settings = (*raft::config("c".into(), SnapshotEvery::default())).clone();
     settings.snapshot_policy = openraft::SnapshotPolicy::LogsSinceLast(10);
     let opened = open_store(dir.path(), Missing::Create);
     let manager = start(config(dir.path()), host(), Arc::new(settings), opened).await.unwrap();

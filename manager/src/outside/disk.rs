@@ -31,12 +31,32 @@ pub trait Disk: Debug + Send + Sync + 'static {
 
     fn files(&self) -> Arc<dyn Files>;
 
+    /// How much of the log this disk takes between two snapshots.
+    fn snapshot_every(&self) -> SnapshotEvery {
+        SnapshotEvery::default()
+    }
+
     /// Does work that blocks, where it holds up nobody.
     fn block(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
 
     /// Of the disk that holds a folder. A disk that does not say is never full.
     fn space(&self, _dir: &Path) -> io::Result<Space> {
         Ok(Space { free_bytes: u64::MAX, total_bytes: u64::MAX })
+    }
+}
+
+/// Whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotEvery {
+    pub entries: u64,
+    /// Of entries. Sled keeps nearly all of the log in memory, which is up to three times this; the disk holds a few
+    /// times as much, and a start reads it twice.
+    pub bytes: u64,
+}
+
+impl Default for SnapshotEvery {
+    fn default() -> Self {
+        Self { entries: 5_000, bytes: 16 << 20 }
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn run_as<F: Future>(part: Part, work: F) -> impl Future<Output = F::
 }
 
 /// To be spawned: a part of whatever the running task is part of.
-pub(crate) fn inherit<F: Future>(work: F) -> impl Future<Output = F::Output> + use<F> {
+pub fn inherit<F: Future>(work: F) -> impl Future<Output = F::Output> + use<F> {
     let part = current();
     let gate = part.as_ref().and_then(|part| part.gate.clone());
     Gated {

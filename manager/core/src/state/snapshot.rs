@@ -48,6 +48,8 @@ pub enum SnapshotError {
 pub struct Snapshot {
     format: u16,
     applied: LogPosition,
+    #[serde(default)]
+    stamped: Timestamp,
     cluster: Option<Cluster>,
     templates: BTreeMap<TemplateVersion, Arc<Template>>,
     nodes: Vec<Node>,
@@ -109,6 +111,7 @@ impl Snapshot {
         Self {
             format: SNAPSHOT_FORMAT,
             applied: state.applied,
+            stamped: state.stamped,
             cluster: state.cluster.clone(),
             templates,
             nodes: state.nodes.values().cloned().collect(),
@@ -133,6 +136,7 @@ impl Snapshot {
         }
         let mut state = State {
             applied: self.applied,
+            stamped: self.stamped,
             cluster: self.cluster,
             authority: self.authority,
             tokens: self.tokens,

@@ -1,0 +1,90 @@
+//! What must hold, a file each. Some are looked at whenever something is applied, some once the cluster has healed.
+
+pub mod acknowledged;
+pub mod agreement;
+pub mod election;
+pub mod log_matching;
+pub mod stamps;
+pub mod stopping;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use muster_manager::Handle;
+use tokio::sync::watch;
+
+use crate::trace::Trace;
+
+/// What has been seen so far, and what was wrong with it.
+#[derive(Clone, Debug)]
+pub struct Invariants(Arc<Mutex<Seen>>, Trace);
+
+#[derive(Debug, Default)]
+struct Seen {
+    election: election::Seen,
+    agreement: agreement::Seen,
+    stamps: stamps::Seen,
+    broken: Vec<String>,
+}
+
+impl Invariants {
+    #[must_use]
+    pub fn new(trace: Trace) -> Self {
+        Self(Arc::default(), trace)
+    }
+
+    #[must_use]
+    pub fn broken(&self) -> Vec<String> {
+        self.seen().broken.clone()
+    }
+
+    pub fn check(&self, result: Result<(), String>) {
+        if let Err(what) = result {
+            self.1.event(format_args!("BROKEN: {what}"));
+            self.seen().broken.push(what);
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows one process to its end.
+    pub async fn watch(self, raft_id: u64, handle: Handle) {
+        tokio::join!(self.watch_leadership(raft_id, &handle), self.watch_state(raft_id, &handle));
+    }
+
+    async fn watch_leadership(&self, raft_id: u64, handle: &Handle) {
+        let mut leadership = handle.replica().leadership();
+        loop {
+            let leading = leadership.borrow_and_update().leading();
+            if let Some(term) = leading {
+                self.1.event(format_args!("{raft_id}: leads in term {term}"));
+                let result = self.seen().election.leads(term, raft_id);
+                self.check(result);
+            }
+            if leadership.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn watch_state(&self, raft_id: u64, handle: &Handle) {
+        let mut changes: watch::Receiver<u64> = handle.replica().changes();
+        // What a process begins with may be older than what its predecessor had.
+        let mut before = None;
+        loop {
+            changes.borrow_and_update();
+            let (applied, stamp) = handle.replica().read(|state| (state.applied(), state.stamped()));
+            let result = self.seen().stamps.applied(raft_id, &mut before, applied.index, stamp);
+            self.check(result);
+            if self.seen().agreement.wants(applied.index) {
+                let digest = handle.replica().state_digest().map_err(|why| why.to_string());
+                let result = digest.and_then(|digest| self.seen().agreement.applied(raft_id, digest));
+                self.check(result);
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}

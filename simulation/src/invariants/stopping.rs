@@ -1,0 +1,28 @@
+//! A manager that is told to stop ends soon, whether it can reach the others or not.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::{
+    host::{Life, Stage},
+    invariants::Invariants,
+};
+
+const SOON: Duration = Duration::from_secs(3);
+
+/// Looks once that time has gone by. Nothing is asked of a process that was paused or killed meanwhile, or waits for a
+/// disk that was made slow.
+pub async fn in_time(raft_id: u64, life: Life, invariants: Invariants) {
+    let pauses = life.process.pauses();
+    let opening = matches!(life.stage(), Stage::Opening);
+    sleep(SOON).await;
+    let held_up = opening || life.process.is_dead() || life.process.pauses() != pauses || life.process.is_paused();
+    match life.stage() {
+        Stage::Opening | Stage::Open(_) if !held_up && life.disk.is_good() => {
+            let what = format!("manager {raft_id} was told to stop {} s ago and still runs", SOON.as_secs());
+            invariants.check(Err(what));
+        }
+        Stage::Opening | Stage::Open(_) | Stage::Ended(_) => {}
+    }
+}
