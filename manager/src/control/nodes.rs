@@ -136,8 +136,8 @@ fn still_in_group(name: &str) -> Status {
 
 fn still_up(name: &str) -> Status {
     Status::failed_precondition(format!(
-        "node {name} is up, and its tasks would be left running there; run `muster leave` on it, which moves them first \
-         after `muster node update --availability drain {name}`, or repeat with --force"
+        "node {name} is up and would go on running its tasks; drain it with `muster node update --availability drain \
+         {name}` and run `muster leave` on it, or repeat with --force"
     ))
 }
 

@@ -51,7 +51,7 @@ impl Membership {
 /// The token with this secret. Every one is looked at, for as long as any: how long it takes tells nothing.
 fn find<'a>(state: &'a State, wish: &Wish) -> Option<&'a Token> {
     let secret = wish.secret?;
-    state.tokens().values().filter(|token| secret.has_hash(&token.hash)).last()
+    state.tokens().values().fold(None, |found, token| if secret.has_hash(&token.hash) { Some(token) } else { found })
 }
 
 /// What [`muster_core::apply`] would refuse, before the host is called back and a certificate signed; and what it

@@ -90,7 +90,7 @@ async fn settings_are_changed_within_bounds() {
     let before = cluster(&mut bench).await;
     let spec = ClusterSpec { task_history_limit: 2, ..ClusterSpec::default() };
     let request = v1::UpdateClusterRequest { version: before.version, spec: Some((&spec).into()) };
-    let version = soon("update", bench.control.update_cluster(request.clone())).await.expect("updated");
+    let version = soon("update", bench.control.update_cluster(request)).await.expect("updated");
     let after = cluster(&mut bench).await;
     assert_eq!((after.version, after.task_history_limit), (version.into_inner().version, 2));
     refusal(soon("update", bench.control.update_cluster(request)).await, Code::Aborted, "newer version");

@@ -19,7 +19,7 @@ use muster_core::{
 };
 use muster_manager::{
     Bootstrap, Config, Handle, Manager, Outside, RunError, Start, StorageError,
-    ca::ClusterKey,
+    ca::{ClusterKey, PeerIdentity},
     connect::{Connect, Stream},
     outside::{Commits, Disk, Files, Missing, Space, Store},
     preflight::Preflight,
@@ -41,7 +41,7 @@ use muster_proto::{
     task::TaskSpec,
     time::Timestamp,
     trust::{CertificateAuthority, Digest, NodeCertificate, Root, Token},
-    v1::{self, control_client::ControlClient},
+    v1::{self, control_client::ControlClient, membership_client::MembershipClient},
 };
 use tempfile::TempDir;
 use tokio::{
@@ -51,7 +51,11 @@ use tokio::{
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Server};
+use tonic::{
+    Request, Status,
+    service::interceptor::InterceptedService,
+    transport::{Channel, Server},
+};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId::from_bits(1);
 /// Generous: a machine under load must not fail a test.
@@ -219,7 +223,9 @@ impl One {
         let listener = soon("listening", listen(&self.address)).await;
         let mut server = JoinSet::new();
         let control = handle.forward(self.connect(), handle.control());
-        let router = Server::builder().add_service(handle.raft()).add_service(control);
+        let membership = handle.forward(self.connect(), handle.membership());
+        let membership = InterceptedService::new(membership, identify);
+        let router = Server::builder().add_service(handle.raft()).add_service(control).add_service(membership);
         server.spawn(async move { router.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap() });
         let stop = CancellationToken::new();
         let run = tokio::spawn({
@@ -233,6 +239,12 @@ impl One {
     pub(crate) async fn control(&self) -> ControlClient<Channel> {
         let endpoint = Channel::from_shared(format!("http://{}", self.address)).unwrap();
         ControlClient::new(soon("connecting", endpoint.connect()).await.unwrap())
+    }
+
+    /// What its node calls.
+    pub(crate) async fn membership(&self) -> MembershipClient<Channel> {
+        let endpoint = Channel::from_shared(format!("http://{}", self.address)).unwrap();
+        MembershipClient::new(soon("connecting", endpoint.connect()).await.unwrap())
     }
 
     pub(crate) fn handle(&self) -> &Handle {
@@ -288,6 +300,18 @@ impl One {
     pub(crate) fn is_leader(&self) -> bool {
         self.running.as_ref().is_some_and(|running| running.handle.replica().leading().is_some())
     }
+}
+
+/// Whom a call to the membership service is from, as its certificate would say.
+pub(crate) const CALLER: &str = "test-caller";
+
+fn identify(mut request: Request<()>) -> Result<Request<()>, Status> {
+    if let Some(id) = request.metadata().get(CALLER) {
+        let (node_id, role) = (id.to_str().unwrap().parse().unwrap(), Role::Manager);
+        let identity = PeerIdentity { cluster_id: CLUSTER, node_id, role, expires_at: Timestamp::MAX };
+        request.extensions_mut().insert(identity);
+    }
+    Ok(request)
 }
 
 /// The port was used a moment ago.
