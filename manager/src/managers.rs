@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use muster_core::rejection::Rejection;
 use muster_proto::{convert::ManagerNow, id::NodeId, version::RaftId};
 use tokio::time::timeout;
 use tonic::Status;
 
-use crate::{manager::Handle, quorum::Managers, status};
+use crate::{
+    manager::Handle,
+    quorum::{self, Managers},
+    status,
+};
 
 /// Far above what a change of the Raft group takes while a quorum is up.
 const OUT_OF_GROUP_MAX: Duration = Duration::from_secs(10);
@@ -20,6 +25,14 @@ pub(crate) enum Group {
 }
 
 impl Handle {
+    /// Whether a manager is one of several, and those that are left are a quorum that is up.
+    pub(crate) fn can_do_without(&self, id: NodeId) -> Result<(), Status> {
+        if self.replica.read(|state| state.managers().all(|node| node.id == id)) {
+            return Err(status::rejected(&Rejection::LastManager(id)));
+        }
+        quorum::without(&self.managers(), id).map_err(|error| status::quorum(&error))
+    }
+
     /// Waits until the Raft group counts on the node no more, which it does not where that is no manager. A leader
     /// that was demoted hands over meanwhile, and its caller goes on with the next one.
     pub(crate) async fn out_of_group(&self, node: NodeId) -> Result<Group, Status> {

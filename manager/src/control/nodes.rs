@@ -1,6 +1,6 @@
 //! Changes to nodes: check, propose, answer.
 
-use muster_core::{command::Command, rejection::Rejection, state::State};
+use muster_core::{command::Command, state::State};
 use muster_proto::{
     id::NodeId,
     node::{Node, NodeChange, NodeSpec, NodeState, Role},
@@ -61,7 +61,7 @@ impl Control {
             Known::New(node) => node,
         };
         match role {
-            Role::Worker => self.can_do_without(id)?,
+            Role::Worker => self.handle.can_do_without(id)?,
             Role::Manager if self.handle.leases.state(id) == NodeState::Down => warnings.push(format!(
                 "node {} is down; it becomes a manager once its daemon is up again",
                 lookup::name(&node)
@@ -71,14 +71,6 @@ impl Control {
         let version = self.propose(asked.first(), Command::ChangeRole { id, version: read, role }).await?;
         warnings.extend(self.advice());
         Ok(version)
-    }
-
-    /// Whether this manager is one of several, and those that are left are a quorum that is up.
-    fn can_do_without(&self, id: NodeId) -> Result<(), Status> {
-        if self.handle.replica.read(|state| state.managers().all(|node| node.id == id)) {
-            return Err(status::rejected(&Rejection::LastManager(id)));
-        }
-        quorum::without(&self.handle.managers(), id).map_err(|error| status::quorum(&error))
     }
 
     /// Waits for a node that was a manager until a moment ago.
@@ -117,7 +109,7 @@ impl Control {
                      leave` on it"
                 )));
             }
-            (Some(_), true) => self.can_do_without(id)?,
+            (Some(_), true) => self.handle.can_do_without(id)?,
             (None, false) => match self.handle.leases.state(id) {
                 NodeState::Ready => return Err(still_up(&name)),
                 NodeState::Unknown | NodeState::Down => self.let_go(id, &name).await?,

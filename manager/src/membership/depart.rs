@@ -13,7 +13,7 @@ use muster_proto::{
 use tonic::Status;
 
 use super::Membership;
-use crate::{ca::PeerIdentity, managers::Group, quorum, status};
+use crate::{ca::PeerIdentity, managers::Group, status};
 
 /// Its operator may change the node meanwhile; nobody does this often.
 const ATTEMPTS_MAX: u32 = 3;
@@ -51,7 +51,7 @@ impl Membership {
         let mut version = node.version;
         for _ in 0..ATTEMPTS_MAX {
             if !force {
-                quorum::without(&self.handle.managers(), node.id).map_err(|error| status::quorum(&error))?;
+                self.handle.can_do_without(node.id)?;
             }
             match self.outcome(Command::ChangeRole { id: node.id, version, role: Role::Worker }).await? {
                 Outcome::Done { .. } | Outcome::Partly { .. } => return Ok(()),
