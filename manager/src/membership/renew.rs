@@ -1,20 +1,15 @@
 //! A node's next certificate, in the role that the cluster has for it now.
 
-use std::time::Duration;
-
 use muster_core::{
     command::{Command, Outcome},
     rejection::Rejection,
 };
 use muster_proto::{id::NodeId, node::Role, v1};
-use tokio::time::timeout;
 use tonic::Status;
 
 use super::{Membership, wish};
-use crate::{ca::PeerIdentity, status};
+use crate::{ca::PeerIdentity, managers::Group, status};
 
-/// The group changes within a second; who waits asks again.
-const OUT_OF_GROUP_MAX: Duration = Duration::from_secs(5);
 /// Its role may be changed while its certificate is signed; nobody changes it this often in that time.
 const ATTEMPTS_MAX: u32 = 3;
 
@@ -43,10 +38,12 @@ impl Membership {
     /// A node that is told that it is no manager stops being one. Until the Raft group has let it go, its vote may be
     /// needed for that.
     async fn out_of_the_group(&self, id: NodeId) -> Result<(), Status> {
-        let gone = self.handle.members.until(|group| group.peers.values().all(|peer| peer.node_id != id));
-        timeout(OUT_OF_GROUP_MAX, gone).await.map_err(|_elapsed| {
-            Status::unavailable("the managers have not let this node go yet; its daemon asks again by itself")
-        })
+        match self.handle.out_of_group(id).await? {
+            Group::Out => Ok(()),
+            Group::In => {
+                Err(Status::unavailable("the managers have not let this node go yet; its daemon asks again by itself"))
+            }
+        }
     }
 
     fn role_of(&self, caller: &PeerIdentity) -> Result<Role, Status> {
