@@ -51,8 +51,11 @@ impl Daemon {
     /// By hostname, id, a prefix of an id, or `self`.
     pub async fn node(&self, node: &str) -> Result<Node, Error> {
         let asked = if node == SELF { self.own_node_id().await? } else { Some(node.to_owned()) };
-        let asked = asked
-            .ok_or_else(|| Error::Failed("this host is in no cluster; start one with `muster init`".to_owned()))?;
+        let asked = asked.ok_or_else(|| {
+            Error::Failed(
+                "this host is in no cluster; start one with `muster init`, or join one with `muster join`".to_owned(),
+            )
+        })?;
         let answer = self.control().get_node(v1::GetNodeRequest { node: asked }).await?.into_inner();
         answer.node.ok_or_else(|| object::missing("the node"))?.try_into()
     }

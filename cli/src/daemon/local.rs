@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 use super::{
     host::{Force, Host, Joined},
     member::hostname,
+    record::Record,
 };
 
 #[derive(Debug)]
@@ -64,12 +65,7 @@ impl Local for Service {
                 EngineHealth::Ok => None,
                 EngineHealth::Unavailable(why) => Some(why),
             },
-            membership: record.map(|record| v1::Member {
-                cluster_id: record.cluster_id.to_string(),
-                node_id: record.node_id.to_string(),
-                manager: record.role == Role::Manager,
-                advertise_addr: record.advertise_addr,
-            }),
+            membership: record.map(membership),
             pid: std::process::id(),
             state: state.map(|state| v1::StateDigest { applied_index: state.applied_index, digest: state.digest }),
         }))
@@ -107,6 +103,20 @@ impl Local for Service {
             former_managers: recovered.former_managers,
             services: u32::try_from(recovered.services).unwrap_or(u32::MAX),
         }))
+    }
+}
+
+/// What this node knows of its membership by itself, also while nobody else can be asked.
+fn membership(record: Record) -> v1::Member {
+    let held = record.credentials().ok().and_then(|held| held.identity().ok());
+    v1::Member {
+        cluster_id: record.cluster_id.to_string(),
+        node_id: record.node_id.to_string(),
+        manager: record.role == Role::Manager,
+        advertise_addr: record.advertise_addr,
+        managers: record.managers,
+        incarnation: record.incarnation,
+        certificate_expires_at: held.map(|identity| identity.expires_at.millis()),
     }
 }
 

@@ -95,7 +95,6 @@ fn managers(nodes: &[Node]) -> impl Iterator<Item = &Node> {
 }
 
 fn view(host: &v1::InfoResponse, cluster: &Cluster) -> Value {
-    let own = host.membership.as_ref().and_then(|own| cluster.nodes().iter().find(|node| node.id == own.node_id));
     json!({
         "Version": host.version,
         "Hostname": host.hostname,
@@ -112,7 +111,9 @@ fn view(host: &v1::InfoResponse, cluster: &Cluster) -> Value {
             "NodeID": membership.node_id,
             "AdvertiseAddr": membership.advertise_addr,
             "Manager": membership.manager,
-            "CertificateExpiresAt": own.and_then(|own| own.certificate_expires_at).map(|at| at.to_string()),
+            "Managers": membership.managers,
+            "Incarnation": membership.incarnation,
+            "CertificateExpiresAt": expiry(membership).map(|at| at.to_string()),
         })),
         "State": host.state.as_ref().map(|state| json!({
             "AppliedIndex": state.applied_index,
@@ -144,6 +145,10 @@ fn cluster_view(cluster: &v1::GetClusterResponse, nodes: &[Node]) -> Value {
     })
 }
 
+fn expiry(membership: &v1::Member) -> Option<Timestamp> {
+    membership.certificate_expires_at.map(Timestamp::from_millis)
+}
+
 fn people(host: &v1::InfoResponse, cluster: &Cluster) -> String {
     let mut lines = Lines::new();
     lines.heading("Daemon").under("Version", &host.version).under("Hostname", &host.hostname);
@@ -156,19 +161,20 @@ fn people(host: &v1::InfoResponse, cluster: &Cluster) -> String {
     };
     lines.heading("Node").under("ID", &membership.node_id).under("Address", &membership.advertise_addr);
     lines.under("Role", if membership.manager { "manager" } else { "worker" });
-    let own = cluster.nodes().iter().find(|node| node.id == membership.node_id);
-    let expires_at = own.and_then(|own| own.certificate_expires_at);
-    lines.under("Certificate until", expires_at.map_or_else(String::new, |at| at.to_string()));
-    lines.heading("Cluster").under("ID", &membership.cluster_id);
+    lines.under("Certificate until", expiry(membership).map_or_else(String::new, |at| at.to_string()));
+    lines.heading("Cluster").under("ID", &membership.cluster_id).under("Incarnation", membership.incarnation);
     lines.under("Trouble", cluster.trouble().unwrap_or_default());
     for manager in managers(cluster.nodes()) {
         let status = manager.manager_status();
         lines.under("Manager", format_args!("{} at {}, {status}", manager.hostname(), manager.address));
     }
+    if cluster.told().is_none() {
+        lines.under("Managers", membership.managers.join(", "));
+    }
     if let Some(cluster) = cluster.told() {
         let limit = |amount: u64, shown: fn(u64) -> String| if amount == 0 { "none".into() } else { shown(amount) };
         let millis = |millis: u64| show::duration(Duration::from_millis(millis));
-        lines.under("Created", Timestamp::from_millis(cluster.created_at)).under("Incarnation", cluster.incarnation);
+        lines.under("Created", Timestamp::from_millis(cluster.created_at));
         lines.under("Managers", cluster.managers).under("Nodes", cluster.nodes).under("Services", cluster.services);
         lines.under("Tasks running", cluster.tasks_running);
         lines.under("Task history", format_args!("{} for each slot", cluster.task_history_limit));

@@ -12,7 +12,7 @@ use crate::{
 /// a cluster of which it is the only manager, from its own copy: what it had not been told of is lost. Nodes and their
 /// containers are kept. Managers of before that return are refused, and told to leave and to join again.
 ///
-/// Run it on one manager only, on the one that knows most: `muster info` shows how far each has come (Raft, applied).
+/// Run it on one manager only, on the one that knows most: `muster info --state-digest` shows how far each has come.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Examples:
   muster recover

@@ -11,6 +11,7 @@ use expect_test::Expect;
 use muster_proto::v1::{self, TaskState};
 
 use super::{
+    NOW,
     fake::{Ran, World, run},
     objects::{failed, id, node, service, task, waiting},
 };
@@ -36,6 +37,9 @@ pub(super) fn world() -> World {
             node_id: id("n1"),
             advertise_addr: "10.0.0.1:7377".to_owned(),
             manager: true,
+            managers: vec!["10.0.0.1:7377".to_owned()],
+            incarnation: 1,
+            certificate_expires_at: Some(NOW.millis() + 86_400_000),
         }),
         managers: vec!["10.0.0.1:7377".to_owned()],
         ..World::default()

@@ -3,6 +3,7 @@
 use super::ConvertError;
 use crate::{
     assignment::{Assignment, Backend},
+    cluster::ClusterSpec,
     id::{NodeId, ServiceId, TaskId},
     node::{NodeChange, NodeDescription},
     service::ServiceSpec,
@@ -121,4 +122,11 @@ fn what_is_not_readable() {
         "backends[0].node_id is \"000000000000000000000001\", which is not an id",
     );
     check::<_, Backend>(v1::Backend { task_id: String::new(), ..backend }, "task_id is \"\", which is not an id");
+}
+
+#[test]
+fn settings_that_no_clock_reaches() {
+    let wire = v1::ClusterSpec { lease_ms: u64::MAX, ..v1::ClusterSpec::from(&ClusterSpec::default()) };
+    let error = ClusterSpec::try_from(wire).expect_err("it is longer than time");
+    assert!(error.to_string().starts_with("lease_ms is 18446744073709551615, which is above"), "{error}");
 }

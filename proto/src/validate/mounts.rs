@@ -19,7 +19,7 @@ pub(super) fn check(mounts: &[Mount]) -> Result {
     count(FIELD, "mounts", mounts.len(), MOUNTS_MAX)?;
     let mut targets = BTreeSet::new();
     for mount in mounts {
-        let target = mount.target.trim_end_matches('/');
+        let target = plain(&mount.target);
         if !is_path(&mount.target) || target.is_empty() {
             return Err(Invalid::new(
                 FIELD,
@@ -27,16 +27,22 @@ pub(super) fn check(mounts: &[Mount]) -> Result {
                 "use an absolute path without .. that is not / itself",
             ));
         }
-        if !targets.insert(target) {
+        if targets.contains(&target) {
             return Err(Invalid::new(
                 FIELD,
-                format!("two mounts have the target {}", Quoted(target)),
+                format!("two mounts have the target {}", Quoted(&target)),
                 "give each a path of its own",
             ));
         }
+        targets.insert(target);
         source(&mount.source)?;
     }
     Ok(())
+}
+
+/// Without what changes nothing: a slash too many, a point. Nothing is left of the root.
+fn plain(path: &str) -> String {
+    path.split('/').filter(|part| !matches!(*part, "" | ".")).map(|part| format!("/{part}")).collect()
 }
 
 fn source(source: &MountSource) -> Result {

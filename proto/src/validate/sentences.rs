@@ -67,6 +67,8 @@ const BROKEN: &[Change] = &[
     |s| mount(s, MountSource::Tmpfs { size_bytes: 0, mode: Some(0o10_000) }, "/tmp"),
     |s| mount(s, MountSource::Tmpfs { size_bytes: u64::MAX, mode: None }, "/tmp"),
     |s| ["/data", "/data/"].into_iter().for_each(|target| mount(s, volume("data"), target)),
+    |s| ["/data", "//./data"].into_iter().for_each(|target| mount(s, volume("data"), target)),
+    |s| mount(s, volume("data"), "/./"),
     |s| (0..129).for_each(|n| mount(s, volume("data"), &format!("/{n}"))),
     // privileges and limits of processes
     |s| s.task.container.cap_add = vec!["NET_ADMIN".to_owned(), "cap_fly".to_owned()],
