@@ -17,7 +17,9 @@ pub(super) fn init(args: &Args) -> anyhow::Result<()> {
             "invalid log level {filter:?}; use error, warn, info, debug, trace or a filter such as muster_agent=debug"
         )
     })?;
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written, to a file on a full disk, is lost. Complaining about it on the same stderr would
+    // panic in whatever task wrote it.
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     match args.log_format {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
