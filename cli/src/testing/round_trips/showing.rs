@@ -347,11 +347,12 @@ fn this_host() {
              ID:                n100000000000000000000000
              Address:           10.0.0.1:7377
              Role:              manager
+             Certificate until: 2026-11-23T00:00:00.000Z
             Cluster:
              ID:                c100000000000000000000000
+             Incarnation:       1
              Manager:           host1 at 10.0.0.1:7377, Leader
              Created:           2026-11-22T00:00:00.000Z
-             Incarnation:       1
              Managers:          1
              Nodes:             1
              Services:          2
@@ -423,7 +424,7 @@ fn a_host_in_no_cluster() {
     let ran = run(World::default(), "node inspect self");
     expect![[r#"
         []
-        stderr: muster: this host is in no cluster; start one with `muster init`
+        stderr: muster: this host is in no cluster; start one with `muster init`, or join one with `muster join`
         exit code 1
     "#]]
     .assert_eq(&shown(&ran));
@@ -581,8 +582,10 @@ fn managers_in_every_state() {
          ID:                n100000000000000000000000
          Address:           10.0.0.1:7377
          Role:              manager
+         Certificate until: 2026-11-23T00:00:00.000Z
         Cluster:
          ID:                c100000000000000000000000
+         Incarnation:       1
          Manager:           host1 at 10.0.0.1:7377, Leader
          Manager:           host2 at 10.0.0.2:7377, Reachable
          Manager:           host3 at 10.0.0.3:7377, Unreachable
@@ -590,7 +593,6 @@ fn managers_in_every_state() {
          Manager:           host5 at 10.0.0.5:7377, Learner
          Manager:           host7 at 10.0.0.7:7377, Reachable
          Created:           2026-11-22T00:00:00.000Z
-         Incarnation:       1
          Managers:          1
          Nodes:             1
          Services:          2
