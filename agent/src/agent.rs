@@ -3,7 +3,7 @@
 //!
 //! Stopping leaves every container as it is; the next agent over the same folder takes them up again.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use muster_proto::{id::NodeId, node::NodeOrders};
 use tokio::{
@@ -30,8 +30,8 @@ use crate::{
         acquaintance::{Acquaintance, Known},
     },
     store::{
-        self, StoreError,
-        kept::{self, Keeper},
+        self, Record, StoreError,
+        kept::{self, Keeper, Kept},
     },
     task::Context,
 };
@@ -130,6 +130,37 @@ pub struct Agent {
     roster: Roster,
 }
 
+/// What an earlier agent over the same folder left.
+struct Remembered {
+    tasks: (store::Store, store::Writer, Vec<Record>),
+    known: (Kept<Known>, Keeper<Known>),
+    routes: (Kept<IngressList>, Keeper<IngressList>),
+    /// When the node's lease ends, in this boot of the host.
+    until: Option<Duration>,
+}
+
+impl Remembered {
+    async fn read(data_dir: PathBuf) -> Result<Self, OpenError> {
+        let read = move || {
+            let tasks = store::open(&data_dir)?;
+            let known = kept::open(&data_dir, KNOWN_FILE)?;
+            let routes = kept::open(&data_dir, ROUTES_FILE)?;
+            let boot_id = clock::boot_id();
+            let until = Stamp::read(&data_dir).filter(|stamp| stamp.boot_id == boot_id).map(|stamp| stamp.until);
+            Ok(Self { tasks, known, routes, until })
+        };
+        let read: Result<Result<Self, StoreError>, JoinError> = tokio::task::spawn_blocking(read).await;
+        match read {
+            Ok(Ok(remembered)) => Ok(remembered),
+            Ok(Err(error)) => {
+                let source = std::error::Error::source(&error).map(|cause| cause.to_string().into());
+                Err(OpenError { reason: error.to_string(), source })
+            }
+            Err(error) => Err(OpenError { reason: "reading it broke off".to_owned(), source: Some(error.into()) }),
+        }
+    }
+}
+
 impl Agent {
     pub async fn open(config: Config) -> Result<Self, OpenError> {
         Self::open_with_clock(config, Arc::new(SystemClock)).await
@@ -137,26 +168,8 @@ impl Agent {
 
     /// For tests: times in statuses come from `clock`.
     pub async fn open_with_clock(config: Config, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let data_dir = config.data_dir.clone();
-        let open = move || {
-            let tasks = store::open(&data_dir)?;
-            let known = kept::open::<Known>(&data_dir, KNOWN_FILE)?;
-            let routes = kept::open::<IngressList>(&data_dir, ROUTES_FILE)?;
-            let boot_id = clock::boot_id();
-            let until = Stamp::read(&data_dir).filter(|stamp| stamp.boot_id == boot_id).map(|stamp| stamp.until);
-            Ok((tasks, known, routes, until))
-        };
-        let opened: Result<Result<_, StoreError>, _> = tokio::task::spawn_blocking(open).await;
-        let ((store, writer, records), (known, known_keeper), (routes, routes_keeper), until) = match opened {
-            Ok(Ok(opened)) => opened,
-            Ok(Err(error)) => {
-                let source = std::error::Error::source(&error).map(|cause| cause.to_string().into());
-                return Err(OpenError { reason: error.to_string(), source });
-            }
-            Err(error) => {
-                return Err(OpenError { reason: "reading it broke off".to_owned(), source: Some(error.into()) });
-            }
-        };
+        let Remembered { tasks, known, routes, until } = Remembered::read(config.data_dir.clone()).await?;
+        let ((store, writer, records), (known, known_keeper), (routes, routes_keeper)) = (tasks, known, routes);
         let ingress = Ingress::new(ingress::Config {
             node: config.identity.node_id,
             dial: config.dial.clone(),

@@ -158,7 +158,10 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
     /// What the tag means now.
     async fn resolve(&self, image: &str) -> Result<ImagePin>;
 
-    /// Gets the image and creates the container, or finds the one made before. `progress` hears what happens, in a
+    /// Gets the image, however long that takes, where it is not here yet. `progress` hears what happens, in a few words.
+    async fn fetch(&self, assignment: &Assignment, progress: &(dyn Fn(String) + Send + Sync)) -> Result<()>;
+
+    /// Gets the image where it was not fetched, and creates the container, or finds the one made before. `progress` hears what happens, in a
     /// few words.
     async fn prepare(&self, assignment: &Assignment, progress: &(dyn Fn(String) + Send + Sync)) -> Result<Prepared>;
 

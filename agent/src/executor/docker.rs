@@ -36,7 +36,7 @@ use muster_proto::{
     resources::{NANO_CPUS_PER_CORE, Resources},
 };
 use tokio::{
-    sync::RwLock,
+    sync::{RwLock, Semaphore},
     time::{Instant, sleep, timeout},
 };
 
@@ -78,7 +78,11 @@ pub struct Docker {
     /// Held for reading by each creation until the engine has answered it. Whoever holds it for writing knows that what
     /// was begun before is there, or never will be.
     creating: Arc<RwLock<()>>,
+    pulls: Semaphore,
 }
+
+/// Images pulled at the same time. The engine loads three layers at once, whatever is asked of it.
+const PULLS_MAX: usize = 4;
 
 impl Docker {
     pub const SOCKET: &str = "/var/run/docker.sock";
@@ -97,7 +101,7 @@ impl Docker {
             labels: Default::default(),
             health: EngineHealth::Unavailable("not asked yet".to_owned()),
         };
-        Self { options, described: Mutex::new(described), creating: Arc::default() }
+        Self { options, described: Mutex::new(described), creating: Arc::default(), pulls: Semaphore::new(PULLS_MAX) }
     }
 
     /// Whether an engine answers on the socket; to choose an executor by.
@@ -238,6 +242,15 @@ impl Executor for Docker {
 
     async fn resolve(&self, image: &str) -> Result<ImagePin> {
         image::resolve(&self.client()?, image).await
+    }
+
+    async fn fetch(&self, assignment: &Assignment, progress: &(dyn Fn(String) + Send + Sync)) -> Result<()> {
+        let (client, spec) = (self.client()?, &assignment.template.spec.container);
+        if image::is_here(&client, spec).await? {
+            return Ok(());
+        }
+        let _pull = self.pulls.acquire().await.map_err(|_closed| ExecutorError::Failed("stopping".to_owned()))?;
+        image::ensure(&client, spec, progress).await.map(drop)
     }
 
     async fn prepare(&self, assignment: &Assignment, progress: &(dyn Fn(String) + Send + Sync)) -> Result<Prepared> {

@@ -4,6 +4,7 @@
 //!
 //! | entry | meaning |
 //! |---|---|
+//! | `MUSTER_SIM_FETCH_MS=N` | fetching the image takes N ms |
 //! | `MUSTER_SIM_PREPARE_MS=N` | preparing takes N ms |
 //! | `MUSTER_SIM_PREPARE_ERROR=TEXT` | preparing is refused with this text |
 //! | `MUSTER_SIM_START_MS=N` | starting takes N ms |
@@ -171,6 +172,16 @@ impl Executor for Sim {
         self.inner.up()?;
         found(image)?;
         Ok(ImagePin::LocalId(format!("sha256:{:064x}", crc32fast::hash(image.as_bytes()))))
+    }
+
+    async fn fetch(&self, assignment: &Assignment, progress: &(dyn Fn(String) + Send + Sync)) -> Result<()> {
+        self.inner.up()?;
+        let script = Script::parse(&assignment.template.spec.container.env).map_err(ExecutorError::Refused)?;
+        if script.fetch_ms > 0 {
+            progress("fetching a simulated image".to_owned());
+            sleep(millis(script.fetch_ms)).await;
+        }
+        self.inner.up()
     }
 
     async fn prepare(&self, assignment: &Assignment, progress: &(dyn Fn(String) + Send + Sync)) -> Result<Prepared> {

@@ -176,7 +176,8 @@ impl<'a> Link<'a> {
                 self.beat(Some(description));
             }
             Event::Filled => {
-                self.reports_due.get_or_insert_with(|| Instant::now() + REPORT_PAUSE);
+                let soon = Instant::now() + REPORT_PAUSE;
+                self.reports_due = Some(self.reports_due.map_or(soon, |due| due.min(soon)));
             }
             Event::ReportsDue => self.report(),
             Event::Log(chunk) => self.queue.push_back(Message::Log(chunk)),
@@ -202,14 +203,11 @@ impl<'a> Link<'a> {
     }
 
     fn report(&mut self) {
-        self.reports_due = None;
         self.reports += 1;
-        let reports = self.sessions.outbox.take(self.reports);
+        let (reports, later) = self.sessions.outbox.take(self.reports);
+        self.reports_due = later;
         if reports.is_empty() {
             return;
-        }
-        if reports.len() == super::reports::BATCH_MAX {
-            self.reports_due = Some(Instant::now());
         }
         self.in_flight.insert(self.reports);
         let reports = reports.iter().map(Into::into).collect();

@@ -19,7 +19,7 @@ use super::{
     verdict::{Doing, Verdict},
 };
 use crate::{
-    executor::{ContainerId, ContainerState, Executor, Exit, Found, LogOptions},
+    executor::{ContainerId, ContainerState, Executor, Exit, Found, LogOptions, Prepared},
     isolation::Readiness,
     words::cut,
 };
@@ -84,22 +84,11 @@ impl Actor {
     }
 
     pub(super) async fn prepare(&mut self, assignment: &Assignment) {
-        if !self.take_permit().await {
-            return;
-        }
         self.story.advance(TaskState::Preparing, "preparing");
-        let mut stop = self.stop_signal();
         let mut tries = 0;
         loop {
             tries += 1;
-            let story = &self.story;
-            let progress = |message| story.chat(message);
-            let result = tokio::select! {
-                biased;
-                () = stop.given() => None,
-                result = self.context.executor.prepare(assignment, &progress) => Some(result),
-            };
-            match result {
+            match self.try_prepare(assignment).await {
                 // Whatever was made so far is found, and removed, when the task is.
                 None => return self.leave_preparation().await,
                 Some(Ok(prepared)) => {
@@ -126,6 +115,27 @@ impl Actor {
         }
     }
 
+    /// None when told to stop instead. A permit is taken once the image is there, and kept where the container is: a
+    /// slow registry holds up nobody.
+    async fn try_prepare(&mut self, assignment: &Assignment) -> Option<crate::executor::Result<Prepared>> {
+        let (mut stop, starts) = (self.stop_signal(), self.context.starts());
+        let (executor, story) = (&self.context.executor, &self.story);
+        let progress = |message| story.chat(message);
+        let mut permit = None;
+        let prepared = async {
+            executor.fetch(assignment, &progress).await?;
+            permit = starts.acquire_owned().await.ok();
+            executor.prepare(assignment, &progress).await
+        };
+        let result = tokio::select! {
+            biased;
+            () = stop.given() => None,
+            result = prepared => Some(result),
+        };
+        self.permit = permit.filter(|_| matches!(result, Some(Ok(_))));
+        result
+    }
+
     async fn leave_preparation(&mut self) {
         self.holds(Leftover::Perhaps);
         self.cancel().await;
@@ -141,6 +151,9 @@ impl Actor {
         let (mut readiness, mut stop) = (self.context.isolation.readiness(), self.stop_signal());
         while self.must_stop_in_isolation() {
             let now = readiness.borrow_and_update().clone();
+            if now != Readiness::Ready {
+                self.permit = None;
+            }
             match now {
                 Readiness::Ready => break,
                 Readiness::Hindered(why) => self.story.hindered(why),

@@ -123,7 +123,7 @@ impl Bench {
             loop {
                 outbox.filled().await;
                 sequence += 1;
-                let statuses = outbox.take(sequence).into_iter().map(|report| report.status);
+                let statuses = outbox.everything(sequence).into_iter().map(|report| report.status);
                 teller.send_modify(|told| told.extend(statuses));
             }
         });

@@ -13,7 +13,7 @@ use muster_agent::executor::{
 };
 use muster_proto::task_state::{
     DesiredState,
-    TaskState::{Running, Shutdown},
+    TaskState::{Preparing, Running, Shutdown},
 };
 use tokio::time::timeout;
 
@@ -200,5 +200,18 @@ async fn a_manager_of_an_earlier_incarnation_is_refused() {
     left_behind.belong_to(3);
     left_behind.assign(assignment(1, &[]));
     left_behind.until_state(task(1), Running).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn images_that_take_long_to_fetch_hold_up_no_other_task() {
+    let (dir, sim, manager) = (tempfile::tempdir().unwrap(), sim(), Manager::start().await);
+    let agent = Node::start(dir.path(), &sim, &manager).await;
+    for number in 1..=12 {
+        manager.assign(assignment(number, &["MUSTER_SIM_FETCH_MS=3600000"]));
+        manager.until_state(task(number), Preparing).await;
+    }
+    manager.assign(assignment(13, &[]));
+    manager.until_state(task(13), Running).await;
     agent.stop().await;
 }

@@ -81,6 +81,16 @@ async fn inspect(client: &Client, image: &str) -> Result<Option<ImageInspect>> {
     }
 }
 
+pub(super) async fn is_here(client: &Client, spec: &ContainerSpec) -> Result<bool> {
+    let reference = Reference::parse(&spec.image);
+    let name = match &spec.pin {
+        Some(ImagePin::LocalId(id)) => id.clone(),
+        Some(ImagePin::Digest(digest)) => reference.at(digest),
+        None => reference.tagged(),
+    };
+    inspect(client, &name).await.map(|found| found.is_some())
+}
+
 /// The image that the spec is pinned to, pulled where that is needed and possible.
 pub(super) async fn ensure(client: &Client, spec: &ContainerSpec, progress: Progress<'_>) -> Result<Local> {
     let reference = Reference::parse(&spec.image);

@@ -16,6 +16,7 @@ pub(super) enum Health {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Script {
+    pub(super) fetch_ms: u64,
     pub(super) prepare_ms: u64,
     pub(super) prepare_error: Option<String>,
     pub(super) start_ms: u64,
@@ -44,6 +45,7 @@ impl Script {
 
     fn set(&mut self, name: &str, value: &str) -> Option<()> {
         match name {
+            "FETCH_MS" => self.fetch_ms = read(value)?,
             "PREPARE_MS" => self.prepare_ms = read(value)?,
             "PREPARE_ERROR" => self.prepare_error = Some(value.to_owned()),
             "START_MS" => self.start_ms = read(value)?,
