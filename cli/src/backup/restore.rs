@@ -53,7 +53,10 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     let sending = async {
         match send(&args, &secret, &queue).await {
             // Only now does the daemon see the end, and goes on from what it got.
-            Ok(()) => Ok(drop(queue)),
+            Ok(()) => {
+                drop(queue);
+                Ok(())
+            }
             Err(error) => Err((refused(error), Some(queue))),
         }
     };
