@@ -3,7 +3,10 @@
 
 use std::string::FromUtf8Error;
 
-use muster_core::command::{Founding, LOG_FORMAT};
+use muster_core::{
+    command::{Founding, LOG_FORMAT},
+    state::State,
+};
 use muster_proto::{
     cluster::ClusterSpec,
     id::{ClusterId, NodeId, TokenId},
@@ -28,6 +31,8 @@ pub enum FoundingError {
     Seal(#[from] SealError),
     #[error("the key of the cluster's CA cannot be read; restore the cluster from a backup")]
     Text(#[source] FromUtf8Error),
+    #[error("the copy holds no cluster with a certificate authority; take a later backup")]
+    NoAuthority,
 }
 
 /// A cluster that is about to be, and its first node's part in it.
@@ -63,6 +68,33 @@ pub fn begin(
     let founding = Founding { authority: sealed, certificate, tokens, log_format: LOG_FORMAT };
     let bootstrap = Bootstrap { spec, founding: Some(Box::new(founding)) };
     Ok(Begun { bootstrap, root_pem: authority.cert_pem().to_owned(), certificate_pem })
+}
+
+/// A node's part in a cluster that it takes over from a copy of the state.
+#[derive(Clone, Debug)]
+pub struct Successor {
+    pub cluster_id: ClusterId,
+    /// All that the cluster trusts, one after another.
+    pub roots_pem: String,
+    pub certificate_pem: String,
+    pub certificate: NodeCertificate,
+}
+
+/// `public_key_der` is that of the node, which will be the only manager.
+pub fn take_over(
+    state: &State,
+    node: NodeId,
+    public_key_der: &[u8],
+    key: &ClusterKey,
+    now: Timestamp,
+) -> Result<Successor, FoundingError> {
+    let (cluster, authority) = state.cluster().zip(state.authority()).ok_or(FoundingError::NoAuthority)?;
+    let (root, validity) = (authority.root.digest, cluster.spec.certificate_validity);
+    let certificate_pem = unseal(authority, key)?.sign(node, Role::Manager, public_key_der, validity)?;
+    let certificate =
+        NodeCertificate { key: ca::digest_of(public_key_der), root, role: Role::Manager, expires_at: now + validity };
+    let roots_pem = authority.roots().map(|root| root.certificate_pem.as_str()).collect();
+    Ok(Successor { cluster_id: cluster.id, roots_pem, certificate_pem, certificate })
 }
 
 /// A root as the state holds it.

@@ -114,7 +114,9 @@ pub(crate) fn stopping() -> Status {
 pub(crate) fn unsigned(error: &FoundingError) -> Status {
     match error {
         FoundingError::Ca(CaError::PublicKey(_)) => Status::invalid_argument(error.to_string()),
-        FoundingError::Ca(_) | FoundingError::Seal(_) | FoundingError::Text(_) => Status::internal(error.to_string()),
+        FoundingError::Ca(_) | FoundingError::Seal(_) | FoundingError::NoAuthority | FoundingError::Text(_) => {
+            Status::internal(error.to_string())
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow, bail};
 use muster_agent::executor::{EngineDescription, Identity as Owner};
 use muster_manager::{
     Start as Beginning,
+    backup::Backup,
     ca::{ClusterKey, NodeKey},
     digest::StateDigest,
     founding,
@@ -34,7 +35,7 @@ use super::{
     leave,
     member::{self, Member, Surroundings},
     record::{Identity, Phase, Record, hex},
-    recover,
+    recover, restore,
     tend::Look,
 };
 
@@ -241,7 +242,44 @@ impl Host {
         };
         let folder = self.data_dir.member();
         record.write(&folder)?;
-        let mut member = self.start(record.clone(), Beginning::Cluster(begun.bootstrap), listener).await?;
+        let member = self.start(record.clone(), Beginning::Cluster(begun.bootstrap), listener).await?;
+        self.settle(member, record).await
+    }
+
+    /// Makes a cluster of this host alone that goes on from a backup.
+    pub(super) async fn restore(&self, advertise_addr: &str, backup: Vec<u8>) -> anyhow::Result<(Record, Recovered)> {
+        let mut slot = self.member.lock().await;
+        refuse_members(slot.as_ref())?;
+        let advertise_addr = self.advertise(advertise_addr)?;
+        let backup = restore::read(backup).await?;
+        let listener = join::listen(self.args.listen_addr).await?;
+        match self.go_on_from(backup, advertise_addr, listener).await {
+            Ok((member, recovered)) => {
+                let record = member.record().clone();
+                *slot = Some(member);
+                self.changed.send_replace(());
+                Ok((record, recovered))
+            }
+            Err(error) => {
+                member::erase(&self.data_dir)?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn go_on_from(
+        &self,
+        backup: Backup,
+        advertise_addr: String,
+        listener: TcpListener,
+    ) -> anyhow::Result<(Member, Recovered)> {
+        let (record, recovered) = restore::prepare(&self.data_dir, backup, advertise_addr).await?;
+        let member = self.start(record.clone(), Beginning::Again, listener).await?;
+        Ok((self.settle(member, record).await?, recovered))
+    }
+
+    /// A member whose making is complete.
+    async fn settle(&self, mut member: Member, record: Record) -> anyhow::Result<Member> {
         match member.take_on(Record { phase: Phase::Member, ..record }).await {
             Ok(()) => Ok(member),
             Err(error) => {

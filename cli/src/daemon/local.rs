@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use muster_proto::{
     node::{EngineHealth, Role},
+    show,
     v1::{self, local_server::Local},
 };
 use tonic::{Request, Response, Status};
@@ -12,6 +13,7 @@ use super::{
     host::{Force, Host, Joined},
     member::hostname,
     record::Record,
+    restore::BACKUP_BYTES_MAX,
 };
 
 #[derive(Debug)]
@@ -88,9 +90,18 @@ impl Local for Service {
 
     async fn restore(
         &self,
-        _request: Request<tonic::Streaming<v1::RestoreRequest>>,
+        request: Request<tonic::Streaming<v1::RestoreRequest>>,
     ) -> Result<Response<v1::RestoreResponse>, Status> {
-        Err(not_yet())
+        let (advertise_addr, backup) = collect(request.into_inner()).await?;
+        let restored = self.host.restore(&advertise_addr, backup).await;
+        let (record, recovered) = restored.map_err(|error| refused(&error))?;
+        Ok(Response::new(v1::RestoreResponse {
+            cluster_id: record.cluster_id.to_string(),
+            node_id: record.node_id.to_string(),
+            advertise_addr: record.advertise_addr,
+            services: u32::try_from(recovered.services).unwrap_or(u32::MAX),
+            nodes: u32::try_from(recovered.nodes).unwrap_or(u32::MAX),
+        }))
     }
 
     async fn recover(&self, request: Request<v1::RecoverRequest>) -> Result<Response<v1::RecoverResponse>, Status> {
@@ -120,6 +131,18 @@ fn membership(record: Record) -> v1::Member {
     }
 }
 
-fn not_yet() -> Status {
-    Status::unimplemented("this muster cannot do that yet; run a newer one")
+/// The settings of the first message, and all the bytes. A stream that breaks off is no backup.
+async fn collect(mut messages: tonic::Streaming<v1::RestoreRequest>) -> Result<(String, Vec<u8>), Status> {
+    let (mut settings, mut backup) = (None, Vec::new());
+    while let Some(message) = messages.message().await? {
+        settings = settings.or(message.advertise_addr);
+        if backup.len() + message.bytes.len() > BACKUP_BYTES_MAX {
+            return Err(Status::invalid_argument(format!(
+                "a backup of more than {} is not taken; name the file that `muster backup` wrote",
+                show::bytes(BACKUP_BYTES_MAX as u64)
+            )));
+        }
+        backup.extend(message.bytes);
+    }
+    Ok((settings.unwrap_or_default(), backup))
 }

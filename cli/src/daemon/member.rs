@@ -12,8 +12,13 @@ use muster_agent::{
     executor::{Executor, Identity},
 };
 use muster_manager::{
-    Manager, RunError, Start as Beginning, ca::Keeper, connect::Connect, group::HandOverError, outside::Outside,
-    raft::grpc::Grpc, recovery::Recovered,
+    Manager, RunError, Start as Beginning,
+    ca::{Keeper, NodeKey},
+    connect::Connect,
+    group::HandOverError,
+    outside::Outside,
+    raft::grpc::Grpc,
+    recovery::Recovered,
 };
 use muster_proto::{node::Role, version::RaftId};
 use tokio::{net::TcpListener, sync::mpsc};
@@ -37,6 +42,9 @@ use super::{
 
 /// How long a leader that stops may look for another to take its place.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
+
+/// How long a manager reads its state from the disk before it can sign itself a certificate.
+const HEAL_MAX: Duration = Duration::from_secs(10);
 
 /// What a member is started with.
 #[derive(Clone, Debug)]
@@ -82,6 +90,10 @@ impl Member {
         let manager = match record.raft_id {
             Some(raft_id) => Some(open(&surroundings, &record, raft_id, &keeper, &preflight, beginning).await?),
             None => None,
+        };
+        let record = match &manager {
+            Some(manager) => heal(&surroundings, record, &keeper, &manager.handle()).await?,
+            None => record,
         };
         let agent = Agent::open(agent_config(&surroundings, &record, &keeper, executor, identity)).await?;
         let handle = agent.handle();
@@ -277,6 +289,45 @@ fn services(manager: &muster_manager::Handle, keeper: &Keeper) -> Inner {
         .add_service(manager.dispatcher())
         .add_service(manager.raft());
     BoxCloneSyncService::new(routes.prepare())
+}
+
+/// A manager whose certificate has run out makes itself another: nobody would take it for a manager otherwise.
+async fn heal(
+    surroundings: &Surroundings,
+    record: Record,
+    keeper: &Keeper,
+    manager: &muster_manager::Handle,
+) -> anyhow::Result<Record> {
+    if keeper.identity().expires_at > super::now() {
+        return Ok(record);
+    }
+    let public_key = NodeKey::from_pem(&record.identity.key)?.public_der();
+    let changes = manager.replica().watch();
+    let signed = async {
+        loop {
+            match manager.certify_self(&public_key) {
+                Ok(grant) => return grant,
+                // What it knows is still on its way from the disk.
+                Err(why) => tracing::debug!("no certificate of its own yet: {}", why.message()),
+            }
+            changes.changed().await;
+        }
+    };
+    match tokio::time::timeout(HEAL_MAX, signed).await {
+        Ok(grant) => {
+            let healed = record.granted(grant)?;
+            healed.write(&surroundings.data_dir.member())?;
+            keeper.replace(healed.credentials()?)?;
+            tracing::warn!("this manager's certificate had expired; it has signed itself the next");
+            Ok(healed)
+        }
+        Err(_elapsed) => {
+            tracing::error!(
+                "this manager's certificate has expired and its state cannot sign another; recover on another manager"
+            );
+            Ok(record)
+        }
+    }
 }
 
 fn agent_config(

@@ -8,7 +8,7 @@ use muster_proto::{id::NodeId, node::Role, v1};
 use tonic::Status;
 
 use super::{Membership, wish};
-use crate::{ca::PeerIdentity, managers::Group, status};
+use crate::{ca::PeerIdentity, manager::Handle, managers::Group, status};
 
 /// Its role may be changed while its certificate is signed; nobody changes it this often in that time.
 const ATTEMPTS_MAX: u32 = 3;
@@ -55,5 +55,15 @@ impl Membership {
                 Some(_) | None => Err(status::rejected(&Rejection::NodeRemoved(id))),
             }
         })
+    }
+}
+
+impl Handle {
+    /// This manager's own next certificate, signed by itself from what it has: for one whose certificate has run out,
+    /// so that nobody would listen to it. The state hears of it at the next renewal.
+    pub fn certify_self(&self, public_key_der: &[u8]) -> Result<v1::Grant, Status> {
+        let (membership, own) = (Membership { handle: self.clone() }, self.config.node_id);
+        let signed = membership.sign(own, Role::Manager, public_key_der)?;
+        membership.grant(own, signed)
     }
 }

@@ -1,0 +1,63 @@
+//! `muster restore`: a cluster of this host alone, from a backup.
+//!
+//! The host takes over as a node of its own, whatever nodes the backup knows. Until it is a member nothing is kept of a
+//! restore that fails.
+
+use anyhow::Context;
+use muster_core::recovery::Survivor;
+use muster_manager::{
+    backup::{self, Backup},
+    ca::NodeKey,
+    founding,
+    recovery::{self, Recovered},
+};
+use muster_proto::{id::NodeId, node::Role};
+
+use super::{
+    data_dir::DataDir,
+    record::{Identity, Phase, Record, hex},
+};
+
+/// Of a backup as it comes from the command line; it is held in memory.
+pub(super) const BACKUP_BYTES_MAX: usize = 1 << 30;
+
+/// Reads what `muster backup` wrote.
+pub(super) async fn read(bytes: Vec<u8>) -> anyhow::Result<Backup> {
+    let read = tokio::task::spawn_blocking(move || backup::read(&bytes)).await;
+    Ok(read.context("the reading of the backup broke off; repeat the command")??)
+}
+
+/// Makes the manager's store. The record is that of a node which is about to be.
+pub(super) async fn prepare(
+    data_dir: &DataDir,
+    backup: Backup,
+    advertise_addr: String,
+) -> anyhow::Result<(Record, Recovered)> {
+    let Backup { state, cluster_key, made_at: _ } = backup;
+    let (node_id, node_key, now) = (NodeId::from_bits(rand::random()), NodeKey::generate()?, super::now());
+    let successor = founding::take_over(&state, node_id, &node_key.public_der(), &cluster_key, now)?;
+    let mut record = Record {
+        phase: Phase::Creating,
+        cluster_id: successor.cluster_id,
+        node_id,
+        advertise_addr: advertise_addr.clone(),
+        role: Role::Manager,
+        raft_id: None,
+        managers: vec![advertise_addr.clone()],
+        incarnation: 0,
+        recovering: None,
+        identity: Identity {
+            roots: successor.roots_pem,
+            certificate: successor.certificate_pem,
+            key: node_key.key_pem(),
+            cluster_key: Some(hex(cluster_key.bytes())),
+        },
+    };
+    record.write(&data_dir.member())?;
+    let survivor = Survivor { id: node_id, address: advertise_addr, certificate: Some(successor.certificate) };
+    let recovered = recovery::found(data_dir.path(), state, &survivor, now).await?;
+    record.raft_id = Some(recovered.raft_id);
+    record.incarnation = recovered.incarnation;
+    record.write(&data_dir.member())?;
+    Ok((record, recovered))
+}
