@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use muster_proto::node::{NodeChange, NodeState, Role};
 use tokio::time::Instant;
+use tonic::Code;
 
 use super::change;
 use crate::{
@@ -98,6 +99,10 @@ async fn turn(daemon: &Daemon, node: &str, role: Role, args: &Shared, out: &mut 
             Ok(now) if is_done(&now, role) => return out.line(format_args!("node {node} is a {role} now")),
             Ok(_) => {}
             Err(error) if error.is_passing() => {}
+            // This host's own daemon is a worker's by now, and refuses what is for managers.
+            Err(error) if role == Role::Worker && error.code() == Some(Code::FailedPrecondition) => {
+                return out.line(format_args!("node {node} is a worker now"));
+            }
             Err(error) => return Err(error),
         }
         if Instant::now() >= end {

@@ -271,6 +271,10 @@ impl Control for Fake {
         let name = request.into_inner().node;
         let mut world = self.world();
         world.is_led()?;
+        let own = world.membership.as_ref().map(|own| own.node_id.clone());
+        if world.nodes.iter().any(|node| Some(&node.id) == own.as_ref() && node.role() == v1::Role::Worker) {
+            return Err(Status::failed_precondition("this node is a worker and this is for managers"));
+        }
         let is_named = |node: &&mut v1::Node| {
             node.id == name || node.description.as_ref().is_some_and(|description| description.hostname == name)
         };
