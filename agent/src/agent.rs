@@ -59,6 +59,8 @@ pub struct Config {
     pub ingress_ip: IpAddr,
     pub hostname: String,
     pub muster_version: String,
+    /// Where other nodes reach this one, `host:port`, as the managers are told.
+    pub advertise_addr: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -198,6 +200,7 @@ impl Agent {
         let sessions = Sessions {
             identity: config.identity,
             managers: config.managers,
+            advertise_addr: config.advertise_addr,
             dial: config.dial,
             outbox: context.outbox.clone(),
             directory: context.directory.clone(),

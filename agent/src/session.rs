@@ -39,6 +39,7 @@ pub(crate) struct Sessions {
     pub(crate) identity: Identity,
     /// As configured: tried besides those that managers name.
     pub(crate) managers: Vec<String>,
+    pub(crate) advertise_addr: String,
     pub(crate) dial: Arc<dyn Dial>,
     pub(crate) outbox: Outbox,
     pub(crate) directory: Arc<Directory>,

@@ -65,9 +65,12 @@ impl dispatcher_server::Dispatcher for Dispatcher {
         let hello = first_message(&mut inbound).await?;
         // Refused here unless this manager leads; and a node that was just made is known once its making is applied.
         self.handle.replica.barrier().await.map_err(|error| status::unproposed(&error))?;
-        let node = self.handle.replica.read(|state| hello::check(&hello, &peer, state))?;
+        let (node, address) = self.handle.replica.read(|state| {
+            let node = hello::check(&hello, &peer, state)?;
+            Ok::<_, Status>((node, hello::address(&hello, node, state)?))
+        })?;
         let (out, outbound) = mpsc::channel(OUT_MAX);
-        let session = session::Session::begin(&self.handle, node, hello.description)?;
+        let session = session::Session::begin(&self.handle, node, address, hello.description)?;
         self.handle.streams.spawn(async move {
             session.run(inbound, out).await;
             drop(place);

@@ -281,6 +281,7 @@ async fn open(sessions: &Sessions, manager: &str) -> Result<Opened, Refusal> {
         description: Some((&*sessions.description.borrow()).into()),
         protocol: SESSION_PROTOCOL,
         incarnation: sessions.acquaintance.incarnation(),
+        advertise_addr: sessions.advertise_addr.clone(),
     };
     let sent_at = sessions.isolation.now();
     let hello = v1::AgentMessage { message: Some(Message::Hello(hello)) };

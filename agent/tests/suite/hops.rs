@@ -98,6 +98,7 @@ async fn start(nodes: &Nodes, node: NodeId, last: u8, dir: &Path, manager: &Mana
     let config = muster_agent::Config {
         identity,
         dial: nodes.seen_from(node),
+        advertise_addr: String::new(),
         ingress_ip: address(last).into(),
         ..config(dir, &sim, vec![manager.address.to_string()])
     };

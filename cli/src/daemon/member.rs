@@ -349,6 +349,7 @@ fn agent_config(
         ingress_ip: surroundings.args.ingress_ip(),
         hostname: hostname(),
         muster_version: env!("CARGO_PKG_VERSION").to_owned(),
+        advertise_addr: record.advertise_addr.clone(),
     }
 }
 

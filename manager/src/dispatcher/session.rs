@@ -61,7 +61,9 @@ pub(super) struct Session {
     batcher: ReportBatcher,
     streams: Streams,
     seated: Seated,
-    /// What the node's description is, or will be once what was proposed is applied.
+    /// Where others reach the node, as it says itself.
+    address: String,
+    /// What the node's description is at that address, or will be once what was proposed is applied.
     described: Option<NodeDescription>,
     told: Option<View>,
     orders: NodeOrders,
@@ -97,6 +99,7 @@ impl Session {
     pub(super) fn begin(
         handle: &Handle,
         node: NodeId,
+        address: String,
         description: Option<v1::NodeDescription>,
     ) -> Result<Self, Status> {
         let replica = handle.replica.clone();
@@ -107,7 +110,11 @@ impl Session {
             batcher: handle.reports.clone(),
             streams: handle.streams.clone(),
             seated: handle.sessions.take_seat(node),
-            described: replica.read(|state| state.node(node).and_then(|node| node.description.clone())),
+            described: replica.read(|state| {
+                let known = state.node(node).filter(|node| node.address == address);
+                known.and_then(|node| node.description.clone())
+            }),
+            address,
             told: None,
             orders,
             outbox: Outbox::new(welcome),
@@ -228,11 +235,8 @@ impl Session {
         if self.described.as_ref() == Some(&description) {
             return Ok(());
         }
-        let Some(address) = self.replica.read(|state| state.node(self.node).map(|node| node.address.clone())) else {
-            return Err(hello::not_a_member(self.node));
-        };
         self.described = Some(description.clone());
-        let (replica, id) = (self.replica.clone(), self.node);
+        let (replica, id, address) = (self.replica.clone(), self.node, self.address.clone());
         self.unsettled.push_back(
             async move {
                 let command = Command::DescribeNode { id, description: Box::new(description), address };

@@ -35,7 +35,7 @@ pub enum Dismissal {
     #[error("this node was demoted or removed, and the other managers no longer count on it as a manager")]
     Retired,
     #[error(
-        "the cluster was recovered or restored without this manager (it is in incarnation {now} now); run `muster leave --force` here and join it again"
+        "the cluster was recovered or restored without this manager (it is in incarnation {now} now); its node goes on as a worker once it reaches the new manager, and `muster node promote` there makes it a manager again; where it does not, run `muster leave --force` here and join it again"
     )]
     Superseded { now: u64 },
 }

@@ -24,6 +24,7 @@ pub(crate) fn config(dir: &Path, sim: &Arc<Sim>, managers: Vec<String>) -> Confi
         dial: Nodes::default().seen_from(IDENTITY.node_id),
         executor,
         guard: None,
+        advertise_addr: String::new(),
         ingress_ip: [127, 0, 0, 1].into(),
         hostname: "host".to_owned(),
         muster_version: "0.0.0".to_owned(),
