@@ -17,7 +17,7 @@ pub(super) async fn part(member: &Member, force: Force) -> anyhow::Result<()> {
         };
     }
     let request = v1::DepartRequest { force: force == Force::Yes };
-    match (member.managers().depart(request).await, force) {
+    match (member.managers().depart(member.record().node_id, request).await, force) {
         (Ok(()), _) => Ok(()),
         (Err(error), Force::No) => {
             Err(error.context("the cluster did not let this node go; to leave it all the same, repeat with --force"))

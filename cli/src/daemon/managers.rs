@@ -9,9 +9,13 @@ use std::{
 };
 
 use anyhow::{anyhow, bail};
-use muster_manager::ca::{DialError, Expect, Keeper};
+use muster_manager::{
+    authorization::Denied,
+    ca::{DialError, Expect, Keeper},
+};
 use muster_proto::{
     assignment::LEADER_METADATA,
+    id::NodeId,
     v1::{self, membership_client::MembershipClient},
 };
 use tonic::{Code, Status, transport::Channel};
@@ -35,8 +39,20 @@ impl Managers {
         .await
     }
 
-    pub(super) async fn depart(&self, request: v1::DepartRequest) -> anyhow::Result<()> {
-        self.ask(|mut client| async move { client.depart(request).await.map(|_| ()) }).await
+    /// `own` is not heard any more once it was let go: where that answer was lost, this one says as much.
+    pub(super) async fn depart(&self, own: NodeId, request: v1::DepartRequest) -> anyhow::Result<()> {
+        let gone = Denied::Removed(own).status();
+        self.ask(|mut client| {
+            let gone = &gone;
+            async move {
+                match client.depart(request).await {
+                    Ok(_departed) => Ok(()),
+                    Err(status) if (status.code(), status.message()) == (gone.code(), gone.message()) => Ok(()),
+                    Err(status) => Err(status),
+                }
+            }
+        })
+        .await
     }
 
     /// A manager that does not lead says who does, and is followed there at once.

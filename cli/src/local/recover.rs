@@ -10,7 +10,8 @@ use crate::{
 ///
 /// For when too few managers are left to decide anything and those that are missing will not come back. This one makes
 /// a cluster of which it is the only manager, from its own copy: what it had not been told of is lost. Nodes and their
-/// containers are kept. Managers of before that return are refused, and told to leave and to join again.
+/// containers are kept. Managers of before that return are refused as managers: they go on as workers, until they are
+/// promoted again.
 ///
 /// Run it on one manager only, on the one that knows most: `muster info --state-digest` shows how far each has come.
 #[derive(clap::Args, Clone, Debug)]
@@ -44,7 +45,8 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     ))?;
     if !recovered.former_managers.is_empty() {
         context.out.line(format_args!(
-            "\nmanagers of before are refused: {}\non each that returns, run `muster leave --force`, then join it again",
+            "\nmanagers of before are managers no more: {}\neach that returns goes on as a worker; make it a manager again \
+             with `muster node promote`",
             recovered.former_managers.join(", ")
         ))?;
     }

@@ -99,6 +99,8 @@ async fn turn(daemon: &Daemon, node: &str, role: Role, args: &Shared, out: &mut 
             Ok(now) if is_done(&now, role) => return out.line(format_args!("node {node} is a {role} now")),
             Ok(_) => {}
             Err(error) if error.is_passing() => {}
+            // The node is this host: what its manager passes on while it ends is a worker's call already.
+            Err(error) if role == Role::Worker && error.code() == Some(Code::PermissionDenied) => {}
             // This host's own daemon is a worker's by now, and refuses what is for managers.
             Err(error) if role == Role::Worker && error.code() == Some(Code::FailedPrecondition) => {
                 return out.line(format_args!("node {node} is a worker now"));

@@ -255,8 +255,8 @@ fn going_on_alone_is_confirmed() {
     expect![[r#"
         cluster c100000000000000000000000 goes on with 1 service: this node is its only manager (incarnation 2)
 
-        managers of before are refused: host2, host3
-        on each that returns, run `muster leave --force`, then join it again
+        managers of before are managers no more: host2, host3
+        each that returns goes on as a worker; make it a manager again with `muster node promote`
 
         to add a manager to this cluster, run on its host:
 
