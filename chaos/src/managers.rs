@@ -112,13 +112,14 @@ impl Run {
     /// What each manager shows, and whether they have the same state.
     async fn compare(&mut self) -> anyhow::Result<()> {
         for muster in self.trio.doors().iter() {
-            self.history.record(&Event::Observed { services: muster.services().await? })?;
+            let services = patiently(|| muster.services()).await?;
+            self.history.record(&Event::Observed { services })?;
         }
         let begun = Instant::now();
         loop {
             let mut managers: Vec<Progress> = Vec::new();
             for muster in self.trio.doors().iter() {
-                managers.push(muster.copy().await?);
+                managers.push(patiently(|| muster.copy()).await?);
             }
             if managers.iter().all(|copy| copy.applied == managers[0].applied) {
                 return self.history.record(&Event::Compared { managers });
@@ -133,13 +134,25 @@ impl Run {
     async fn settle(&self) -> anyhow::Result<Vec<String>> {
         let begun = Instant::now();
         loop {
-            let listed = self.trio.doors()[0].list().await?;
+            let doors = self.trio.doors();
+            let listed = patiently(|| doors[0].list()).await?;
             let unsettled = listed.into_iter().filter(|service| service.replicas != "1/1");
             let unsettled: Vec<String> = unsettled.map(|s| format!("{} {}", s.name, s.replicas)).collect();
             if unsettled.is_empty() || begun.elapsed() > SETTLED_WITHIN {
                 return Ok(unsettled);
             }
             sleep(ASKED_EVERY).await;
+        }
+    }
+}
+
+/// What a question is answered once the faults are over, though an election may still be under way.
+async fn patiently<T, F: Future<Output = anyhow::Result<T>>>(ask: impl Fn() -> F) -> anyhow::Result<T> {
+    let begun = Instant::now();
+    loop {
+        match ask().await {
+            Err(_) if begun.elapsed() < SETTLED_WITHIN => sleep(ASKED_EVERY).await,
+            answer => return answer,
         }
     }
 }

@@ -160,9 +160,10 @@ impl Daemon {
         self.place.address
     }
 
-    /// From its next start on.
+    /// From its next start on, which says so.
     pub fn move_to(&mut self, place: Place) {
         assert!(self.child.is_none(), "the daemon still runs");
+        self.flags.extend(["--advertise-addr".to_owned(), place.address.to_string()]);
         self.place = place;
     }
 

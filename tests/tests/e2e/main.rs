@@ -1,15 +1,21 @@
 //! The product through its own doors: real daemons, the real command line, real containers.
 
 mod bad_input;
+mod certificates;
 mod chaos;
+mod cluster;
 mod containers;
 mod crash;
 mod demo;
 mod deploy;
 mod engine_restart;
+mod failover;
 mod hosts;
+mod membership;
 mod nodes;
 mod pinning;
+mod recovery;
+mod requests;
 mod rollout;
 mod services;
 mod store;
