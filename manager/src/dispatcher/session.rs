@@ -85,7 +85,7 @@ enum Event {
     Stopping,
     Replaced,
     LeadershipLost(Leadership),
-    Heard(Option<Result<v1::AgentMessage, Status>>),
+    Heard(Option<Result<Box<v1::AgentMessage>, Status>>),
     Settled(Result<Settled, ProposeError>),
     Look,
     LogRequest(Request),
@@ -161,7 +161,7 @@ impl Session {
                 () = self.seated.replaced.cancelled() => Event::Replaced,
                 now = lost(&mut leadership) => Event::LeadershipLost(now),
                 heard = timeout_at(silent_at, inbound.next()), if self.may_listen() => {
-                    heard.map_or(Event::Silent, Event::Heard)
+                    heard.map_or(Event::Silent, |heard| Event::Heard(heard.map(|heard| heard.map(Box::new))))
                 }
                 Some(settled) = self.unsettled.next() => Event::Settled(settled),
                 () = self.pace.changed(), if self.outbox.may_take_delta() => Event::Look,
@@ -186,7 +186,7 @@ impl Session {
                 Event::Heard(None) | Event::ConnectionLost => return Ok(()),
                 Event::Heard(Some(message)) => {
                     silent_at = Instant::now() + SILENCE_MAX;
-                    self.hear(message?)?;
+                    self.hear(*message?)?;
                 }
                 Event::Silent => return Err(Status::deadline_exceeded("the agent fell silent")),
                 Event::Settled(settled) => self.settle(settled)?,

@@ -1,0 +1,125 @@
+//! Clusters that begin on this host: a new one, and one that goes on from a backup. What fails leaves nothing behind.
+
+use muster_manager::{
+    Start as Beginning,
+    backup::Backup,
+    ca::{ClusterKey, NodeKey},
+    founding,
+    recovery::Recovered,
+};
+use muster_proto::{
+    cluster::ClusterSpec,
+    id::{ClusterId, NodeId},
+    node::Role,
+    version::RaftId,
+};
+use tokio::net::TcpListener;
+
+use super::{Host, refuse_members};
+use crate::daemon::{
+    join,
+    member::{self, Member},
+    now,
+    record::{Identity, Phase, Record, hex},
+    restore,
+};
+
+/// Raft ids are never used twice in a cluster; the first manager has the first.
+const FIRST_RAFT_ID: RaftId = RaftId(1);
+
+impl Host {
+    /// Makes a cluster of this host alone.
+    pub(in crate::daemon) async fn init(&self, advertise_addr: &str) -> anyhow::Result<Record> {
+        let mut slot = self.member.lock().await;
+        refuse_members(slot.as_ref())?;
+        let advertise_addr = self.advertise(advertise_addr)?;
+        let listener = join::listen(self.args.listen_addr).await?;
+        match self.create(advertise_addr, listener).await {
+            Ok(member) => {
+                let record = member.record().clone();
+                *slot = Some(member);
+                self.changed.send_replace(());
+                Ok(record)
+            }
+            Err(error) => {
+                member::erase(&self.data_dir)?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn create(&self, advertise_addr: String, listener: TcpListener) -> anyhow::Result<Member> {
+        let (cluster_id, node_id) = (ClusterId::from_bits(rand::random()), NodeId::from_bits(rand::random()));
+        let (node_key, cluster_key) = (NodeKey::generate()?, ClusterKey::generate()?);
+        let spec = ClusterSpec::default();
+        let begun = founding::begin(cluster_id, node_id, &node_key.public_der(), &cluster_key, spec, now())?;
+        let record = Record {
+            phase: Phase::Creating,
+            cluster_id,
+            node_id,
+            advertise_addr: advertise_addr.clone(),
+            role: Role::Manager,
+            raft_id: Some(FIRST_RAFT_ID),
+            managers: vec![advertise_addr],
+            incarnation: 1,
+            recovering: None,
+            identity: Identity {
+                roots: begun.root_pem,
+                certificate: begun.certificate_pem,
+                key: node_key.key_pem(),
+                cluster_key: Some(hex(cluster_key.bytes())),
+            },
+        };
+        let folder = self.data_dir.member();
+        record.write(&folder)?;
+        let member = self.start(record.clone(), Beginning::Cluster(begun.bootstrap), listener).await?;
+        self.settle(member, record).await
+    }
+
+    /// Makes a cluster of this host alone that goes on from a backup.
+    pub(in crate::daemon) async fn restore(
+        &self,
+        advertise_addr: &str,
+        backup: Vec<u8>,
+    ) -> anyhow::Result<(Record, Recovered)> {
+        let mut slot = self.member.lock().await;
+        refuse_members(slot.as_ref())?;
+        let advertise_addr = self.advertise(advertise_addr)?;
+        let backup = restore::read(backup).await?;
+        let listener = join::listen(self.args.listen_addr).await?;
+        match self.go_on_from(backup, advertise_addr, listener).await {
+            Ok((member, recovered)) => {
+                let record = member.record().clone();
+                *slot = Some(member);
+                self.changed.send_replace(());
+                Ok((record, recovered))
+            }
+            Err(error) => {
+                member::erase(&self.data_dir)?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn go_on_from(
+        &self,
+        backup: Backup,
+        advertise_addr: String,
+        listener: TcpListener,
+    ) -> anyhow::Result<(Member, Recovered)> {
+        let (record, recovered) = restore::prepare(&self.data_dir, backup, advertise_addr).await?;
+        let member = self.start(record.clone(), Beginning::Again, listener).await?;
+        Ok((self.settle(member, record).await?, recovered))
+    }
+
+    /// A member whose making is complete.
+    async fn settle(&self, mut member: Member, record: Record) -> anyhow::Result<Member> {
+        match member.take_on(Record { phase: Phase::Member, ..record }).await {
+            Ok(()) => Ok(member),
+            Err(error) => {
+                member.stop().await;
+                Err(error)
+            }
+        }
+    }
+}
