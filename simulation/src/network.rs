@@ -149,7 +149,7 @@ impl Port {
         let (tell, told) = oneshot::channel();
         let inbox = self.inbox;
         tokio::spawn(self.outside.run(async move {
-            let answer = inbox.take(call, &message).await;
+            let answer = inbox.take(call, &message, None).await;
             // The sender may have given up.
             let _ = tell.send(answer);
         }));
@@ -202,7 +202,7 @@ impl Wire {
         let broken = |why: std::io::Error| TransportError::Broken(why.to_string());
         let port = self.hop(to, None, &format!("Snapshot {}", offer.len())).await?;
         let life = Some(port.life);
-        let mut receiving = port.inbox.receive_snapshot(&offer).map_err(|why| refused(&why))?;
+        let mut receiving = port.inbox.receive_snapshot(&offer, None).map_err(|why| refused(&why))?;
         while let Some(chunk) = chunks.next().await.map_err(broken)? {
             let port = self.hop(to, life, &format!("Chunk {}", chunk.len())).await?;
             port.outside.run(receiving.write(chunk)).await.map_err(|why| refused(&why))?;

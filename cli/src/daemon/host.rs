@@ -169,6 +169,10 @@ impl Host {
             credentials: member.keeper().credentials(),
             managers: member.managers(),
             orders: member.agent().orders(),
+            log_format: member.manager().and_then(|manager| {
+                let own = member.record().node_id;
+                manager.replica().read(|state| state.node(own).map(|node| node.log_format))
+            }),
         })
     }
 

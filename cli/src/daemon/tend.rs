@@ -29,6 +29,8 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 enum Due {
     /// Another role, or other roots.
     Ordered,
+    /// This muster reads another log format than the one before it did, and the others wait for it.
+    Upgraded,
     /// Half of the certificate's life is over.
     Aged,
     /// Not for some time.
@@ -42,6 +44,8 @@ pub(super) struct Look {
     pub(super) credentials: Credentials,
     pub(super) managers: Managers,
     pub(super) orders: watch::Receiver<Option<NodeOrders>>,
+    /// The newest log format that the cluster believes this node's muster to read; managers only.
+    pub(super) log_format: Option<u16>,
 }
 
 fn due(look: &Look, now: Timestamp) -> Due {
@@ -50,6 +54,9 @@ fn due(look: &Look, now: Timestamp) -> Due {
     });
     if ordered {
         return Due::Ordered;
+    }
+    if look.log_format.is_some_and(|known| known != LOG_FORMAT) {
+        return Due::Upgraded;
     }
     // What cannot be read is renewed rather than trusted to last.
     let renew_at = look.credentials.renew_at().unwrap_or(Timestamp::EPOCH);
@@ -73,7 +80,7 @@ pub(super) async fn run(host: Arc<Host>, shutdown: CancellationToken) {
                 retry = RETRY_MIN;
                 span.min(SLEEP_MAX)
             }
-            why @ (Due::Ordered | Due::Aged) => match renew(&host, &look, why).await {
+            why @ (Due::Ordered | Due::Upgraded | Due::Aged) => match renew(&host, &look, why).await {
                 Ok(()) => {
                     // What was ordered and is not granted yet must not be asked for in a spin.
                     RETRY_MIN
@@ -105,7 +112,9 @@ async fn renew(host: &Host, look: &Look, why: Due) -> anyhow::Result<()> {
     match (why, role, look.record.role) {
         (Due::Ordered, v1::Role::Manager, Role::Worker) => tracing::info!("this node is promoted to a manager"),
         (Due::Ordered, v1::Role::Worker, Role::Manager) => tracing::info!("this node is no manager any more"),
-        (Due::Ordered | Due::Aged | Due::In(_), ..) => tracing::info!("the node's certificate was renewed"),
+        (Due::Ordered | Due::Upgraded | Due::Aged | Due::In(_), ..) => {
+            tracing::info!("the node's certificate was renewed")
+        }
     }
     host.take_on(&look.record, grant).await
 }

@@ -8,6 +8,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use muster_proto::id::NodeId;
 use openraft::{ServerState, Snapshot, error::RaftError};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -62,18 +63,18 @@ pub enum InboxError {
 }
 
 impl Inbox {
-    /// Answers one message.
-    pub async fn take(&self, call: Call, message: &[u8]) -> Result<Vec<u8>, InboxError> {
+    /// Answers one message. `node` is who sent it, where the connection has proved that.
+    pub async fn take(&self, call: Call, message: &[u8], node: Option<NodeId>) -> Result<Vec<u8>, InboxError> {
         match call {
-            Call::Append => match self.open::<Append>(message)? {
+            Call::Append => match self.open::<Append>(message, node)? {
                 Ok(Envelope { body, .. }) => given(self.append(body).await?),
                 Err(refusal) => refused(refusal),
             },
-            Call::Vote => match self.open::<Ballot>(message)? {
+            Call::Vote => match self.open::<Ballot>(message, node)? {
                 Ok(Envelope { body, .. }) => given(self.vote(body).await?),
                 Err(refusal) => refused(refusal),
             },
-            Call::Elect => match self.open::<HandOver>(message)? {
+            Call::Elect => match self.open::<HandOver>(message, node)? {
                 Ok(Envelope { from, body, .. }) => given(self.take_over(from, body).await?),
                 Err(refusal) => refused(refusal),
             },
@@ -81,17 +82,21 @@ impl Inbox {
     }
 
     /// Takes in a snapshot that is offered: its chunks go into what is returned.
-    pub fn receive_snapshot(&self, offer: &[u8]) -> Result<Receiving, InboxError> {
-        let Envelope { body, .. } = self.open::<Offer>(offer)??;
+    pub fn receive_snapshot(&self, offer: &[u8], node: Option<NodeId>) -> Result<Receiving, InboxError> {
+        let Envelope { body, .. } = self.open::<Offer>(offer, node)??;
         if self.room.is_full() {
             return Err(InboxError::NoRoom);
         }
         Ok(Receiving { inbox: self.clone(), offer: body, file: self.snapshots.receive() })
     }
 
-    fn open<T: DeserializeOwned>(&self, message: &[u8]) -> Result<Result<Envelope<T>, Refusal>, WireError> {
+    fn open<T: DeserializeOwned>(
+        &self,
+        message: &[u8],
+        node: Option<NodeId>,
+    ) -> Result<Result<Envelope<T>, Refusal>, WireError> {
         let envelope: Envelope<T> = wire::decode(message)?;
-        let verdict = self.standing.check(&envelope, &self.raft.metrics().borrow());
+        let verdict = self.standing.check(&envelope, node, &self.raft.metrics().borrow());
         Ok(verdict.map(|()| envelope))
     }
 

@@ -7,7 +7,10 @@
 
 use std::{fmt, sync::Arc};
 
-use muster_proto::{id::ClusterId, version::RaftId};
+use muster_proto::{
+    id::{ClusterId, NodeId},
+    version::RaftId,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -23,6 +26,8 @@ pub enum Refusal {
     OtherCluster { expected: ClusterId, found: ClusterId },
     #[error("the message is for manager {meant}, this is manager {me}")]
     NotMe { meant: u64, me: u64 },
+    #[error("the message says that it is of manager {said}, which is another node than the one that sent it")]
+    NotItself { said: u64 },
     #[error("manager {0} is no manager of the cluster any more")]
     Retired(u64),
     #[error("the cluster was recovered: it is in incarnation {now}, and the message is of {old}")]
@@ -67,8 +72,14 @@ impl Standing {
         Envelope { cluster: self.cluster, incarnation: self.incarnation(), from: self.raft_id, to, body }
     }
 
-    /// Whether this manager listens to the sender.
-    pub(crate) fn check<T>(&self, envelope: &Envelope<T>, group: &Metrics) -> Result<(), Refusal> {
+    /// Whether this manager listens to the sender. `node` is who the connection proved to be; none where what carried
+    /// the message vouches for it.
+    pub(crate) fn check<T>(
+        &self,
+        envelope: &Envelope<T>,
+        node: Option<NodeId>,
+        group: &Metrics,
+    ) -> Result<(), Refusal> {
         let &Envelope { cluster, incarnation: theirs, from, to, .. } = envelope;
         if cluster != self.cluster {
             return Err(Refusal::OtherCluster { expected: self.cluster, found: cluster });
@@ -84,8 +95,12 @@ impl Standing {
             }
             return Err(Refusal::Superseded { old: theirs.min(ours), now: theirs.max(ours) });
         }
-        let belongs = group.membership_config.membership().get_node(&from).is_some();
-        if !belongs && self.shared.read(|state| state.is_retired(RaftId(from))) {
+        let peer = group.membership_config.membership().get_node(&from);
+        // One that this manager has not heard of yet is believed: it may be the one to hear it from.
+        if node.is_some_and(|node| peer.is_some_and(|peer| peer.node_id != node)) {
+            return Err(Refusal::NotItself { said: from });
+        }
+        if peer.is_none() && self.shared.read(|state| state.is_retired(RaftId(from))) {
             return Err(Refusal::Retired(from));
         }
         Ok(())
@@ -97,7 +112,10 @@ impl Standing {
             Refusal::Retired(_) => self.dismiss(Dismissal::Retired),
             Refusal::Superseded { now, .. } if now > self.incarnation() => self.dismiss(Dismissal::Superseded { now }),
             // Something else answers at that address, or the other one is the one to go.
-            Refusal::Superseded { .. } | Refusal::OtherCluster { .. } | Refusal::NotMe { .. } => {}
+            Refusal::Superseded { .. }
+            | Refusal::OtherCluster { .. }
+            | Refusal::NotMe { .. }
+            | Refusal::NotItself { .. } => {}
         }
     }
 
@@ -111,5 +129,55 @@ impl Standing {
             held.get_or_insert(why);
             first
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        sync::RwLock,
+    };
+
+    use muster_core::state::State;
+    use openraft::Membership;
+
+    use super::*;
+    use crate::{
+        changes::Publisher,
+        raft::{Peer, StoredMembership},
+    };
+
+    const CLUSTER: ClusterId = ClusterId::from_bits(1);
+
+    fn node(number: u64) -> NodeId {
+        NodeId::from_bits(u128::from(number))
+    }
+
+    /// Managers 1 and 2, on the nodes of those numbers.
+    fn group() -> Metrics {
+        let peers: BTreeMap<u64, Peer> =
+            [1, 2].map(|id| (id, Peer { node_id: node(id), address: String::new() })).into();
+        let membership = Membership::new(vec![BTreeSet::from([1, 2])], peers);
+        Metrics { membership_config: Arc::new(StoredMembership::new(None, membership)), ..Metrics::new_initial(1) }
+    }
+
+    #[test]
+    fn nobody_speaks_for_another_manager() {
+        let shared = Shared {
+            state: RwLock::new(State::default()),
+            applied: watch::Sender::new(0),
+            changes: Publisher::default(),
+        };
+        let standing = Standing::new(CLUSTER, 1, Arc::new(shared));
+        let from = |from, sender| {
+            let envelope = Envelope { cluster: CLUSTER, incarnation: 0, from, to: 1, body: () };
+            standing.check(&envelope, sender, &group())
+        };
+        assert_eq!(from(2, Some(node(2))), Ok(()));
+        assert_eq!(from(2, Some(node(3))), Err(Refusal::NotItself { said: 2 }));
+        assert_eq!(from(1, Some(node(2))), Err(Refusal::NotItself { said: 1 }));
+        assert_eq!(from(9, Some(node(9))), Ok(()), "one that this manager has not heard of yet");
+        assert_eq!(from(2, None), Ok(()), "the way it came vouches for it");
     }
 }
