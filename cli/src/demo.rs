@@ -1,7 +1,7 @@
 //! `muster demo`: the main job on this machine, from nothing and back to nothing.
 //!
-//! It runs the same binary as a stranger would, as child processes: a daemon in a temporary folder, then the commands.
-//! Whatever happens, Ctrl-C included, what it made is removed again by the ids it noted.
+//! It runs the same binary as a stranger would, as child processes: three daemons at loopback addresses of this machine,
+//! in a temporary folder, then the commands. Whatever happens, Ctrl-C included, what it made is removed again by the ids it noted.
 
 /// As `println!`, for a reader who may have gone (`muster demo | head`): the demo still has to clear up.
 macro_rules! say {
@@ -10,10 +10,15 @@ macro_rules! say {
     };
 }
 
+mod clients;
 mod cluster;
 pub mod image;
+mod leader;
 pub mod load;
+mod node;
 mod script;
+mod steps;
+mod writer;
 
 use std::path::PathBuf;
 
@@ -30,9 +35,12 @@ use cluster::Cluster;
   muster demo --image myapp:1.0.0 --image myapp:2.0.0
                                        only make images of the demo app, to follow the README by hand
 
-The demo starts a daemon in a temporary folder, makes its own image (no registry, no network), creates a service with
-3 replicas and a published port, sends it requests, scales it to 5 and updates it to a second version under continuous
-requests. It needs Docker Engine. It exits with 1 if one request failed.")]
+The demo starts three daemons at loopback addresses of this machine, in a temporary folder, and forms a cluster of them:
+three managers that also run services. It makes its own image (no registry, no network), creates a service with 3
+replicas and a published port, sends requests to that port of every node, scales it to 5 and updates it to a second
+version under continuous requests. Then it kills the leader's daemon, prints how long no write was accepted, and starts
+it again, with the same containers. It needs Docker Engine. It exits with 1 if one request failed, but for those in
+flight through the node that died.")]
 pub struct Args {
     /// Leave the cluster running, and say how to talk to it and how to end it
     #[arg(long)]
@@ -70,7 +78,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         cluster.keep();
         return Ok(());
     }
-    say!("\ncleaning up: containers, images, daemon, {}", cluster.folder().display());
+    say!("\ncleaning up: containers, daemons, images, {}", cluster.folder().display());
     let cleaned = cluster.remove().await;
     outcome.and(cleaned)
 }

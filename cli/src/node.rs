@@ -1,6 +1,6 @@
 //! `muster node …`.
 
-mod change;
+pub(crate) mod change;
 pub mod inspect;
 pub mod ls;
 pub mod ps;

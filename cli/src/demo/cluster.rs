@@ -1,45 +1,51 @@
-//! What the demo makes, and its removal: a folder, a daemon, two images, and through the daemon its containers.
+//! What the demo makes, and its removal: a folder, three daemons, two images, and through the daemons their containers.
 
 use std::{
+    collections::{BTreeSet, HashMap},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    process::Stdio,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
-use bollard::{Docker, errors::Error, query_parameters::RemoveImageOptions};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
+use bollard::{
+    Docker,
+    errors::Error,
+    query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptions, RemoveImageOptions},
 };
-use tokio::{
-    process::{Child, Command},
-    task::JoinSet,
+use tokio::task::JoinSet;
+
+use super::{
+    Args, image,
+    node::{self, Node},
 };
 
-use super::{Args, image};
-
-const DAEMON_START: Duration = Duration::from_secs(20);
-const DAEMON_STOP: Duration = Duration::from_secs(20);
-const COMMAND_MAX: Duration = Duration::from_secs(180);
-const POLL: Duration = Duration::from_millis(20);
+pub(super) const NODES: usize = 3;
+/// The service.
+pub(super) const SERVICE: &str = "web";
+/// For the cluster to remove the service's containers, each within its stop grace period.
+const EMPTY_MAX: Duration = Duration::from_secs(20);
+/// For the engine to remove what the cluster did not.
+const SWEEP_MAX: Duration = Duration::from_secs(60);
+/// A container that the engine was just making appears after its daemon is gone.
+const LATE_CONTAINER: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(super) struct Cluster {
     docker: Docker,
-    docker_socket: PathBuf,
     program: PathBuf,
     /// Removed when the demo ends, kept with `--keep`.
     folder: Option<tempfile::TempDir>,
     folder_path: PathBuf,
-    daemon: Option<Child>,
+    pub(super) nodes: Vec<Node>,
     /// A repository of its own for each demo, so that two of them never share an image.
     repository: String,
     images: Vec<String>,
     /// The image that is being made.
     builds: JoinSet<anyhow::Result<String>>,
-    joined: bool,
+    /// By which its containers are found. No container is made before it is known.
+    id: Option<String>,
     pub(super) port: u16,
 }
 
@@ -47,21 +53,26 @@ impl Cluster {
     pub(super) async fn prepare(docker: Docker, args: &Args) -> anyhow::Result<Self> {
         let folder =
             tempfile::Builder::new().prefix("muster-demo-").tempdir().context("cannot make a temporary folder")?;
+        let addresses: [Ipv4Addr; NODES] = node::addresses()?;
         let port = match args.port {
             Some(port) => port,
-            None => free_port(image::PORT).context("no free port to publish the demo on; name one with --port")?,
+            None => node::free_port(&addresses, image::PORT)
+                .context("no free port to publish the demo on; name one with --port")?,
+        };
+        let program = std::env::current_exe().context("cannot find the muster program itself")?;
+        let node = |(number, address)| {
+            Node::new(format!("node{}", number + 1), address, &program, &args.docker_socket, folder.path())
         };
         Ok(Self {
             docker,
-            docker_socket: args.docker_socket.clone(),
-            program: std::env::current_exe().context("cannot find the muster program itself")?,
+            nodes: addresses.into_iter().enumerate().map(node).collect(),
+            program,
             folder_path: folder.path().to_owned(),
             folder: Some(folder),
-            daemon: None,
             repository: format!("muster-demo-{:06x}", rand::random::<u32>() & 0xff_ffff),
             images: Vec::new(),
             builds: JoinSet::new(),
-            joined: false,
+            id: None,
             port,
         })
     }
@@ -70,56 +81,9 @@ impl Cluster {
         &self.folder_path
     }
 
-    pub(super) fn target(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder_path.join("muster.sock")
-    }
-
-    fn host(&self) -> String {
-        format!("unix://{}", self.socket().display())
-    }
-
-    fn log(&self) -> PathBuf {
-        self.folder_path.join("daemon.log")
-    }
-
-    pub(super) async fn start_daemon(&mut self) -> anyhow::Result<()> {
-        // Any will do, and one that the kernel picks is not another demo's as well.
-        let any = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-        let listen = any.context("no free port for the daemon")?.port();
-        let log = std::fs::File::create(self.log()).context("cannot write the daemon's log")?;
-        let child = Command::new(&self.program)
-            .arg("daemon")
-            .arg("--data-dir")
-            .arg(self.folder_path.join("data"))
-            .args(["--listen-addr", &format!("127.0.0.1:{listen}")])
-            .arg("--socket")
-            .arg(self.socket())
-            .arg("--docker-socket")
-            .arg(&self.docker_socket)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            // A Ctrl-C at the terminal is for the demo, which then ends the daemon in order.
-            .process_group(0)
-            .spawn()
-            .context("cannot start the daemon")?;
-        self.daemon = Some(child);
-        let began = Instant::now();
-        while tokio::net::UnixStream::connect(self.socket()).await.is_err() {
-            let ended = self.daemon.as_mut().and_then(|child| child.try_wait().ok().flatten());
-            if ended.is_some() || began.elapsed() > DAEMON_START {
-                bail!(
-                    "the daemon did not start: {}",
-                    std::fs::read_to_string(self.log()).unwrap_or_default().trim_end()
-                );
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        Ok(())
+    /// The published port of a node.
+    pub(super) fn target(&self, number: usize) -> SocketAddr {
+        (self.nodes[number].address, self.port).into()
     }
 
     pub(super) async fn make_image(&mut self, version: &str) -> anyhow::Result<String> {
@@ -134,87 +98,121 @@ impl Cluster {
         Ok(reference)
     }
 
-    /// Runs `muster ARGS` as a user would; its progress goes to the terminal, its output is returned.
-    pub(super) async fn muster(&mut self, args: &[&str]) -> anyhow::Result<String> {
-        self.joined |= args.first() == Some(&"init");
-        let child = Command::new(&self.program)
-            .args(args)
-            .env("MUSTER_HOST", self.host())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .context("cannot run muster")?;
-        let output = tokio::time::timeout(COMMAND_MAX, child.wait_with_output())
-            .await
-            .with_context(|| format!("`muster {}` did not end within {COMMAND_MAX:?}", args.join(" ")))??;
-        if !output.status.success() {
-            bail!("`muster {}` failed: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim_end());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    pub(super) async fn init(&mut self) -> anyhow::Result<()> {
+        self.nodes[0].muster(&["init"]).await?;
+        self.id = Some(self.nodes[0].muster(&["info", "--format", "{{.Membership.ClusterID}}"]).await?);
+        Ok(())
+    }
+
+    /// The number of the node that leads, by what another says.
+    pub(super) async fn leader(&self, ask: usize) -> anyhow::Result<usize> {
+        let shown = self.nodes[ask].muster(&["node", "ls", "--format", "{{.Address}} {{.ManagerStatus}}"]).await?;
+        let leader = shown.lines().find_map(|line| line.strip_suffix(" Leader")).context("no node leads")?;
+        let found = self.nodes.iter().position(|node| node.listens().to_string() == leader);
+        found.with_context(|| format!("a leader at {leader}, which is no node of the demo"))
+    }
+
+    /// Ids of its containers in the engine: those that run, or all.
+    pub(super) async fn containers(&self, which: Which) -> anyhow::Result<BTreeSet<String>> {
+        let Some(id) = &self.id else { return Ok(BTreeSet::new()) };
+        let filters = HashMap::from([("label".to_owned(), vec![format!("muster.cluster={id}")])]);
+        let options = ListContainersOptionsBuilder::new().all(which == Which::All).filters(&filters).build();
+        let found = self.docker.list_containers(Some(options)).await.context("the engine lists no containers")?;
+        Ok(found.into_iter().filter_map(|container| container.id).collect())
     }
 
     /// Leaves everything as it is and says how to use and how to end it.
     pub(super) fn keep(mut self) {
-        let pid = self.daemon.as_ref().and_then(Child::id).unwrap_or_default();
         let folder = self.folder.take().map_or_else(|| self.folder_path.clone(), tempfile::TempDir::keep);
-        say!("\nthe cluster keeps running; talk to it with\n");
-        say!("  export MUSTER_HOST={}", self.host());
-        say!("  {} service ps web", self.program.display());
-        say!("  curl {}", self.target());
+        let muster = self.program.display();
+        say!("\nthe cluster keeps running; any of its nodes takes any command:\n");
+        for node in &self.nodes {
+            say!("  export MUSTER_HOST={}    # {}, at {}", node.host(), node.name, node.listens());
+        }
+        say!("\n  {muster} node ls");
+        say!("  {muster} service ps {SERVICE}");
+        for number in 0..self.nodes.len() {
+            say!("  curl {}", self.target(number));
+        }
+        let pids: Vec<String> = self.nodes.iter().filter_map(Node::pid).map(|pid| pid.to_string()).collect();
         say!("\nand end it with\n");
-        say!("  {} leave --force && kill {pid}", self.program.display());
+        say!("  kill -9 {}", pids.join(" "));
+        let id = self.id.as_deref().unwrap_or_default();
+        say!(
+            "  docker ps --all --quiet --filter label=muster.cluster={id} | xargs --no-run-if-empty docker rm --force"
+        );
         say!("  docker rmi {} && rm -r {}", self.images.join(" "), folder.display());
     }
 
     /// Removes all that was made, in the reverse order. Goes on past a failure and reports the first.
     pub(super) async fn remove(mut self) -> anyhow::Result<()> {
-        let left = if self.joined { self.leave().await } else { Ok(()) };
-        let stopped = self.stop_daemon().await;
+        // What the cluster cannot remove (it is half made, or has no leader) is removed from the engine below.
+        drop(tokio::time::timeout(EMPTY_MAX, self.empty()).await);
+        let mut outcome = Ok(());
+        for node in &mut self.nodes {
+            // At once and without a word to the others: the state of this cluster is not needed any more.
+            outcome = outcome.and(node.kill().await);
+        }
         while self.builds.join_next().await.is_some() {}
-        let mut removed = Ok(());
+        outcome = outcome.and(self.sweep().await);
         for reference in std::mem::take(&mut self.images) {
             let options = RemoveImageOptions { force: true, ..RemoveImageOptions::default() };
             match self.docker.remove_image(&reference, Some(options), None).await {
                 // Interrupted before it was made.
                 Ok(_) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => {}
                 Err(error) => {
-                    removed = removed.and(Err(error).with_context(|| format!("cannot remove the image {reference}")));
+                    outcome = outcome.and(Err(error).with_context(|| format!("cannot remove the image {reference}")));
                 }
             }
         }
         let folder =
             self.folder.take().map_or(Ok(()), |folder| folder.close().context("cannot remove the temporary folder"));
-        left.and(stopped).and(removed).and(folder)
+        outcome.and(folder)
     }
 
-    async fn leave(&mut self) -> anyhow::Result<()> {
-        match self.muster(&["leave", "--force"]).await {
-            Ok(_) => Ok(()),
-            // Interrupted before `init` was through.
-            Err(error) if format!("{error:#}").contains("in no cluster") => Ok(()),
-            Err(error) => Err(error),
+    /// By the way a user would take, so that no daemon starts again what is removed.
+    async fn empty(&self) -> anyhow::Result<()> {
+        if self.id.is_none() {
+            return Ok(());
         }
-    }
-
-    async fn stop_daemon(&mut self) -> anyhow::Result<()> {
-        let Some(mut child) = self.daemon.take() else { return Ok(()) };
-        if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-            // It may have ended by itself, and then there is nobody to tell.
-            kill(Pid::from_raw(pid), Signal::SIGTERM).ok();
-        }
-        if tokio::time::timeout(DAEMON_STOP, child.wait()).await.is_err() {
-            child.kill().await.context("cannot end the daemon")?;
-            bail!("the daemon did not stop within {DAEMON_STOP:?} and was killed");
+        let node = self.nodes.iter().find(|node| node.pid().is_some()).context("no node runs")?;
+        node.muster(&["service", "rm", SERVICE]).await?;
+        // One that is down confirms nothing.
+        let all_run = self.nodes.iter().all(|node| node.pid().is_some());
+        while all_run && !self.containers(Which::All).await?.is_empty() {
+            tokio::time::sleep(POLL).await;
         }
         Ok(())
     }
+
+    /// Removes its containers by their ids until none has been seen twice in a row.
+    async fn sweep(&self) -> anyhow::Result<()> {
+        if self.id.is_none() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let mut was_empty = false;
+        loop {
+            let left = self.containers(Which::All).await?;
+            if left.is_empty() && was_empty {
+                return Ok(());
+            }
+            if began.elapsed() > SWEEP_MAX {
+                bail!("the engine still has containers of the demo: {}", Vec::from_iter(left).join(" "));
+            }
+            was_empty = left.is_empty();
+            for id in left {
+                let options = RemoveContainerOptions { force: true, v: true, ..RemoveContainerOptions::default() };
+                // One that cannot be removed is there at the next look.
+                drop(self.docker.remove_container(&id, Some(options)).await);
+            }
+            tokio::time::sleep(LATE_CONTAINER).await;
+        }
+    }
 }
 
-/// `first` or one of the ports after it.
-fn free_port(first: u16) -> Option<u16> {
-    const TRIES: u16 = 200;
-    (first..first.saturating_add(TRIES)).find(|port| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    Running,
+    All,
 }

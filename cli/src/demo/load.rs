@@ -35,15 +35,46 @@ pub struct Tally {
     pub failed: u64,
     /// The first few failures, in words.
     pub failures: Vec<String>,
+    /// When the last of the requests that failed had begun.
+    pub failed_last: Option<Instant>,
     /// Answers by body: the demo app says which version answered, and where.
     pub answers: BTreeMap<String, u64>,
     pub slowest: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Connections {
+pub enum Connections {
+    /// One for all requests of a client.
     Kept,
+    /// One for each request.
     OneEach,
+}
+
+/// Sends one request after the other; it may rest in between for as long as it likes.
+#[derive(Debug)]
+pub struct Client {
+    target: SocketAddr,
+    connections: Connections,
+    kept: Option<BufReader<TcpStream>>,
+}
+
+impl Client {
+    #[must_use]
+    pub fn new(target: SocketAddr, connections: Connections) -> Self {
+        Self { target, connections, kept: None }
+    }
+
+    /// One GET of `/`. A connection that was kept and does not serve any more is a failure, and the next request has
+    /// a new one.
+    pub async fn get(&mut self) -> anyhow::Result<String> {
+        let answer = tokio::time::timeout(REQUEST_TIMEOUT, request(self.target, &mut self.kept, self.connections))
+            .await
+            .unwrap_or_else(|_elapsed| Err(anyhow::anyhow!("no answer within {REQUEST_TIMEOUT:?}")));
+        if answer.is_err() {
+            self.kept = None;
+        }
+        answer
+    }
 }
 
 #[derive(Debug)]
@@ -64,6 +95,13 @@ pub struct Load {
 impl Load {
     #[must_use]
     pub fn start(target: SocketAddr, clients: usize) -> Self {
+        let kinds = [Connections::Kept, Connections::OneEach].into_iter().cycle().take(clients);
+        Self::of(target, kinds)
+    }
+
+    /// A client of each kind.
+    #[must_use]
+    pub fn of(target: SocketAddr, kinds: impl IntoIterator<Item = Connections>) -> Self {
         let shared = Arc::new(Shared {
             target,
             stop: AtomicBool::new(false),
@@ -71,8 +109,7 @@ impl Load {
             tally: Mutex::new(Tally::default()),
         });
         let mut set = JoinSet::new();
-        for number in 0..clients {
-            let connections = if number % 2 == 0 { Connections::Kept } else { Connections::OneEach };
+        for connections in kinds {
             set.spawn(client(Arc::clone(&shared), connections));
         }
         Self { shared, clients: set }
@@ -93,29 +130,37 @@ impl Load {
 }
 
 async fn client(shared: Arc<Shared>, connections: Connections) {
-    let mut kept = None;
+    let mut client = Client::new(shared.target, connections);
     while !shared.stop.load(Ordering::SeqCst) && shared.sent.fetch_add(1, Ordering::SeqCst) < REQUESTS_MAX {
         let began = Instant::now();
-        let answer = match tokio::time::timeout(REQUEST_TIMEOUT, request(shared.target, &mut kept, connections)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(anyhow::anyhow!("no answer within {REQUEST_TIMEOUT:?}")),
-        };
-        if answer.is_err() {
-            kept = None;
-        }
-        shared.tally.lock().expect("no client panics with the tally").count(answer, began.elapsed());
+        let answer = client.get().await;
+        shared.tally.lock().expect("no client panics with the tally").count(answer, began);
         tokio::time::sleep(PAUSE).await;
     }
 }
 
 impl Tally {
-    fn count(&mut self, answer: anyhow::Result<String>, took: Duration) {
+    /// What another load has seen, too.
+    pub fn add(&mut self, other: Tally) {
+        self.requests += other.requests;
+        self.failed += other.failed;
+        self.failures.extend(other.failures);
+        self.failures.truncate(FAILURES_SHOWN_MAX);
+        self.failed_last = self.failed_last.max(other.failed_last);
+        for (body, count) in other.answers {
+            *self.answers.entry(body).or_default() += count;
+        }
+        self.slowest = self.slowest.max(other.slowest);
+    }
+
+    fn count(&mut self, answer: anyhow::Result<String>, began: Instant) {
         self.requests += 1;
-        self.slowest = self.slowest.max(took);
+        self.slowest = self.slowest.max(began.elapsed());
         match answer {
             Ok(body) => *self.answers.entry(body).or_default() += 1,
             Err(error) => {
                 self.failed += 1;
+                self.failed_last = self.failed_last.max(Some(began));
                 if self.failures.len() < FAILURES_SHOWN_MAX {
                     self.failures.push(format!("{error:#}"));
                 }
@@ -126,9 +171,7 @@ impl Tally {
 
 /// One GET of `/`.
 pub async fn get(target: SocketAddr) -> anyhow::Result<String> {
-    tokio::time::timeout(REQUEST_TIMEOUT, request(target, &mut None, Connections::OneEach))
-        .await
-        .with_context(|| format!("no answer within {REQUEST_TIMEOUT:?}"))?
+    Client::new(target, Connections::OneEach).get().await
 }
 
 async fn request(

@@ -1,4 +1,4 @@
-//! A change of a node as it is now, for `node update`, `promote` and `demote`.
+//! A change of a node as it is now, for `node update`, `promote` and `demote`, and for who writes on and on.
 
 use muster_proto::{node::NodeChange, v1};
 use tonic::Code;
@@ -9,7 +9,7 @@ use crate::{connect::Daemon, error::Error, object::Node};
 const ATTEMPTS_MAX: u32 = 10;
 
 /// Reads the node, makes the change that `decide` has for it, and returns the daemon's warnings.
-pub(super) async fn make(
+pub(crate) async fn make(
     daemon: &Daemon,
     node: &str,
     mut decide: impl FnMut(&Node) -> Result<NodeChange, Error>,
