@@ -48,8 +48,9 @@ pub(super) struct Look {
     pub(super) log_format: Option<u16>,
 }
 
-fn due(look: &Look, now: Timestamp) -> Due {
-    let ordered = look.orders.borrow().as_ref().is_some_and(|orders| {
+/// Marks the orders as seen: the next wake-up is for newer ones.
+fn due(look: &mut Look, now: Timestamp) -> Due {
+    let ordered = look.orders.borrow_and_update().as_ref().is_some_and(|orders| {
         orders.role != look.record.role || orders.roots_digest != ca::digests(&look.credentials.ca_pem)
     });
     if ordered {
@@ -75,7 +76,7 @@ pub(super) async fn run(host: Arc<Host>, shutdown: CancellationToken) {
                 _ = changes.changed() => continue,
             }
         };
-        let pause = match due(&look, super::now()) {
+        let pause = match due(&mut look, super::now()) {
             Due::In(span) => {
                 retry = RETRY_MIN;
                 span.min(SLEEP_MAX)
@@ -117,4 +118,54 @@ async fn renew(host: &Host, look: &Look, why: Due) -> anyhow::Result<()> {
         }
     }
     host.take_on(&look.record, grant).await
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_manager::ca::{Authority, Keeper};
+    use muster_proto::id::{ClusterId, NodeId};
+
+    use super::*;
+    use crate::daemon::record::{Identity, Phase};
+
+    /// The agent hands out the receiver it holds, which has seen nothing: had a look left it so, the loop would spin.
+    #[test]
+    fn a_look_leaves_the_orders_seen() {
+        let (cluster, node) = (ClusterId::from_bits(1), NodeId::from_bits(2));
+        let authority = Authority::create(cluster).unwrap();
+        let credentials = Credentials::issue(&authority, node, Role::Worker, Duration::from_secs(3600)).unwrap();
+        let keeper = Keeper::new(credentials.clone()).unwrap();
+        let orders =
+            NodeOrders { role: Role::Worker, roots_digest: ca::digests(&credentials.ca_pem), managers: Vec::new() };
+        let (tell, told) = watch::channel(None);
+        tell.send_replace(Some(orders.clone()));
+        let mut look = Look {
+            record: Record {
+                phase: Phase::Member,
+                cluster_id: cluster,
+                node_id: node,
+                advertise_addr: String::new(),
+                role: Role::Worker,
+                raft_id: None,
+                managers: Vec::new(),
+                incarnation: 1,
+                recovering: None,
+                identity: Identity {
+                    roots: String::new(),
+                    certificate: String::new(),
+                    key: String::new(),
+                    cluster_key: None,
+                },
+            },
+            credentials,
+            managers: Managers { keeper, addresses: Vec::new() },
+            orders: told,
+            log_format: None,
+        };
+        assert!(look.orders.has_changed().unwrap());
+        assert!(matches!(due(&mut look, super::super::now()), Due::In(_)));
+        assert!(!look.orders.has_changed().unwrap());
+        tell.send_replace(Some(NodeOrders { role: Role::Manager, ..orders }));
+        assert_eq!(due(&mut look, super::super::now()), Due::Ordered);
+    }
 }
