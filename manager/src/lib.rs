@@ -35,6 +35,7 @@ mod proposer;
 mod quorum;
 pub mod raft;
 mod reach;
+mod read_point;
 pub mod recovery;
 pub mod replica;
 pub mod reports;

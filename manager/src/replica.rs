@@ -11,7 +11,6 @@ use muster_core::{
     state::State,
 };
 use muster_proto::{id::RequestId, version::Term};
-use openraft::error::{CheckIsLeaderError, RaftError};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, timeout_at},
@@ -20,9 +19,9 @@ use tokio::{
 use crate::{
     changes::{Publisher, Watcher},
     failure::Failure,
-    leadership::{Leadership, await_leader},
+    leadership::Leadership,
     proposer::{self, Proposal},
-    raft::Raft,
+    read_point::Waiting,
     room::Room,
 };
 
@@ -84,9 +83,9 @@ impl Shared {
 pub struct Replica(Arc<Inner>);
 
 struct Inner {
-    raft: Raft,
     shared: Arc<Shared>,
     proposals: mpsc::Sender<Proposal>,
+    read_points: mpsc::Sender<Waiting>,
     leadership: watch::Receiver<Leadership>,
     failure: Failure,
     room: Room,
@@ -100,14 +99,14 @@ impl std::fmt::Debug for Inner {
 
 impl Replica {
     pub(crate) fn new(
-        raft: Raft,
         shared: Arc<Shared>,
         proposals: mpsc::Sender<Proposal>,
+        read_points: mpsc::Sender<Waiting>,
         leadership: watch::Receiver<Leadership>,
         failure: Failure,
         room: Room,
     ) -> Self {
-        Self(Arc::new(Inner { raft, shared, proposals, leadership, failure, room }))
+        Self(Arc::new(Inner { shared, proposals, read_points, leadership, failure, room }))
     }
 
     /// Returns once the command is committed and applied here. Waits for a leader where there is none. Dropping the
@@ -171,21 +170,22 @@ impl Replica {
     /// acknowledged it.
     pub async fn barrier(&self) -> Result<(), ProposeError> {
         let deadline = Instant::now() + DEADLINE;
-        loop {
-            let refused = match timeout_at(deadline, self.0.raft.ensure_linearizable()).await {
-                Ok(Ok(_applied)) => return Ok(()),
-                Ok(Err(refused)) => refused,
-                Err(_elapsed) => return Err(ProposeError::NoLeader),
-            };
-            match refused {
-                RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward)) => match forward.leader_node {
-                    Some(leader) => return Err(ProposeError::NotLeader { leader: leader.address }),
-                    None => await_leader(&mut self.0.leadership.clone(), deadline).await?,
-                },
-                RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_)) => return Err(ProposeError::NoLeader),
-                RaftError::Fatal(fatal) => return Err(proposer::stopped(&fatal, &self.0.failure)),
-            }
+        let (tell, told) = oneshot::channel();
+        match timeout_at(deadline, self.0.read_points.send(tell)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_closed)) => return Err(self.ended()),
+            Err(_elapsed) => return Err(ProposeError::NoLeader),
         }
+        match timeout_at(deadline, told).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(_dropped)) => Err(self.ended()),
+            Err(_elapsed) => Err(ProposeError::NoLeader),
+        }
+    }
+
+    /// Why nobody answers any more.
+    fn ended(&self) -> ProposeError {
+        self.0.failure.get().map_or(ProposeError::Stopping, ProposeError::Failed)
     }
 
     /// The index of the last applied entry; it changes with every entry.

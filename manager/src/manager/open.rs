@@ -39,6 +39,7 @@ use crate::{
         network::Network,
         standing::Standing,
     },
+    read_point::{self, ReadPoints},
     replica::{ProposeError, Replica},
     reports, room, rotation,
     storage::{self, Missing, Opened},
@@ -174,7 +175,10 @@ pub(super) async fn start(
     let (room, looking) = room::new(outside.disk.clone(), config.data_dir.clone());
     let (told, leadership) = watch::channel(Leadership::default());
     let (proposals, queue) = mpsc::channel(proposer::QUEUED_MAX);
-    let replica = Replica::new(raft.clone(), shared, proposals, leadership.clone(), failure.clone(), room.clone());
+    let (read_points, readers) = mpsc::channel(read_point::WAITING_MAX);
+    let replica = Replica::new(shared, proposals, read_points, leadership.clone(), failure.clone(), room.clone());
+    let reading =
+        ReadPoints { raft: raft.clone(), leadership: leadership.clone(), failure: failure.clone(), queue: readers };
     let leases = Leases::new(outside.clock.clone());
     let (reports, batching) = reports::new(replica.clone());
     let places = Arc::new(Semaphore::new(proposer::IN_FLIGHT_MAX));
@@ -195,6 +199,7 @@ pub(super) async fn start(
         stop.clone(),
     )));
     tasks.spawn(outside.run(proposer.run(stop.clone())));
+    tasks.spawn(outside.run(reading.run(stop.clone())));
     tasks.spawn(outside.run(batching.run(stop.clone())));
     tasks.spawn(outside.run(rotation::run(replica.clone(), stop.clone())));
     tasks.spawn(outside.run(leader.run(stop.clone())));
