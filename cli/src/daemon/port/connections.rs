@@ -18,7 +18,7 @@ const OF_ONE_MAX: usize = 4_096;
 /// Of all nodes at once; each takes a descriptor and some 30 KiB.
 const ALL_MAX: usize = 16_384;
 
-/// What a connection has shown; one for all connections that have shown the same.
+/// What a connection has shown and must not outlast; one for all connections that have shown the same.
 pub(super) type Certificates = Arc<[CertificateDer<'static>]>;
 
 #[derive(Clone, Debug, Default)]

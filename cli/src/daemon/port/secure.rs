@@ -61,7 +61,12 @@ pub(super) async fn serve(shared: &Shared, stream: TcpStream, from: SocketAddr) 
     // First the seat, then what this host knows of the node: whoever changes that later finds the connection.
     let (standing, life) = match presented {
         Presented::Certificate(identity) => {
-            let seat = shared.connections.enter(identity.node_id, &certificates, &*shared.options.roll);
+            // A client on its way to a published port may end what it began, whatever becomes of the root.
+            let kept = match alpn {
+                Alpn::Grpc => &*certificates,
+                Alpn::Relay => &[],
+            };
+            let seat = shared.connections.enter(identity.node_id, kept, &*shared.options.roll);
             let left = identity.expires_at.since(now);
             // A certificate is good for its time, also on a connection that outlasts it: the next has the newer one.
             let life = if left.is_zero() { STRANGER_MAX } else { left };

@@ -118,21 +118,26 @@ async fn a_connection_ends_with_the_root_that_signed_its_certificate() {
         credentials.cert_pem.push_str(chain);
         credentials
     };
-    let behind = site.channel(&site.keeper(WORKER, Role::Worker));
-    let renewed = trusting(MANAGER, Role::Manager, format!("{new}{old}"), &crossed);
-    let mut here = site.relay(&Keeper::new(renewed).expect("a keeper")).await;
+    let keeper = site.keeper(WORKER, Role::Worker);
+    let behind = site.channel(&keeper);
+    let mut here = site.relay(&keeper).await;
     let (_, mut there) = soon("arriving", async { site.relayed.lock().await.recv().await }).await.expect("one");
+    let renewed = trusting(MANAGER, Role::Manager, format!("{new}{old}"), &crossed);
+    let renewed = site.channel(&Keeper::new(renewed).expect("a keeper"));
     let exchange = |roots: String| {
         site.keeper.replace(trusting(MYSELF, Role::Manager, roots, &crossed)).expect("the same node");
     };
     let (held, ()) = tokio::join!(hold(&behind), async {
         exchange(format!("{new}{old}"));
-        assert_eq!(call(&behind, SESSION).await.code(), Code::Ok, "both are trusted");
+        for channel in [&behind, &renewed] {
+            assert_eq!(call(channel, SESSION).await.code(), Code::Ok, "both are trusted");
+        }
         exchange(new.clone());
     });
     assert_ne!(held.code(), Code::Ok, "{held}");
+    assert_eq!(call(&renewed, SESSION).await.code(), Code::Ok);
     here.write_all(b"!").await.expect("sends");
-    assert_eq!(soon("the byte", there.read_u8()).await.expect("not cut"), b'!');
+    assert_eq!(soon("the byte", there.read_u8()).await.expect("a client's is left to end"), b'!');
     site.stop().await;
 }
 
