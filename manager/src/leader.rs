@@ -15,7 +15,11 @@ use std::{collections::BTreeSet, future::Future, pin::Pin, sync::Arc, time::Dura
 use muster_core::{
     action::Action,
     command::{Command, Outcome},
-    plan::{Dirty, Input, Plan, outage, plan},
+    plan::{
+        Dirty, Input, Plan,
+        concern::{OutageWatch, services_of_nodes},
+        plan,
+    },
 };
 use muster_proto::{id::NodeId, version::Term};
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
@@ -26,7 +30,7 @@ use crate::{
     clock::Clock,
     leader::{agenda::Agenda, backoff::Backoff, ids::RandomIds},
     leadership::Leadership,
-    leases::{self, Leases, Terms},
+    leases::{self, Leases},
     outside::Random,
     proposer,
     replica::{ProposeError, Replica},
@@ -68,6 +72,7 @@ pub(crate) struct Service {
     clock: Arc<dyn Clock>,
     phase: Phase,
     agenda: Agenda,
+    outage: OutageWatch,
     backoff: Backoff,
     ids: RandomIds,
     /// The one proposal, or the one barrier, under way.
@@ -82,6 +87,7 @@ impl Service {
             clock,
             phase: Phase::Following,
             agenda: Agenda::default(),
+            outage: OutageWatch::default(),
             backoff: Backoff::default(),
             ids: RandomIds(random),
             work: None,
@@ -117,7 +123,7 @@ impl Service {
                 Event::Leadership(now) => self.take_leadership(&now),
                 Event::Changed(changed) => self.look_at_changed(changed),
                 Event::Nodes(nodes) => self.look_at_nodes(&nodes),
-                Event::LeaseTick => self.leases.tick(),
+                Event::LeaseTick => self.leases.tick(self.clock.now()),
                 Event::Due => self.agenda.take_due(self.clock.now()),
                 Event::Rested => self.backoff.rested(),
                 Event::CaughtUp(result) => self.caught_up(&result),
@@ -133,10 +139,8 @@ impl Service {
             (Some(term), Phase::CatchingUp(same) | Phase::Leading(same)) if term == same => {}
             (Some(term), Phase::Following | Phase::CatchingUp(_) | Phase::Leading(_)) => {
                 tracing::info!(%term, "this manager leads");
-                self.replica.read(|state| {
-                    let terms = Terms::from(&state.cluster().map(|cluster| cluster.spec.clone()).unwrap_or_default());
-                    self.leases.begin(terms, state.nodes());
-                });
+                let now = self.clock.now();
+                self.replica.read(|state| self.leases.begin(now, state));
                 self.restart(Phase::CatchingUp(term));
             }
             (None, Phase::Following) => {}
@@ -152,6 +156,7 @@ impl Service {
     fn restart(&mut self, phase: Phase) {
         self.phase = phase;
         self.agenda = Agenda::default();
+        self.outage = OutageWatch::default();
         self.backoff = Backoff::default();
         self.work = None;
     }
@@ -178,8 +183,7 @@ impl Service {
     /// Nodes that were added or changed since the last call.
     fn cover_nodes(&mut self) -> BTreeSet<NodeId> {
         self.replica.read(|state| {
-            let terms = Terms::from(&state.cluster().map(|cluster| cluster.spec.clone()).unwrap_or_default());
-            self.leases.cover(terms, state.nodes());
+            self.leases.cover(state);
             self.agenda.note_nodes(state.nodes())
         })
     }
@@ -188,9 +192,7 @@ impl Service {
         if self.phase == Phase::Following {
             return;
         }
-        let liveness = self.leases.liveness();
-        let services =
-            self.replica.read(|state| agenda::services_of_nodes(state, &outage::concerned(state, &liveness, nodes)));
+        let services = self.replica.read(|state| services_of_nodes(state, nodes));
         self.agenda.add_services(services);
     }
 
@@ -247,9 +249,12 @@ impl Service {
     }
 
     fn plan(&mut self, term: Term) -> Option<Work> {
-        let dirty = self.agenda.take()?;
-        let liveness = self.leases.liveness();
         let now = self.clock.now();
+        self.leases.tick(now);
+        let liveness = self.leases.liveness();
+        let held = self.replica.read(|state| self.outage.changed(state, &liveness, now));
+        self.agenda.add_services(held);
+        let dirty = self.agenda.take()?;
         let Plan { actions, wake, more } =
             self.replica.read(|state| plan(Input { state, liveness: &liveness, now, dirty: &dirty }, &mut self.ids));
         self.agenda.planned(now, &dirty, wake);

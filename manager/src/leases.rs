@@ -11,17 +11,19 @@ use std::{
     time::Duration,
 };
 
-use muster_core::liveness::Liveness;
-use muster_proto::{
-    id::NodeId,
-    node::{Node, NodeState},
-    time::Timestamp,
+use muster_core::{
+    liveness::Liveness,
+    state::State,
+    terms::{self, Terms},
 };
+use muster_proto::{id::NodeId, node::NodeState, time::Timestamp};
 use tokio::{sync::Notify, time::Instant};
 
 pub(crate) use crate::leases::ledger::TICK;
-pub use crate::leases::ledger::Terms;
-use crate::{clock::Clock, leases::ledger::Ledger};
+use crate::{
+    clock::Clock,
+    leases::ledger::{Ledger, Now},
+};
 
 #[derive(Clone, Debug)]
 pub struct Leases(Arc<Inner>);
@@ -43,10 +45,18 @@ impl Leases {
         Self(Arc::new(inner))
     }
 
-    /// A heartbeat came. Without effect on a manager that does not lead.
-    pub fn renew(&self, node: NodeId) {
-        let now = self.now();
-        if self.ledger().renew(now, node) {
+    /// A session began in which the agent is told this lease.
+    pub(crate) fn welcome(&self, node: NodeId, told: Duration) {
+        let now = self.elapsed();
+        if self.ledger().welcome(now, node, told) {
+            self.0.changed.notify_one();
+        }
+    }
+
+    /// A heartbeat came, of an agent that was told this lease. Without effect on a manager that does not lead.
+    pub fn renew(&self, node: NodeId, told: Duration) {
+        let now = self.elapsed();
+        if self.ledger().renew(now, node, told) {
             self.0.changed.notify_one();
         }
     }
@@ -59,7 +69,7 @@ impl Leases {
     /// When its last heartbeat came to this manager, as leader.
     #[must_use]
     pub fn last_seen(&self, node: NodeId) -> Option<Timestamp> {
-        let (now, wall) = (self.now(), self.0.clock.now());
+        let (now, wall) = (self.elapsed(), self.0.clock.now());
         let ago = now.saturating_sub(self.ledger().last_seen(node)?);
         Some(Timestamp::from_millis(wall.millis().saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))))
     }
@@ -69,22 +79,23 @@ impl Leases {
         self.ledger().liveness().clone()
     }
 
-    /// This manager leads from now on: every node gets one fresh lease.
-    pub(crate) fn begin<'a>(&self, terms: Terms, nodes: impl Iterator<Item = &'a Node>) {
-        let (now, wall) = (self.now(), self.0.clock.now());
-        self.ledger().begin(now, wall, terms, nodes.map(|node| node.id));
+    /// This manager leads from now on: every node gets one fresh lease. `now` is read from the state's clock, before the
+    /// state is read.
+    pub(crate) fn begin(&self, now: Timestamp, state: &State) {
+        let first_lease = terms::longest_lease(state, now);
+        self.ledger().begin(self.now(now), Terms::of(state), first_lease, state.nodes().map(|node| node.id));
     }
 
     /// The nodes and the cluster's settings as they are now: who is new gets a lease, who is gone is forgotten.
-    pub(crate) fn cover<'a>(&self, terms: Terms, nodes: impl Iterator<Item = &'a Node>) {
-        let now = self.now();
-        self.ledger().cover(now, terms, &nodes.map(|node| node.id).collect());
+    pub(crate) fn cover(&self, state: &State) {
+        let now = self.elapsed();
+        self.ledger().cover(now, Terms::of(state), &state.nodes().map(|node| node.id).collect());
     }
 
-    /// Lets leases run out.
-    pub(crate) fn tick(&self) {
-        let (now, wall) = (self.now(), self.0.clock.now());
-        if self.ledger().tick(now, wall) {
+    /// Lets leases run out. `now` is read from the state's clock. Called before each plan too, so that none is made at a
+    /// time that the leases do not know of.
+    pub(crate) fn tick(&self, now: Timestamp) {
+        if self.ledger().tick(self.now(now)) {
             self.0.changed.notify_one();
         }
     }
@@ -105,7 +116,11 @@ impl Leases {
         }
     }
 
-    fn now(&self) -> Duration {
+    fn now(&self, state: Timestamp) -> Now {
+        Now { elapsed: self.elapsed(), wall: self.0.clock.now(), state }
+    }
+
+    fn elapsed(&self) -> Duration {
         self.0.origin.elapsed()
     }
 

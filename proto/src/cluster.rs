@@ -53,9 +53,19 @@ pub struct Cluster {
     /// The next to be given.
     #[serde(default = "second_raft_id")]
     pub next_raft_id: RaftId,
+    /// What the last change made shorter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_lease: Option<FormerLease>,
     /// Counted up when the cluster is recovered or restored: managers of an earlier one are refused.
     #[serde(default = "first_incarnation")]
     pub incarnation: u64,
+}
+
+/// A lease that agents were granted before a change, and may count on where they have not heard of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerLease {
+    pub lease: Duration,
+    pub changed_at: Timestamp,
 }
 
 /// The first manager has the first.

@@ -28,6 +28,8 @@ pub struct RestartPolicy {
 impl RestartPolicy {
     pub const BACKOFF_FIRST: Duration = Duration::from_millis(500);
     pub const BACKOFF_MAX: Duration = Duration::from_secs(60);
+    /// Between the starts of tasks that fail one after the other, also where the pause asked for is shorter.
+    pub const LOOP_MIN: Duration = Duration::from_secs(1);
     /// A task that ran this long owes nothing to the failures before it.
     pub const STABLE_AFTER: Duration = Duration::from_secs(60);
 

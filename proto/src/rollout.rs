@@ -181,6 +181,9 @@ pub struct Rollout {
     pub hold: Option<Hold>,
     #[serde(default)]
     pub trust: Trust,
+    /// Slots that it replaced before it is promoted, where the service asks for canaries.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub canaries: BTreeSet<Slot>,
 }
 
 impl Rollout {

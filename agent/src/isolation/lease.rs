@@ -73,6 +73,17 @@ mod tests {
         assert_eq!(lease.outages(), 2);
     }
 
+    /// What managers go by: they count the longer lease until this agent has begun a session under the shorter one.
+    #[test]
+    fn a_shorter_lease_takes_the_place_of_a_longer_one() {
+        let mut lease = Lease::new(None);
+        lease.renew(s(0), s(30), s(0));
+        lease.renew(s(1), s(3), s(1));
+        assert_eq!(lease.until(), Some(s(4)));
+        lease.look(s(4));
+        assert_eq!(lease.outages(), 1);
+    }
+
     #[test]
     fn one_that_was_never_granted_is_over() {
         let mut lease = Lease::new(None);

@@ -108,6 +108,7 @@ pub(crate) fn begin_rollout(state: RolloutState, target: TemplateVersion, at: Ti
         message,
         hold: None,
         trust: Trust::default(),
+        canaries: BTreeSet::new(),
     }
 }
 

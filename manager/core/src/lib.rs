@@ -16,3 +16,4 @@ pub mod plan;
 pub mod recovery;
 pub mod rejection;
 pub mod state;
+pub mod terms;

@@ -7,7 +7,12 @@ use muster_proto::{id::NodeId, node::NodeState, time::Timestamp};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Liveness {
     nodes: BTreeMap<NodeId, Known>,
+    /// Since then this leader has lived through all the time that its clock went forward.
+    lived_since: Timestamp,
 }
+
+/// A jump that a clock makes in one step, and not the drift between two of them.
+const LEAP_MIN: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
@@ -32,9 +37,17 @@ impl Liveness {
         self.nodes.remove(&node);
     }
 
-    /// The clock that the times here are read from went forward by `gap` that nobody lived through: what is counted
-    /// from them does not shrink by it.
-    pub fn skip(&mut self, gap: Duration) {
+    /// A leader begins at `now`, and knows of no time before.
+    pub fn begin(&mut self, now: Timestamp) {
+        self.lived_since = now;
+    }
+
+    /// The clock that the times here are read from went forward to `now`, and by `gap` of that without anybody living
+    /// through it: what is counted from them does not shrink by it.
+    pub fn skip(&mut self, gap: Duration, now: Timestamp) {
+        if gap >= LEAP_MIN {
+            self.lived_since = now;
+        }
         for known in self.nodes.values_mut() {
             if let Known::Down { since } = known {
                 *since = *since + gap;
@@ -42,13 +55,10 @@ impl Liveness {
         }
     }
 
-    /// The clock was set back to `now`: nothing is counted from a time to come.
-    pub fn clamp(&mut self, now: Timestamp) {
-        for known in self.nodes.values_mut() {
-            if let Known::Down { since } = known {
-                *since = now.min(*since);
-            }
-        }
+    /// From when on a span may be counted whose beginning is written in the state.
+    #[must_use]
+    pub fn lived_since(&self) -> Timestamp {
+        self.lived_since
     }
 
     /// A node this leader has not heard of yet is Unknown: neither given work nor taken for lost.

@@ -9,6 +9,8 @@
 //! and one from everything are equal. Each has a property test.
 
 pub mod allocate;
+mod canary;
+pub mod concern;
 pub mod draft;
 mod goal;
 mod orchestrate;
@@ -25,6 +27,7 @@ mod slot;
 mod turns;
 mod update;
 mod view;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -93,6 +96,9 @@ fn plan_service(pass: &mut Pass<'_, '_>, id: ServiceId) {
         let (service, wanted) = update::advance(pass, service);
         orchestrate::dismiss(pass, &wanted);
         let begun = update::next_slots(pass, &service, &wanted.slots);
+        for view in wanted.slots.values() {
+            pass.wake_after_outage(&service, view);
+        }
         let mut turns = Turns::of(pass, &service, &wanted.slots, &begun);
         for view in wanted.slots.values() {
             if pass.draft.is_full() {

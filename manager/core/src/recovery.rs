@@ -133,6 +133,7 @@ mod tests {
             created_at: NOW,
             spec: ClusterSpec::default(),
             next_raft_id: RaftId(4),
+            former_lease: None,
             incarnation: 1,
         });
         state

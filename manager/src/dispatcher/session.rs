@@ -9,6 +9,7 @@ use muster_core::{
     command::{Command, Outcome},
     rejection::Rejection,
     state::State,
+    terms::Terms,
 };
 use muster_proto::{
     assignment::TaskReport,
@@ -67,6 +68,8 @@ pub(super) struct Session {
     described: Option<NodeDescription>,
     told: Option<View>,
     orders: NodeOrders,
+    /// As the agent was told; it counts on them for as long as this session lasts.
+    terms: Terms,
     outbox: Outbox,
     /// In the order they came.
     unsettled: FuturesOrdered<BoxFuture<'static, Result<Settled, ProposeError>>>,
@@ -103,7 +106,7 @@ impl Session {
         description: Option<v1::NodeDescription>,
     ) -> Result<Self, Status> {
         let replica = handle.replica.clone();
-        let (welcome, orders) = replica.read(|state| welcome(state, node))?;
+        let (welcome, orders, terms) = replica.read(|state| welcome(state, node))?;
         let mut session = Self {
             node,
             leases: handle.leases.clone(),
@@ -117,6 +120,7 @@ impl Session {
             address,
             told: None,
             orders,
+            terms,
             outbox: Outbox::new(welcome),
             unsettled: FuturesOrdered::new(),
             logs: LogStreams::default(),
@@ -126,7 +130,7 @@ impl Session {
             replica,
         };
         session.describe(description)?;
-        session.leases.renew(node);
+        session.leases.welcome(node, terms.lease);
         Ok(session)
     }
 
@@ -208,7 +212,7 @@ impl Session {
         match message.message {
             Some(agent_message::Message::Hello(_)) => Err(Status::invalid_argument("a session has one Hello")),
             Some(agent_message::Message::Heartbeat(heartbeat)) => {
-                self.leases.renew(self.node);
+                self.leases.renew(self.node, self.terms.lease);
                 self.outbox.ack_heartbeat(heartbeat.sequence);
                 self.describe(heartbeat.description)
             }
@@ -271,10 +275,15 @@ impl Session {
 
     fn look(&mut self) -> Result<(), Status> {
         let node = self.node;
-        let (next, orders) = self
+        let (next, orders, terms) = self
             .replica
-            .read(|state| assign::orders(state, node).map(|orders| (View::of(state, node), orders)))
+            .read(|state| assign::orders(state, node).map(|orders| (View::of(state, node), orders, Terms::of(state))))
             .ok_or_else(|| hello::not_a_member(node))?;
+        if terms != self.terms {
+            return Err(Status::aborted(
+                "the heartbeat or the lease has changed; the next session begins with the new ones",
+            ));
+        }
         if orders != self.orders {
             self.outbox.put_orders(&orders);
             self.orders = orders;
@@ -297,16 +306,17 @@ async fn lost(leadership: &mut watch::Receiver<Leadership>) -> Leadership {
     }
 }
 
-fn welcome(state: &State, node: NodeId) -> Result<(Welcome, NodeOrders), Status> {
+fn welcome(state: &State, node: NodeId) -> Result<(Welcome, NodeOrders, Terms), Status> {
     let cluster = state.cluster().ok_or_else(|| status::rejected(&Rejection::NoCluster))?;
+    let terms = Terms::of(state);
     let orders = assign::orders(state, node).ok_or_else(|| hello::not_a_member(node))?;
     let welcome = Welcome {
-        heartbeat_ms: millis(cluster.spec.heartbeat),
-        lease_ms: millis(cluster.spec.lease),
+        heartbeat_ms: millis(terms.heartbeat),
+        lease_ms: millis(terms.lease),
         orders: Some((&orders).into()),
         incarnation: cluster.incarnation,
     };
-    Ok((welcome, orders))
+    Ok((welcome, orders, terms))
 }
 
 fn millis(span: Duration) -> u64 {

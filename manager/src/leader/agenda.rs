@@ -5,11 +5,10 @@ use std::{
     time::Duration,
 };
 
-use muster_core::{plan::Dirty, state::State};
+use muster_core::plan::Dirty;
 use muster_proto::{
     id::{NodeId, ServiceId},
     node::Node,
-    service::Mode,
     time::Timestamp,
     version::Version,
 };
@@ -92,18 +91,6 @@ impl Agenda {
         self.nodes = now;
         changed
     }
-}
-
-/// Services that nodes which came, went or changed can concern: those with tasks there, those with tasks that wait for
-/// a node, and those that want a task on every node.
-pub(super) fn services_of_nodes(state: &State, nodes: &BTreeSet<NodeId>) -> BTreeSet<ServiceId> {
-    let there = nodes.iter().flat_map(|node| state.tasks_of_node(*node));
-    let waiting = state.tasks().filter(|task| task.node_id.is_none() && task.is_active());
-    let global = state.services().filter(|service| match service.spec.mode {
-        Mode::Global => true,
-        Mode::Replicated { .. } => false,
-    });
-    there.chain(waiting).map(|task| task.service_id).chain(global.map(|service| service.id)).collect()
 }
 
 #[cfg(test)]

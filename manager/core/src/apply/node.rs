@@ -12,7 +12,13 @@ use muster_proto::{
 };
 
 use super::{Stamp, Touched, trust};
-use crate::{command::Founding, effect, rejection::Rejection, state::State};
+use crate::{
+    command::Founding,
+    effect,
+    rejection::Rejection,
+    state::State,
+    terms::{self, Terms},
+};
 
 /// Of removed nodes whose certificates are remembered as void.
 const REMOVED_MAX: usize = 4_096;
@@ -36,6 +42,7 @@ pub(super) fn create_cluster(
         created_at: stamp.at,
         spec: spec.clone(),
         next_raft_id: RaftId(1),
+        former_lease: None,
         incarnation: 1,
     });
     join(state, stamp, node_id, node, address, touched)?;
@@ -54,6 +61,7 @@ pub(super) fn update_cluster(
     spec: &ClusterSpec,
     touched: &mut Touched,
 ) -> Result<Version, Rejection> {
+    let before = Terms::of(state);
     let cluster = state.cluster.as_mut().ok_or(Rejection::NoCluster)?;
     if cluster.version != read {
         return Err(Rejection::ClusterChanged { read, now: cluster.version });
@@ -64,8 +72,21 @@ pub(super) fn update_cluster(
         // Leases, limits and histories follow the settings.
         touched.capacity = true;
         touched.services.extend(state.services.keys().copied());
+        note_terms(state, stamp, before, touched);
     }
     Ok(state.cluster.as_ref().map_or(read, |cluster| cluster.version))
+}
+
+/// Every agent has to hear of other terms, and those that do not are remembered to count on the ones before.
+fn note_terms(state: &mut State, stamp: Stamp, before: Terms, touched: &mut Touched) {
+    if Terms::of(state) == before {
+        return;
+    }
+    touched.orders = true;
+    let former = terms::former_lease(state, before, stamp.at);
+    if let Some(cluster) = &mut state.cluster {
+        cluster.former_lease = former.or(cluster.former_lease);
+    }
 }
 
 pub(super) fn join(
@@ -97,7 +118,9 @@ pub(super) fn join(
         log_format: 1,
     };
     touched.node(None, Some(&node));
+    let before = Terms::of(state);
     state.nodes.insert(id, node);
+    note_terms(state, stamp, before, touched);
     touched.nodes.insert(id);
     Ok(stamp.version())
 }
@@ -216,7 +239,9 @@ pub(super) fn remove(state: &mut State, stamp: Stamp, id: NodeId, touched: &mut 
     }
     let until = void_until(state, node);
     let tasks: Vec<TaskId> = state.tasks_of_node(id).map(|task| task.id).collect();
+    let before = Terms::of(state);
     let removed = state.nodes.remove(&id);
+    note_terms(state, stamp, before, touched);
     touched.node(removed.as_ref(), None);
     remember_removed(state, stamp, id, until);
     for task in tasks {

@@ -78,10 +78,16 @@ fn merge(task: &Task, told: &TaskStatus, now: Timestamp) -> Result<TaskStatus, R
         return Err(Rejection::NotForward);
     }
     let moved = told.state != stored.state;
+    let began = stored.running_at.zip(told.running_at);
+    let entered = match began.filter(|_| told.state.is_final()) {
+        // How long it ran is measured on one clock, its agent's: a restart's pause and the monitor window hang on it.
+        Some((here, there)) if told.at >= there => (here + told.at.since(there)).max(stored.at).min(now),
+        Some(_) | None => entered_at(stored, told, now),
+    };
     let became_running = told.state == TaskState::Running || told.running_at.is_some();
     Ok(TaskStatus {
         state: told.state,
-        at: if moved { entered_at(stored, told, now) } else { stored.at },
+        at: if moved { entered } else { stored.at },
         running_at: stored.running_at.or(became_running.then_some(now)),
         message: clamped(&told.message, TaskStatus::MESSAGE_BYTES_MAX),
         error: told.error.as_deref().map(|text| clamped(text, TaskStatus::MESSAGE_BYTES_MAX)),
@@ -162,6 +168,18 @@ mod tests {
         assert_eq!(ended.running_at, Some(NOW));
         let skipped = TaskStatus { running_at: Some(Timestamp::EPOCH), ..status(TaskState::Failed, 0) };
         assert_eq!(merged(status(TaskState::Starting, 0), skipped).expect("forward").running_at, Some(NOW));
+    }
+
+    /// An agent whose clock is three seconds slow: its times are too early for every state but a final one.
+    #[test]
+    fn how_long_it_ran_is_measured_on_its_agents_clock() {
+        let at = Timestamp::from_millis;
+        let told = |state, millis| TaskStatus { running_at: Some(at(2_000)), ..status(state, millis) };
+        let running = TaskStatus { running_at: Some(at(5_000)), ..status(TaskState::Running, 5_000) };
+        let ended = merged(running.clone(), told(TaskState::Failed, 6_500)).expect("forward");
+        assert_eq!((ended.running_at, ended.at), (Some(at(5_000)), at(9_500)));
+        let ahead = merged(running, told(TaskState::Failed, 60_000)).expect("forward");
+        assert_eq!(ahead.at, NOW, "not after now");
     }
 
     #[test]

@@ -190,7 +190,7 @@ pub(super) fn resumed(state: RolloutState) -> RolloutState {
 /// What failed is forgiven, and what is done stays done.
 pub(super) fn taken_up_again(rollout: &Rollout, at: Timestamp) -> Rollout {
     let fresh = effect::begin_rollout(resumed(rollout.state), rollout.target, at, "taken up again".to_owned());
-    Rollout { done: rollout.done.clone(), trust: rollout.trust, ..fresh }
+    Rollout { done: rollout.done.clone(), canaries: rollout.canaries.clone(), trust: rollout.trust, ..fresh }
 }
 
 /// An update that supersedes an unfinished one keeps the spec before both: the half-rolled one is not known to be

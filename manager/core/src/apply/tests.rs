@@ -17,7 +17,7 @@ use muster_proto::{
 };
 
 use super::*;
-use crate::{action::Action, plan::schedule::fixture};
+use crate::{action::Action, plan::schedule::fixture, terms};
 
 const TERM: Term = Term(3);
 const WEB: ServiceId = ServiceId::from_bits(1);
@@ -314,4 +314,45 @@ fn a_row_goes_only_when_its_agent_has_cleaned_up() {
     assert_eq!(outcome, Outcome::Partly { version: Version(log.index), stale });
     assert_eq!(log.execute(forget(&log)), None);
     assert_eq!(log.state.tasks_of_service(WEB).count(), 0);
+}
+
+/// A new leader grants its first lease by this, and a cut off agent may count on the longer one.
+#[test]
+fn a_lease_that_was_made_shorter_is_remembered_for_a_while() {
+    let seconds = std::time::Duration::from_secs;
+    let mut log = Log::new();
+    let mut set = |lease: u64| {
+        let cluster = log.state.cluster().expect("a cluster").clone();
+        let spec = Box::new(ClusterSpec { lease: seconds(lease), ..cluster.spec });
+        log.done(Command::UpdateCluster { version: cluster.version, spec });
+        let now = Timestamp::from_millis(log.index);
+        [now, now + seconds(60 * 60)].map(|at| terms::longest_lease(&log.state, at).as_secs())
+    };
+    assert_eq!(set(30), [30, 30]);
+    assert_eq!(set(10), [30, 10]);
+    assert_eq!(set(3), [30, 3], "the longest of all that count");
+    assert_eq!(set(20), [30, 20]);
+}
+
+/// Each agent's session began with the terms as they were.
+#[test]
+fn other_terms_concern_every_session() {
+    let mut log = Log::new();
+    let spec = ClusterSpec { heartbeat: std::time::Duration::from_millis(1), ..ClusterSpec::default() };
+    let touched = |log: &mut Log, command| {
+        log.index += 1;
+        let entry = Entry::new(Timestamp::from_millis(log.index), None, command);
+        apply(&mut log.state, LogPosition { term: TERM, index: log.index }, &entry).1
+    };
+    let version = log.state.cluster().expect("a cluster").version;
+    assert!(touched(&mut log, Command::UpdateCluster { version, spec: Box::new(spec) }).orders);
+    // With a heartbeat of a millisecond the third node is one too many.
+    let join = |number: u128| Command::JoinNode {
+        id: NodeId::from_bits(number),
+        spec: NodeSpec::default(),
+        address: number.to_string(),
+    };
+    assert!(!touched(&mut log, join(2)).orders);
+    assert!(touched(&mut log, join(3)).orders);
+    assert!(touched(&mut log, Command::RemoveNode { id: NodeId::from_bits(3) }).orders);
 }

@@ -23,7 +23,8 @@ pub struct Touched {
     pub capacity: bool,
     /// Ports or backends of some service changed, or how a node is reached: every node's ingress may have.
     pub ingress: bool,
-    /// Roles or managers' addresses changed: every node's orders may have.
+    /// Roles or managers' addresses changed, or the terms of sessions: every node's orders may have, or what its session
+    /// began with.
     pub orders: bool,
 }
 

@@ -3,6 +3,7 @@
 use muster_proto::{rollout::RolloutState, service::Service, task_state::TaskState, version::TemplateVersion};
 
 use super::{
+    canary,
     pass::Pass,
     view::{Footing, SlotView, footing},
 };
@@ -10,7 +11,7 @@ use crate::effect;
 
 /// The version the slot is to be filled with now. One that the rollout has not come to stays with what serves there,
 /// and so does one where a pause finds the old task still serving. An empty one takes the new version, except while an
-/// update is paused: then the one before it, which is known to work.
+/// update is paused or its canaries are watched: then the one before it, which is known to work.
 pub(super) fn goal(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> TemplateVersion {
     let target = service.template_version;
     let pause = Pause::of(service);
@@ -29,6 +30,7 @@ pub(super) fn goal(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) 
     match (known, pause) {
         (Some(version), _) => version,
         (None, Pause::Update) => before.unwrap_or(target),
+        (None, Pause::None) if canary::are_watched(service) => before.unwrap_or(target),
         (None, Pause::None | Pause::Rollback) => target,
     }
 }

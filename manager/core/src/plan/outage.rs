@@ -6,15 +6,15 @@
 //! their tasks are not replaced at all until fewer are missing: nodes return, or the operator drains or removes those
 //! that will not. Whatever else goes down apart from them is replaced as ever.
 //!
-//! A function of the state and the leases alone, so that it needs no memory and a new leader comes to the same answer.
+//! A node that is down and has nothing left to be replaced counts for nothing: it may have been off for weeks, and a new
+//! leader, for whom the leases of all silent nodes end in one moment, could not tell that from an outage.
+//!
+//! A function of the state and the leases alone, so that a new leader comes to the same answer.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use muster_proto::{
-    id::NodeId,
-    node::{Availability, NodeState},
-    time::Timestamp,
-    waiting::WaitingOn,
+    id::NodeId, node::Availability, service::Mode, task_state::DesiredState, time::Timestamp, waiting::WaitingOn,
 };
 
 use crate::{liveness::Liveness, state::State};
@@ -39,12 +39,19 @@ impl Outage {
     pub fn of(state: &State, liveness: &Liveness, now: Timestamp) -> Self {
         // A drained node is one that its operator has given up, or is about to.
         let counted = state.nodes().filter(|node| node.spec.availability != Availability::Drain);
-        let (mut count, mut down) = (0, Vec::new());
+        let (mut members, mut count, mut down) = (0, 0, Vec::new());
         for node in counted {
-            count += 1;
-            down.extend(liveness.down_since(node.id).map(|since| (since, node.id)));
+            members += 1;
+            match liveness.down_since(node.id) {
+                Some(_) if !has_something_to_replace(state, node.id) => {}
+                Some(since) => {
+                    count += 1;
+                    down.push((since, node.id));
+                }
+                None => count += 1,
+            }
         }
-        if count < NODES_MIN {
+        if members < NODES_MIN || down.is_empty() {
             return Self::default();
         }
         down.sort_unstable();
@@ -64,21 +71,32 @@ impl Outage {
         self.nodes.contains(&node)
     }
 
+    pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.nodes.iter().copied()
+    }
+
+    pub(super) fn is_none(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
     /// Why the tasks of `node` are not replaced.
     pub(super) fn waiting(&self, node: NodeId) -> Option<WaitingOn> {
         self.holds(node).then_some(WaitingOn::Outage { until: self.until })
     }
 }
 
-/// Which nodes' services to look at when `changed` came, went or changed: in a large cluster one that goes down or
-/// returns can decide about all that are down.
-#[must_use]
-pub fn concerned(state: &State, liveness: &Liveness, changed: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
-    let mut nodes = changed.clone();
-    if state.nodes().count() >= NODES_MIN {
-        nodes.extend(state.nodes().map(|node| node.id).filter(|node| liveness.of(*node) == NodeState::Down));
-    }
-    nodes
+/// A task that is meant to run there and could run elsewhere.
+fn has_something_to_replace(state: &State, node: NodeId) -> bool {
+    let is_replicated = |service| {
+        state.service(service).is_some_and(|service| match service.spec.mode {
+            Mode::Replicated { .. } => true,
+            Mode::Global => false,
+        })
+    };
+    let meant = |desired| desired <= DesiredState::Running;
+    state
+        .tasks_of_node(node)
+        .any(|task| meant(task.desired) && !task.status.state.is_final() && is_replicated(task.service_id))
 }
 
 /// `down` in order of time. Of several that are as large the latest.

@@ -14,7 +14,7 @@ use muster_proto::{
     waiting::WaitingOn,
 };
 
-use super::{IdSource, Input, Plan, draft::Draft, outage::Outage};
+use super::{IdSource, Input, Plan, draft::Draft, outage::Outage, view::SlotView};
 use crate::{effect::NewTask, liveness::Liveness};
 
 pub(super) struct Pass<'a, 'i> {
@@ -57,6 +57,14 @@ impl<'a, 'i> Pass<'a, 'i> {
     pub(super) fn wake_at(&mut self, service: ServiceId, at: Timestamp) {
         if at > self.now {
             self.wake.entry(service).and_modify(|earlier| *earlier = at.min(*earlier)).or_insert(at);
+        }
+    }
+
+    /// Once it is known whether more nodes follow, everything about a slot with a task on one of them may change.
+    pub(super) fn wake_after_outage(&mut self, service: &Service, view: &SlotView<'_>) {
+        let held = view.current().filter_map(|task| self.outage.waiting(task.node_id?)).next();
+        if let Some(WaitingOn::Outage { until: Some(until) }) = held {
+            self.wake_at(service.id, until);
         }
     }
 

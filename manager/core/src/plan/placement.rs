@@ -6,10 +6,15 @@ use std::cmp::Reverse;
 use muster_proto::{
     id::{NodeId, TaskId},
     task::Task,
+    task_state::DesiredState,
     waiting::WaitingOn,
 };
 
-use super::{pass::Pass, room, schedule::Placer};
+use super::{
+    pass::Pass,
+    room,
+    schedule::{self, Placer},
+};
 
 /// Who waited for a predecessor to make room comes first, or others would take that room and the slot would have given
 /// up its task for nothing; then the longest waiting. Reasons are told at the end, when it is known what all the others took and gave up: told on
@@ -65,5 +70,9 @@ fn fits(pass: &mut Pass<'_, '_>, id: TaskId) -> bool {
 fn ask(pass: &Pass<'_, '_>, placer: &mut Placer<'_>, id: TaskId) -> Option<Result<NodeId, WaitingOn>> {
     let task = pass.draft.task(id)?;
     let service = pass.draft.service(task.service_id)?;
-    Some(placer.place(&pass.draft, service, &task.template, task.slot))
+    let start = match task.desired {
+        DesiredState::Ready => schedule::Start::AfterPredecessor,
+        DesiredState::Running | DesiredState::Shutdown | DesiredState::Remove => schedule::Start::AtOnce,
+    };
+    Some(placer.place(&pass.draft, service, &task.template, task.slot, start))
 }

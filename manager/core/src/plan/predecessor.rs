@@ -5,7 +5,7 @@
 //! run twice takes its place, which is what makes it run at most once.
 
 use muster_proto::{
-    cluster::ClusterSpec,
+    id::NodeId,
     isolation::{ISOLATION_MARGIN, OnIsolation},
     rollout::UpdateOrder,
     service::Service,
@@ -20,6 +20,7 @@ use super::{
     rollout,
     view::{Footing, SlotView, footing},
 };
+use crate::terms;
 
 /// Whether a task's container may be running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +37,9 @@ pub(super) fn at_work(pass: &Pass<'_, '_>, task: &Task) -> AtWork {
     let until = |at: Timestamp| if at > pass.now { AtWork::Until(at) } else { AtWork::No };
     let stops = task.template.spec.on_isolation == OnIsolation::Stop;
     if task.status.state == TaskState::Orphaned && stops {
-        // Its node's lease may have been renewed until the node was removed.
-        return until(task.status.at + lease(pass) + grace);
+        // Its node's lease may have been renewed until the node was removed. The leader of then had another clock.
+        let removed_at = task.status.at.max(pass.liveness.lived_since());
+        return until(removed_at + terms::longest_lease(pass.draft.state(), pass.now) + grace);
     }
     let Some(node) = task.node_id.filter(|_| task.holds_resources()) else { return AtWork::No };
     match pass.liveness.down_since(node) {
@@ -47,15 +49,19 @@ pub(super) fn at_work(pass: &Pass<'_, '_>, task: &Task) -> AtWork {
     }
 }
 
-fn lease(pass: &Pass<'_, '_>) -> std::time::Duration {
-    let cluster = pass.draft.state().cluster();
-    cluster.map_or_else(|| ClusterSpec::default().lease, |cluster| cluster.spec.lease)
-}
-
-/// What the slot's next task waits for, of those who have to be gone first.
-pub(super) fn in_the_way<'t>(pass: &Pass<'_, '_>, tasks: impl Iterator<Item = &'t Task>) -> Option<WaitingOn> {
+/// What the slot's next task waits for, of those who have to be gone first. `home` is the node that it will run on,
+/// where that is known: a task there is waited for until its agent says that it ended, whether the managers hear that
+/// agent or not. It will be the same one that starts the next.
+pub(super) fn in_the_way<'t>(
+    pass: &Pass<'_, '_>,
+    home: Option<NodeId>,
+    tasks: impl Iterator<Item = &'t Task>,
+) -> Option<WaitingOn> {
     let mut latest = None;
     for task in tasks {
+        if home.is_some() && task.node_id == home && task.holds_resources() {
+            return Some(WaitingOn::Predecessor);
+        }
         match at_work(pass, task) {
             AtWork::No => {}
             AtWork::Yes => return Some(WaitingOn::Predecessor),

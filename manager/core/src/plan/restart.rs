@@ -30,9 +30,23 @@ pub(super) enum Why {
 
 /// `task` has ended by itself.
 pub(super) fn after_end(task: &Task, now: Timestamp) -> AfterEnd {
-    if task.status.state == TaskState::Shutdown {
-        // Nobody here told it to stop: its agent did, because it was cut off. That is no failure of the task.
-        return AfterEnd::Restart { pause: Duration::ZERO, record: task.restarts.clone() };
+    match task.status.state {
+        // Nobody here told it to stop: its agent did, because it was cut off, or its node was removed. That is no
+        // failure of the task.
+        TaskState::Shutdown | TaskState::Orphaned => {
+            return AfterEnd::Restart { pause: Duration::ZERO, record: task.restarts.clone() };
+        }
+        TaskState::New
+        | TaskState::Pending
+        | TaskState::Assigned
+        | TaskState::Accepted
+        | TaskState::Preparing
+        | TaskState::Ready
+        | TaskState::Starting
+        | TaskState::Running
+        | TaskState::Complete
+        | TaskState::Failed
+        | TaskState::Rejected => {}
     }
     let policy = &task.template.spec.restart;
     if !wants_restart(policy.condition, task.status.state) {
@@ -43,17 +57,30 @@ pub(super) fn after_end(task: &Task, now: Timestamp) -> AfterEnd {
     if let Some(max_attempts) = policy.max_attempts.filter(|max| used >= *max) {
         return AfterEnd::Stay(Why::AttemptsUsedUp { max_attempts });
     }
+    again(task, now)
+}
+
+/// One more attempt, whatever the policy says of whether there is to be one.
+pub(super) fn again(task: &Task, now: Timestamp) -> AfterEnd {
+    let policy = &task.template.spec.restart;
     // An end without error that comes quickly, again and again, is as much of a loop as a crash.
     let owed = if ran_stably(&task.status) { 0 } else { task.restarts.failures };
     let failures = owed.saturating_add(1);
-    let mut recent = recent;
+    let mut recent = recent_attempts(policy, &task.restarts, task.status.at);
     recent.push(now);
     let skipped = recent.len().saturating_sub(RestartRecord::RECENT_MAX);
     recent.drain(..skipped);
     AfterEnd::Restart {
-        pause: policy.delay.unwrap_or_else(|| RestartPolicy::backoff(failures)),
+        pause: policy.delay.unwrap_or_else(|| RestartPolicy::backoff(failures)).max(pause_min(task, failures)),
         record: RestartRecord { failures, attempts: task.restarts.attempts.saturating_add(1), recent },
     }
+}
+
+/// Each start of a crash loop costs the log a few entries: from the second failure in a row on they are
+/// [`RestartPolicy::LOOP_MIN`] apart, whatever pause was asked for.
+fn pause_min(task: &Task, failures: u32) -> Duration {
+    let started_at = task.start_after.unwrap_or(task.created_at);
+    if failures < 2 { Duration::ZERO } else { (started_at + RestartPolicy::LOOP_MIN).since(task.status.at) }
 }
 
 fn wants_restart(condition: RestartCondition, ended: TaskState) -> bool {
@@ -124,6 +151,26 @@ mod tests {
     fn a_fixed_delay_does_not_grow() {
         let policy = RestartPolicy { delay: Some(SECOND * 3), ..RestartPolicy::default() };
         assert_eq!(pause(&ended(policy, TaskState::Failed, SECOND, failed(9))), Some((SECOND * 3, 10)));
+    }
+
+    #[test]
+    fn a_loop_without_a_delay_starts_once_a_second() {
+        let policy = RestartPolicy { delay: Some(Duration::ZERO), ..RestartPolicy::default() };
+        let crashed = |failures| {
+            let mut task = ended(policy.clone(), TaskState::Failed, Duration::ZERO, failed(failures));
+            task.start_after = Some(Timestamp::from_millis(task.status.at.millis() - 300));
+            pause(&task).map(|(pause, _)| pause)
+        };
+        assert_eq!(crashed(0), Some(Duration::ZERO), "a single failure costs little");
+        assert_eq!(crashed(1), Some(Duration::from_millis(700)));
+        assert_eq!(crashed(9), Some(Duration::from_millis(700)));
+    }
+
+    #[test]
+    fn what_its_node_took_along_is_no_failure() {
+        let policy = RestartPolicy { condition: RestartCondition::None, ..RestartPolicy::default() };
+        let lost = ended(policy, TaskState::Orphaned, SECOND, failed(4));
+        assert_eq!(pause(&lost), Some((Duration::ZERO, 4)));
     }
 
     #[test]

@@ -10,10 +10,11 @@ use muster_proto::{
     task::{Slot, Task},
     task_state::TaskState,
     time::Timestamp,
-    waiting::Refusal,
+    waiting::{Refusal, WaitingOn},
 };
 
 use super::{
+    canary,
     pass::Pass,
     restart::{self, AfterEnd, Why},
     schedule,
@@ -51,7 +52,13 @@ pub(super) enum Verdict {
 }
 
 pub(super) fn config(service: &Service) -> &UpdateConfig {
-    let back = service.rollout.as_ref().is_some_and(|rollout| rollout.state.is_rollback());
+    // One that is over says nothing about how the next drain goes about.
+    let back = service.rollout.as_ref().is_some_and(|rollout| match rollout.state {
+        RolloutState::RollbackStarted | RolloutState::RollbackPaused => true,
+        RolloutState::Updating | RolloutState::Paused | RolloutState::Completed | RolloutState::RollbackCompleted => {
+            false
+        }
+    });
     if back { &service.spec.rollback } else { &service.spec.update }
 }
 
@@ -67,14 +74,18 @@ pub(super) fn progress(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'
     if let Some(since) = running.map(|task| task.status.running_at.unwrap_or(task.status.at)).min() {
         return Progress::Running { since };
     }
-    let vanished = || view.current().any(|task| footing(pass, service, task) == Footing::Vanished);
-    if vanished() || takes_nothing_new(pass, service, view) {
-        return Progress::Away;
+    let vanished = view.current().filter(|task| footing(pass, service, task) == Footing::Vanished);
+    match vanished.filter_map(|task| pass.outage.waiting(task.node_id?)).next() {
+        // It is known in a moment whether it is replaced.
+        Some(WaitingOn::Outage { until: Some(_) }) => return Progress::Moving,
+        Some(_) => return Progress::Away,
+        None if takes_nothing_new(pass, service, view) => return Progress::Away,
+        None => {}
     }
     match of_target().last() {
         Some(last) if has_finished(last) => Progress::Finished,
         Some(_) => Progress::Moving,
-        None if view.exists() => Progress::Outdated,
+        None if view.exists() || canary::are_watched(service) => Progress::Outdated,
         None => Progress::Moving,
     }
 }
@@ -115,6 +126,10 @@ pub(super) fn record(pass: &Pass<'_, '_>, service: &Service, rollout: &Rollout, 
         let is_done = |task: &Task| {
             task.template_version == rollout.target && (task.status.running_at.is_some() || has_finished(task))
         };
+        let made_by_it = |task: &Task| task.template_version == rollout.target && task.created_at >= rollout.started_at;
+        if canary::are_watched(service) && view.current().any(made_by_it) {
+            next.canaries.insert(view.slot);
+        }
         if view.current().any(is_done) && next.done.insert(view.slot) {
             next.progressed_at = pass.now;
         }
@@ -133,7 +148,7 @@ fn counts_against(config: &UpdateConfig, rollout: &Rollout, task: &Task) -> bool
     let made_by_it = task.template_version == rollout.target && task.created_at >= rollout.started_at;
     let early = task.status.running_at.is_none_or(|since| task.status.at.since(since) <= config.monitor);
     let ended_badly = match task.status.state {
-        TaskState::Failed | TaskState::Rejected | TaskState::Orphaned => true,
+        TaskState::Failed | TaskState::Rejected => true,
         // A service that is to run for ever and ends at once does not work, whatever its exit code.
         TaskState::Complete => task.template.spec.restart.condition == RestartCondition::Any,
         TaskState::New
@@ -144,7 +159,9 @@ fn counts_against(config: &UpdateConfig, rollout: &Rollout, task: &Task) -> bool
         | TaskState::Ready
         | TaskState::Starting
         | TaskState::Running
-        | TaskState::Shutdown => false,
+        | TaskState::Shutdown
+        // Its node was removed: that says nothing of the version.
+        | TaskState::Orphaned => false,
     };
     made_by_it && early && ended_badly
 }
@@ -200,15 +217,15 @@ pub(super) fn judge(
     if config.failure_action != FailureAction::Continue && failed_too_many(config, rollout, survey) {
         return Verdict::Failed;
     }
-    if survey.iter().all(|(_, progress)| is_settled(*progress)) {
+    if survey.iter().all(|(slot, progress)| is_settled(rollout, *slot, *progress)) {
         let newest = survey.iter().filter_map(|(_, progress)| running_since(*progress)).max();
         match newest.filter(|since| *since >= rollout.started_at).map(|since| since + config.monitor) {
             Some(watched_until) if watched_until > pass.now => pass.wake_at(service.id, watched_until),
             Some(_) | None => return Verdict::Complete,
         }
     }
-    if canaries_left(service, rollout, survey) == Some(0) {
-        match watched_until(pass.now, config, rollout, survey) {
+    if canary::left(service, rollout, survey) == Some(0) {
+        match canary::watched_until(pass.now, config, rollout, survey) {
             Watched::Until(at) => pass.wake_at(service.id, at),
             Watched::Done => return Verdict::CanariesWork,
             Watched::NotReady => {}
@@ -221,19 +238,6 @@ pub(super) fn judge(
         pass.wake_at(service.id, deadline);
     }
     Verdict::GoOn
-}
-
-/// How many slots an update may still begin before its canaries are promoted; None: as many as there are.
-pub(super) fn canaries_left(service: &Service, rollout: &Rollout, survey: &[(Slot, Progress)]) -> Option<usize> {
-    let canary = usize::try_from(service.spec.update.canary).unwrap_or(usize::MAX);
-    if canary == 0 || is_back(rollout) || rollout.trust == Trust::Promoted {
-        return None;
-    }
-    let begun = survey.iter().filter(|(_, progress)| match progress {
-        Progress::Moving | Progress::Running { .. } | Progress::Finished => true,
-        Progress::Outdated | Progress::Away => false,
-    });
-    Some(canary.saturating_sub(begun.count()))
 }
 
 /// How the tasks that a rollout has made so far stand.
@@ -286,7 +290,7 @@ fn deadline(config: &UpdateConfig, rollout: &Rollout) -> Option<Timestamp> {
     Some(rollout.progressed_at + allowance + span)
 }
 
-fn failed_too_many(config: &UpdateConfig, rollout: &Rollout, survey: &[(Slot, Progress)]) -> bool {
+pub(super) fn failed_too_many(config: &UpdateConfig, rollout: &Rollout, survey: &[(Slot, Progress)]) -> bool {
     let failed = failed_count(rollout, survey);
     let allowed = f64::from(config.max_failure_ratio.clamp(0.0, 1.0)) * count_f64(survey.len());
     // The ratio was rounded to f32 when it was read: 0.7 of 10 is 7 all the same.
@@ -299,10 +303,12 @@ fn count_f64(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-fn is_settled(progress: Progress) -> bool {
+/// One that failed, and may, is not waited for.
+fn is_settled(rollout: &Rollout, slot: Slot, progress: Progress) -> bool {
     match progress {
         Progress::Running { .. } | Progress::Finished | Progress::Away => true,
-        Progress::Outdated | Progress::Moving => false,
+        Progress::Moving => rollout.failed.contains(&slot),
+        Progress::Outdated => false,
     }
 }
 
@@ -313,20 +319,13 @@ pub(super) fn running_since(progress: Progress) -> Option<Timestamp> {
     }
 }
 
-/// The first failure in a sentence's half: `web.1: ended with exit code 1`.
-pub(super) fn first_failure(service: &Service, rollout: &Rollout) -> String {
-    match rollout.failures.first() {
-        Some(failure) => format!("first {}.{}: {}", service.spec.name, failure.slot, failure.error),
-        None => "no task says why".to_owned(),
-    }
-}
-
-pub(super) fn shown(span: Duration) -> String {
-    let (seconds, millis) = (span.as_secs(), span.subsec_millis());
-    match (seconds, millis) {
-        (0, millis) => format!("{millis} ms"),
-        (seconds, 0) if seconds % 60 == 0 => format!("{} min", seconds / 60),
-        (seconds, _) => format!("{seconds} s"),
+pub(super) fn is_over(rollout: &Rollout) -> bool {
+    match rollout.state {
+        RolloutState::Completed | RolloutState::RollbackCompleted => true,
+        RolloutState::Updating
+        | RolloutState::Paused
+        | RolloutState::RollbackStarted
+        | RolloutState::RollbackPaused => false,
     }
 }
 

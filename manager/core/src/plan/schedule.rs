@@ -75,6 +75,14 @@ pub struct Placer<'a> {
     focuses: Vec<Focus>,
 }
 
+/// When a task that is placed starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    AtOnce,
+    /// It is prepared now, and starts once whoever is in its slot has ended.
+    AfterPredecessor,
+}
+
 /// What is kept of one service.
 #[derive(Debug)]
 struct Focus {
@@ -91,7 +99,8 @@ impl<'a> Placer<'a> {
 
     /// The best node for the next task in `slot`, which is made of `template`. It counts as placed once the draft says
     /// so. Tasks that are in the slot now are taken for leaving: they count neither against the node's limit of
-    /// replicas nor in the spread, but hold their resources and ports until they ended.
+    /// replicas nor in the spread, but hold their resources until they ended, and their host ports against one that
+    /// starts at once.
     ///
     /// `draft` must be the same one throughout, and of the state that this placer was made for.
     pub fn place(
@@ -100,9 +109,10 @@ impl<'a> Placer<'a> {
         service: &Service,
         template: &Template,
         slot: Slot,
+        start: Start,
     ) -> Result<NodeId, WaitingOn> {
         self.read_on(draft);
-        self.decide(service, template, slot)
+        self.decide(service, template, slot, start)
     }
 
     /// Whether the node of `present` would do for another task of its slot, made of `template`, once `present` and
@@ -146,24 +156,29 @@ impl<'a> Placer<'a> {
         }
     }
 
-    fn decide(&mut self, service: &Service, template: &Template, slot: Slot) -> Result<NodeId, WaitingOn> {
+    fn decide(
+        &mut self,
+        service: &Service,
+        template: &Template,
+        slot: Slot,
+        start: Start,
+    ) -> Result<NodeId, WaitingOn> {
         let (seats, focus) = self.turn_to(service.id);
-        match slot {
+        focus.in_use.set_aside(slot, seats);
+        match start {
+            Start::AtOnce => {}
+            Start::AfterPredecessor => focus.in_use.set_ports_aside(slot, seats),
+        }
+        let placed = match slot {
             Slot::Number(_) => {
-                focus.in_use.set_aside(slot, seats);
                 let at = focus.ranking(template, seats);
                 let best = focus.rankings[at].best(seats, &focus.in_use);
-                let placed = best.ok_or_else(|| explain::every_seat(seats, focus, template, slot, at));
-                focus.in_use.take_back(seats);
-                placed
+                best.ok_or_else(|| explain::every_seat(seats, focus, template, slot, at))
             }
-            Slot::Node(node) => {
-                focus.in_use.set_aside(slot, seats);
-                let placed = explain::one_seat(seats, focus, template, slot, node);
-                focus.in_use.take_back(seats);
-                placed
-            }
-        }
+            Slot::Node(node) => explain::one_seat(seats, focus, template, slot, node),
+        };
+        focus.in_use.take_back(seats);
+        placed
     }
 
     fn turn_to(&mut self, service: ServiceId) -> (&mut Seats<'a>, &mut Focus) {

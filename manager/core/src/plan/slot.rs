@@ -8,12 +8,13 @@
 use std::time::Duration;
 
 use muster_proto::{
+    id::NodeId,
     isolation::OnIsolation,
     node::NodeState,
     restart::RestartRecord,
     rollout::UpdateOrder,
     service::Service,
-    task::Task,
+    task::{Slot, Task},
     task_state::{DesiredState, TaskState},
     version::TemplateVersion,
     waiting::WaitingOn,
@@ -48,11 +49,23 @@ pub(super) fn fill(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'
             let others: Vec<&Task> = others.collect();
             retire(pass, others.into_iter());
         }
+        Some(_) if turns.gave_away(view.slot) => wait_for_turn(pass, view),
         Some(keeper) => {
             release(pass, service, view, keeper);
             retire(pass, view.current().filter(|task| task.id != keeper.id && !may_serve(task)));
         }
         None => start_attempt(pass, service, view, goal, turns),
+    }
+}
+
+/// What has no node holds nothing, and goes without a trace.
+fn wait_for_turn(pass: &mut Pass<'_, '_>, view: &SlotView<'_>) {
+    for task in view.current() {
+        if may_serve(task) {
+            pass.draft.explain(task.id, Some(WaitingOn::Turn));
+        } else if task.node_id.is_none() {
+            pass.draft.retire(task.id);
+        }
     }
 }
 
@@ -70,7 +83,7 @@ fn start_attempt(
         return attempt(pass, service, view, begin(When::AtOnce, RestartRecord::default()));
     };
     match footing(pass, service, last) {
-        Footing::Ended => match restart::after_end(last, pass.now) {
+        Footing::Ended => match after_end(pass, service, view, last) {
             AfterEnd::Restart { pause, record } => {
                 let Some(when) = after_pause(pass, service, last, pause) else { return };
                 attempt(pass, service, view, begin(when, record));
@@ -88,14 +101,26 @@ fn start_attempt(
         }
         Footing::Vanished => {
             let waiting = last.node_id.and_then(|node| pass.outage.waiting(node));
-            if let Some(WaitingOn::Outage { until: Some(until) }) = waiting {
-                pass.wake_at(service.id, until);
-            }
             pass.draft.explain(last.id, waiting);
         }
         // A keeper, and then this is not called.
         Footing::Sound => {}
     }
+}
+
+/// The restart policy is about tasks that fail where they are. It neither holds back what was mended since, nor a task
+/// that goes on where it was because what should take its place does not work: that is tried again.
+fn after_end(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>, last: &Task) -> AfterEnd {
+    let answer = restart::after_end(last, pass.now);
+    let AfterEnd::Stay(_) = answer else { return answer };
+    let taken_up = service.rollout.as_ref().is_some_and(|rollout| {
+        rollout.state.is_moving() && rollout.target == last.template_version && last.created_at < rollout.started_at
+    });
+    if taken_up && last.status.state.is_failure() {
+        return AfterEnd::Restart { pause: Duration::ZERO, record: RestartRecord::default() };
+    }
+    let leaves = |task: &Task| may_serve(task) && footing(pass, service, task) == Footing::Displaced;
+    if view.current().any(leaves) { restart::again(last, pass.now) } else { answer }
 }
 
 /// The next task of a slot, and the end of those that it makes needless. Whoever serves goes on until it runs, or until
@@ -110,7 +135,7 @@ fn attempt(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, mut 
     };
     let alone = exclusive || rollout::config(service).order == UpdateOrder::StopFirst;
     let before = view.current().filter(|task| goes(pass, task)).chain(predecessor::on_the_way_out(view));
-    let held = predecessor::in_the_way(pass, before);
+    let held = predecessor::in_the_way(pass, home(view), before);
     if start.when == When::AtOnce && alone && held.is_some() {
         start.when = When::AfterPredecessor;
     }
@@ -154,7 +179,7 @@ fn after_pause(pass: &mut Pass<'_, '_>, service: &Service, last: &Task, pause: D
 pub(super) fn begin_replacement(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>) {
     let before: Vec<&Task> = view.current().chain(predecessor::on_the_way_out(view)).collect();
     let stop_first = before.iter().any(|old| predecessor::strictly_alone(service, &service.template, &old.template));
-    let held = predecessor::in_the_way(pass, before.into_iter());
+    let held = predecessor::in_the_way(pass, home(view), before.into_iter());
     let start = Start {
         template: service.template_version,
         when: if stop_first && held.is_some() { When::AfterPredecessor } else { When::AtOnce },
@@ -177,14 +202,15 @@ fn release(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, keep
     let mut first: Vec<&Task> =
         serving().filter(|task| predecessor::goes_first(pass, service, &keeper.template, task)).collect();
     if !first.is_empty() && keeper.status.state < TaskState::Ready {
-        if let Some(WaitingOn::Isolation { until }) = predecessor::in_the_way(pass, first.iter().copied()) {
+        let held = predecessor::in_the_way(pass, keeper.node_id, first.iter().copied());
+        if let Some(WaitingOn::Isolation { until }) = held {
             pass.wake_at(service.id, until);
         }
         return;
     }
     let others = view.current().filter(|task| task.id != keeper.id && !may_serve(task));
     let before = others.chain(first.iter().copied()).chain(predecessor::on_the_way_out(view));
-    match predecessor::in_the_way(pass, before) {
+    match predecessor::in_the_way(pass, keeper.node_id, before) {
         Some(waiting) => {
             if let WaitingOn::Isolation { until } = waiting {
                 pass.wake_at(service.id, until);
@@ -204,6 +230,14 @@ fn release(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, keep
     // Those that are merely cut off may come back before the time is over, and then they stay.
     first.retain(|task| footing(pass, service, task) != Footing::Lost);
     retire(pass, first.into_iter());
+}
+
+/// The node that any task of a global slot runs on.
+fn home(view: &SlotView<'_>) -> Option<NodeId> {
+    match view.slot {
+        Slot::Node(node) => Some(node),
+        Slot::Number(_) => None,
+    }
 }
 
 /// A new leader has not heard of every node yet. Until it has, a successor that an earlier leader began is left alone.

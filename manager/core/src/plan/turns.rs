@@ -3,30 +3,48 @@
 
 use std::collections::BTreeSet;
 
-use muster_proto::{node::Availability, service::Service, task::Slot, task_state::TaskState};
+use muster_proto::{
+    node::Availability,
+    service::{Mode, Service},
+    task::Slot,
+    task_state::TaskState,
+};
 
 use super::{
     pass::Pass,
     rollout, update,
-    view::{Footing, SlotView, Slots, footing},
+    view::{SlotView, Slots},
 };
 
 /// What is left for slots whose node is drained.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Turns {
     left: usize,
+    /// Hand-overs without a node whose turn the rollout, or another slot, has taken.
+    given_away: BTreeSet<Slot>,
 }
 
 impl Turns {
     /// `begun`: the slots that the rollout replaces in this pass.
     pub(super) fn of(pass: &Pass<'_, '_>, service: &Service, slots: &Slots<'_>, begun: &BTreeSet<Slot>) -> Self {
-        let Some(places) = places(service) else { return Self { left: usize::MAX } };
-        let taken = slots.values().filter(|view| {
-            begun.contains(&view.slot)
-                || handover(pass, service, view).is_some()
-                || update::is_under_way(pass, service, view)
-        });
-        Self { left: places.saturating_sub(taken.count()) }
+        let Some(places) = places(service) else { return Self { left: usize::MAX, given_away: BTreeSet::new() } };
+        let (mut taken, mut homeless) = (0, Vec::new());
+        for view in slots.values() {
+            match handover(pass, service, view) {
+                _ if begun.contains(&view.slot) || update::is_under_way(pass, service, view) => taken += 1,
+                Some(Handover::Begun) => taken += 1,
+                Some(Handover::Homeless) => homeless.push(view.slot),
+                None => taken += usize::from(view.is_unheard(pass)),
+            }
+        }
+        let left = places.saturating_sub(taken);
+        let given_away: BTreeSet<Slot> = homeless.iter().skip(left).copied().collect();
+        Self { left: left.saturating_sub(homeless.len()), given_away }
+    }
+
+    /// The slot's successor found no node, and its turn is another's now: were it placed later, more would run than may.
+    pub(super) fn gave_away(&self, slot: Slot) -> bool {
+        self.given_away.contains(&slot)
     }
 
     pub(super) fn take(&mut self) -> bool {
@@ -44,22 +62,33 @@ pub(super) fn places(service: &Service) -> Option<usize> {
     }
 }
 
-/// A slot that leaves a drained node: its successor there is on the way, whether the old task still serves or, where two
-/// may not run at once, has made way for it.
+/// A slot that leaves a drained node: a successor of its task there was begun, and none has run yet. Whether that one is
+/// on its way, failed and is tried again, or whether the old task still serves, the slot is between two tasks until one
+/// runs elsewhere: so a replacement that does not work stops the drain at its first slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Handover {
     /// The successor has no node yet, and the old task serves for as long as that is so.
     Homeless,
-    Placed,
+    Begun,
 }
 
 pub(super) fn handover(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> Option<Handover> {
-    let successor = view.current().filter(|task| footing(pass, service, task) == Footing::Sound).last()?;
-    let before = view.rows.iter().take_while(|task| task.id != successor.id).last()?;
-    let drained = before.node_id.and_then(|node| pass.draft.node(node)).map(|node| node.spec.availability);
-    match (drained, successor.node_id, successor.status.state) {
-        (Some(Availability::Active | Availability::Pause) | None, ..) | (_, _, TaskState::Running) => None,
-        (Some(Availability::Drain), None, _) => Some(Handover::Homeless),
-        (Some(Availability::Drain), Some(_), _) => Some(Handover::Placed),
+    match service.spec.mode {
+        Mode::Global => return None,
+        Mode::Replicated { .. } => {}
+    }
+    let left = view.rows.iter().rposition(|task| task.status.running_at.is_some())?;
+    let newest = view.rows.iter().skip(left + 1).last()?;
+    let left = view.rows.get(left)?;
+    let availability = left.node_id.and_then(|node| pass.draft.node(node)).map(|node| node.spec.availability);
+    match availability {
+        Some(Availability::Active | Availability::Pause) | None => return None,
+        Some(Availability::Drain) => {}
+    }
+    let serves = left.is_active() && left.status.state == TaskState::Running;
+    if serves && newest.is_active() && newest.node_id.is_none() {
+        Some(Handover::Homeless)
+    } else {
+        Some(Handover::Begun)
     }
 }

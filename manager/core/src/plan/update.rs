@@ -12,12 +12,13 @@ use muster_proto::{
 };
 
 use super::{
-    allocate,
+    allocate, canary,
     orchestrate::{Wanted, orchestrate},
     pass::Pass,
     rollout::{self, Progress, Verdict, Watched},
     turns::{self, Handover},
     view::{SlotView, Slots, serves},
+    words,
 };
 use crate::effect;
 
@@ -41,6 +42,10 @@ fn step(pass: &mut Pass<'_, '_>, service: Service, slots: &Slots<'_>) -> Step {
     let Some(stored) = service.rollout.as_deref().filter(|rollout| rollout.state.is_moving()) else {
         return Step::Same(service);
     };
+    // A new leader knows in a moment which nodes are there; what it judged before that would be a guess.
+    if slots.values().any(|view| view.is_unheard(pass)) {
+        return Step::Same(service);
+    }
     let mut books = rollout::record(pass, &service, stored, slots);
     let survey = rollout::survey(pass, &service, slots);
     if books.trust == Trust::Unproven {
@@ -57,18 +62,19 @@ fn step(pass: &mut Pass<'_, '_>, service: Service, slots: &Slots<'_>) -> Step {
         Verdict::Failed => {
             let failed = rollout::failed_count(&books, &survey);
             let reason =
-                format!("{failed} of {} tasks failed; {}", survey.len(), rollout::first_failure(&service, &books));
+                format!("{failed} of {} tasks failed; {}", survey.len(), words::first_failure(&service, &books));
             return fail(pass, service, books, &reason);
         }
         Verdict::Stuck => {
             let newly = give_up_on_stuck(&mut books, &survey, slots);
             let config = rollout::config(&service);
-            let goes_on = config.failure_action == FailureAction::Continue && newly > 0;
-            if goes_on {
+            let may_fail =
+                config.failure_action == FailureAction::Continue || !rollout::failed_too_many(config, &books, &survey);
+            if may_fail && newly > 0 {
                 books.progressed_at = pass.now;
             } else {
-                let span = rollout::shown(config.progress_deadline);
-                let reason = format!("no task became ready for {span}; {}", rollout::first_failure(&service, &books));
+                let span = words::shown(config.progress_deadline);
+                let reason = format!("no task became ready for {span}; {}", words::first_failure(&service, &books));
                 return fail(pass, service, books, &reason);
             }
         }
@@ -96,15 +102,24 @@ fn store(pass: &mut Pass<'_, '_>, service: Service, books: Rollout) -> Service {
 }
 
 fn complete(pass: &Pass<'_, '_>, service: &Service, books: &mut Rollout, survey: &[(Slot, Progress)]) {
-    let away = survey.iter().filter(|(_, progress)| *progress == Progress::Away).count();
-    let (name, there) = (&service.spec.name, survey.len() - away);
+    let of = |wanted: Progress| survey.iter().filter(move |(_, progress)| *progress == wanted);
+    let away = of(Progress::Away).count();
+    let failed: Vec<Slot> = of(Progress::Moving).map(|(slot, _)| *slot).collect();
+    let (name, there) = (&service.spec.name, survey.len() - away - failed.len());
     let version = if rollout::is_back(books) { "previous" } else { "new" };
     let mut message = match (books.message.strip_prefix(ROLLING_BACK), there) {
         (Some(why), _) => format!("rolled back: {why}"),
-        (None, 0) => format!("no task of {name} is there to be replaced; the next ones run the {version} version"),
+        (None, 0) if failed.is_empty() => {
+            format!("no task of {name} is there to be replaced; the next ones run the {version} version")
+        }
+        (None, 0) => format!("no task of {name} runs the {version} version"),
         (None, 1) => format!("1 task of {name} runs the {version} version"),
         (None, _) => format!("{there} tasks of {name} run the {version} version"),
     };
+    if !failed.is_empty() {
+        let first = words::first_failure(service, books);
+        message.push_str(&format!("; {} failed, which it may; {first}", words::names(name, &failed)));
+    }
     if away > 0 {
         message.push_str(&format!("; {away} on nodes that take no tasks now will follow"));
     }
@@ -202,48 +217,63 @@ pub(super) fn next_slots(pass: &mut Pass<'_, '_>, service: &Service, slots: &Slo
     if held || !survey.iter().any(|(_, progress)| *progress == Progress::Outdated) {
         return BTreeSet::new();
     }
-    // A hand-over without a node takes none: its old task serves, and what the rollout brings may be what finds room.
-    let leaves = |slot| {
-        let view = slots.get(slot);
-        view.and_then(|view| turns::handover(pass, service, view)) == Some(Handover::Placed)
-    };
-    let taken = survey.iter().filter(|(slot, at)| takes_place(pass, service, *slot, *at) || leaves(slot)).count();
+    let taken = survey.iter().zip(slots.values()).filter(|((slot, at), view)| {
+        takes_place(pass, service, *slot, *at) || leaves(pass, service, view) || view.is_unheard(pass)
+    });
+    let taken = taken.count();
     wake_for_delays(pass, service, &survey);
     let places = turns::places(service).unwrap_or(usize::MAX);
     let mut outdated: Vec<(Turn, Slot)> = slots
         .values()
         .zip(&survey)
-        .filter(|(_, (_, progress))| *progress == Progress::Outdated)
-        .map(|(view, _)| {
-            let turn = if view.current().any(|task| serves(pass, task)) {
-                Turn::Serving
-            } else if view.current().any(|task| task.node_id.is_some()) {
-                Turn::Idle
-            } else {
-                Turn::Homeless
-            };
-            (turn, view.slot)
-        })
+        .filter(|(view, (_, progress))| *progress == Progress::Outdated && !view.is_unheard(pass))
+        .map(|(view, _)| (turn(pass, service, view), view.slot))
         .collect();
     outdated.sort_unstable();
-    let canaries = service.rollout.as_deref().and_then(|rollout| rollout::canaries_left(service, rollout, &survey));
-    let most = places.saturating_sub(taken).min(canaries.unwrap_or(usize::MAX));
+    let canaries = service.rollout.as_deref().and_then(|rollout| canary::left(service, rollout, &survey));
+    // Those that have a place already need no other.
+    let held = outdated.iter().filter(|(turn, _)| *turn == Turn::HasPlace).count();
+    let most = (held + places.saturating_sub(taken)).min(canaries.unwrap_or(usize::MAX));
     outdated.into_iter().take(most).map(|(_, slot)| slot).collect()
+}
+
+/// Its hand-over from a drained node takes a place. One without a node takes none: its old task serves, and what the
+/// rollout brings may be what finds room. Neither does one that the rollout came to, and failed with.
+fn leaves(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> bool {
+    let failed = service.rollout.as_ref().is_some_and(|rollout| rollout.failed.contains(&view.slot));
+    !failed && turns::handover(pass, service, view) == Some(Handover::Begun)
 }
 
 /// In which order outdated slots are replaced: where nothing serves nothing is lost; where there was no room there
 /// will be none, and the others need not wait for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Turn {
+    /// It leaves a drained node, and what should take over there does not work, or nothing serves meanwhile: the new
+    /// version may be what mends it.
+    HasPlace,
     Idle,
     Serving,
     Homeless,
 }
 
-/// The rollout has begun with this slot and is not done with it.
+fn turn(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> Turn {
+    let serving = view.current().any(|task| serves(pass, task));
+    let ended = view.current().last().is_some_and(|task| task.status.state.is_final());
+    if leaves(pass, service, view) && (ended || !serving) {
+        Turn::HasPlace
+    } else if serving {
+        Turn::Serving
+    } else if view.current().any(|task| task.node_id.is_some()) {
+        Turn::Idle
+    } else {
+        Turn::Homeless
+    }
+}
+
+/// The rollout has begun with this slot and is not done with it. One that is paused has left it where it was.
 pub(super) fn is_under_way(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> bool {
-    let moves = service.rollout.as_ref().is_some_and(|rollout| rollout.state.is_moving());
-    moves && takes_place(pass, service, view.slot, rollout::progress(pass, service, view))
+    let is_on = service.rollout.as_ref().is_some_and(|rollout| !rollout::is_over(rollout));
+    is_on && takes_place(pass, service, view.slot, rollout::progress(pass, service, view))
 }
 
 fn takes_place(pass: &Pass<'_, '_>, service: &Service, slot: Slot, progress: Progress) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_proto::{
     id::ServiceId,
-    node::Availability,
+    node::{Availability, NodeState},
     service::{Mode, Service},
     task::{Slot, Task},
     task_state::{DesiredState, TaskState},
@@ -48,6 +48,14 @@ impl<'a> SlotView<'a> {
 
     pub(super) fn exists(&self) -> bool {
         self.current().next().is_some()
+    }
+
+    /// One of its tasks stands on a node that a new leader has not heard of yet: whether it runs nobody knows, and it
+    /// takes one lease at most to find out.
+    pub(super) fn is_unheard(&self, pass: &Pass<'_, '_>) -> bool {
+        self.current().any(|task| {
+            task.holds_resources() && task.node_id.is_some_and(|node| pass.liveness.of(node) == NodeState::Unknown)
+        })
     }
 
     pub(super) fn has(&self, version: TemplateVersion) -> bool {

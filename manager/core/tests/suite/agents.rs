@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use muster_core::{assign, state::State};
 use muster_proto::{
     assignment::{Assignment, TaskReport},
-    id::{NodeId, TaskId},
+    id::{NodeId, ServiceId, TaskId},
     isolation::OnIsolation,
-    task::TaskStatus,
+    task::{Slot, TaskStatus},
     task_state::{DesiredState, TaskState},
     time::Timestamp,
     version::Fence,
@@ -32,8 +32,22 @@ impl Default for Image {
     }
 }
 
+/// A container that is there, as its host knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Work {
+    pub(crate) task: TaskId,
+    pub(crate) service: ServiceId,
+    pub(crate) slot: Slot,
+    pub(crate) fence: Fence,
+    pub(crate) on_isolation: OnIsolation,
+    pub(crate) has_volume: bool,
+}
+
 #[derive(Clone, Debug)]
 struct Container {
+    service: ServiceId,
+    slot: Slot,
+    has_volume: bool,
     fence: Fence,
     desired: DesiredState,
     status: TaskStatus,
@@ -56,6 +70,10 @@ impl Agents {
         self.images.get(name).cloned().unwrap_or_default()
     }
 
+    pub(crate) fn nodes(&self) -> Vec<NodeId> {
+        self.containers.keys().copied().collect()
+    }
+
     /// The node's assignments arrive.
     pub(crate) fn hear(&mut self, state: &State, node: NodeId, now: Timestamp) {
         let assignments = assign::assignments(state, node);
@@ -63,7 +81,11 @@ impl Agents {
         held.retain(|task, _| assignments.contains_key(task));
         for (id, assignment) in &assignments {
             let image = self.image(&assignment.template.spec.container.image);
+            let row = state.task(*id).expect("an assigned task has a row");
             let container = held.entry(*id).or_insert_with(|| Container {
+                service: row.service_id,
+                slot: row.slot,
+                has_volume: row.template.spec.container.mounts.iter().any(|mount| mount.is_exclusive()),
                 fence: assignment.fence,
                 desired: assignment.desired,
                 status: TaskStatus::new(TaskState::Accepted, now, "accepted"),
@@ -138,11 +160,21 @@ impl Agents {
     }
 
     /// Tasks whose container is there, ready or not, as the hosts know it.
-    pub(crate) fn at_work(&self) -> impl Iterator<Item = TaskId> + '_ {
+    pub(crate) fn at_work(&self) -> impl Iterator<Item = Work> + '_ {
         self.containers.values().flatten().filter_map(|(task, container)| {
             let at_work = (TaskState::Starting..=TaskState::Running).contains(&container.status.state);
-            at_work.then_some(*task)
+            let &Container { service, slot, fence, on_isolation, has_volume, .. } = container;
+            at_work.then_some(Work { task: *task, service, slot, fence, on_isolation, has_volume })
         })
+    }
+
+    /// The clock went forward by itself: what is under way takes as long as before.
+    pub(crate) fn skip(&mut self, gap: Duration) {
+        for container in self.containers.values_mut().flat_map(BTreeMap::values_mut) {
+            if let Some((at, _)) = &mut container.next {
+                *at = *at + gap;
+            }
+        }
     }
 
     /// Tasks whose container is ready, as the hosts know it.
@@ -198,7 +230,8 @@ impl Container {
                 (None, Some((after, code))) => Some((now + after, ended(code))),
                 (None, None) => None,
             },
-            TaskState::Running => image.exit.map(|(after, code)| (now + after, ended(code))),
+            // What dies before it is ready does so then and not later.
+            TaskState::Running => image.start.and(image.exit).map(|(after, code)| (now + after, ended(code))),
             TaskState::New
             | TaskState::Pending
             | TaskState::Assigned

@@ -2,6 +2,7 @@
 
 mod agents;
 mod nonsense;
+mod promises;
 mod properties;
 mod scenario;
 mod spec;

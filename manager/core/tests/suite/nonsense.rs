@@ -127,6 +127,7 @@ fn rollout() -> impl Strategy<Value = Rollout> {
         message: String::new(),
         hold: None,
         trust: Trust::default(),
+        canaries: [slot].into(),
     })
 }
 

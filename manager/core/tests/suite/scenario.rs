@@ -3,7 +3,7 @@
 //!
 //!     cluster [nodes=3] [history=5]        image NAME [exit=CODE after=1s] [never] [refused] [start=1s] [stop=1s]
 //!     service create|update NAME key=…     service scale NAME N | service rollback|pause|resume|promote|rm NAME
-//!     node N down|up|reboot|drain|active|pause|label=key:value
+//!     node N down|up|cut|unknown|reboot|drain|active|pause|rm|new|engine-off|engine-on|label=key:value
 //!     run 10s                              show [NAME]
 
 use std::{fs, path::Path};
@@ -12,7 +12,7 @@ use muster_core::command::{Command, Outcome, Steer};
 use muster_proto::{
     cluster::ClusterSpec,
     id::NodeId,
-    node::{Availability, NodeSpec, NodeState},
+    node::{Availability, EngineHealth, NodeSpec, NodeState},
     service::ServiceSpec,
 };
 
@@ -213,6 +213,14 @@ fn node(world: &mut World, words: &[&str]) -> Option<String> {
         }
         "drain" => return update_node(world, id, |spec| spec.availability = Availability::Drain),
         "pause" => return update_node(world, id, |spec| spec.availability = Availability::Pause),
+        "rm" => return refusal(world.remove_node(id)),
+        "cut" => world.cut(id),
+        "new" => {
+            world.join(number.parse().expect("a node's number"));
+            world.introduce(number.parse().expect("a node's number"), 4);
+        }
+        "engine-off" => world.describe(id, EngineHealth::Unavailable("its engine does not answer".to_owned())),
+        "engine-on" => world.describe(id, EngineHealth::Ok),
         "active" => return update_node(world, id, |spec| spec.availability = Availability::Active),
         other => {
             let (key, value) = other.strip_prefix("label=").and_then(|label| label.split_once(':')).expect("a verb");

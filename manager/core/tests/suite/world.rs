@@ -1,15 +1,23 @@
 //! A leader, its log and its nodes in one value: commands and time go in, the real `apply` and `plan` answer, fake
 //! agents carry it out. After every step it checks what must always hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use muster_core::{
     action::Action,
     apply::{Touched, apply},
     command::{Command, Entry, LogPosition, Outcome},
     liveness::Liveness,
-    plan::{Dirty, IdSource, Input, Plan, plan},
+    plan::{
+        Dirty, IdSource, Input, Plan,
+        concern::{OutageWatch, services_of_nodes},
+        plan,
+    },
     state::{State, snapshot::Snapshot},
+    terms::{self, Terms},
 };
 use muster_proto::{
     cluster::ClusterSpec,
@@ -20,7 +28,10 @@ use muster_proto::{
     version::Term,
 };
 
-use crate::agents::Agents;
+use crate::{
+    agents::Agents,
+    promises::{self, Promises},
+};
 
 /// t1, t2, … in the order they are made.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +54,7 @@ pub(crate) enum Event<'a> {
 
 pub(crate) type Listener = fn(&World, Event<'_>, &mut Vec<String>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct World {
     pub(crate) state: State,
     pub(crate) now: Timestamp,
@@ -53,7 +64,14 @@ pub(crate) struct World {
     liveness: Liveness,
     /// Nodes that the managers cannot hear.
     silent: BTreeSet<NodeId>,
+    /// When their leases are over for the managers, and for the nodes themselves.
+    ends: BTreeMap<NodeId, Timestamp>,
+    ends_there: BTreeMap<NodeId, Timestamp>,
+    promises: Promises,
     touched: Touched,
+    /// Came, went, or changed since the last plan.
+    changed_nodes: BTreeSet<NodeId>,
+    outage: OutageWatch,
     look_everywhere: bool,
     wake: BTreeMap<ServiceId, Timestamp>,
     position: LogPosition,
@@ -77,7 +95,12 @@ impl World {
             listener: |_, _, _| {},
             liveness: Liveness::default(),
             silent: BTreeSet::new(),
+            ends: BTreeMap::new(),
+            ends_there: BTreeMap::new(),
+            promises: Promises::default(),
             touched: Touched::default(),
+            changed_nodes: BTreeSet::new(),
+            outage: OutageWatch::default(),
             look_everywhere: true,
             wake: BTreeMap::new(),
             position: LogPosition { term: Term(1), index: 0 },
@@ -102,7 +125,7 @@ impl World {
         world
     }
 
-    fn join(&mut self, number: u32) {
+    pub(crate) fn join(&mut self, number: u32) {
         let address = format!("10.0.0.{number}:7377");
         self.commit(Command::JoinNode { id: node_id(number), spec: NodeSpec::default(), address });
     }
@@ -126,20 +149,100 @@ impl World {
         self.set_liveness(node_id(number), NodeState::Ready);
     }
 
+    /// The node says how its engine is.
+    pub(crate) fn describe(&mut self, id: NodeId, engine_health: EngineHealth) {
+        let Some(node) = self.state.node(id) else { return };
+        let address = node.address.clone();
+        let Some(known) = node.description.clone() else { return };
+        let description = Box::new(NodeDescription { engine_health, ..known });
+        self.commit(Command::DescribeNode { id, description, address });
+    }
+
     pub(crate) fn set_liveness(&mut self, node: NodeId, state: NodeState) {
+        self.ends.remove(&node);
         match state {
-            NodeState::Ready => self.silent.remove(&node),
-            NodeState::Down | NodeState::Unknown => self.silent.insert(node),
-        };
-        match state {
-            NodeState::Ready => self.liveness.ready(node),
+            NodeState::Ready => {
+                self.silent.remove(&node);
+                self.ends_there.remove(&node);
+                self.liveness.ready(node);
+            }
             NodeState::Down => {
+                self.silence(node);
                 self.liveness.down(node, self.now);
+                self.ends_there.remove(&node);
                 self.agents.isolate(node, self.now);
             }
-            NodeState::Unknown => self.liveness.forget(node),
+            NodeState::Unknown => {
+                self.silence(node);
+                self.liveness.forget(node);
+            }
         }
-        self.look_everywhere = true;
+        self.changed_nodes.insert(node);
+    }
+
+    fn silence(&mut self, node: NodeId) {
+        self.silent.insert(node);
+        self.promises.note_lost(node);
+    }
+
+    /// The managers hear the node no more. Both sides count its lease from here.
+    pub(crate) fn cut(&mut self, node: NodeId) {
+        if self.state.node(node).is_some() && !self.silent.contains(&node) {
+            self.silence(node);
+            let lease = Terms::of(&self.state).lease;
+            self.ends.insert(node, self.now + lease);
+            self.ends_there.insert(node, self.now + lease);
+        }
+    }
+
+    /// Removed, it is told nothing more; what it runs until its lease is over nobody knows.
+    pub(crate) fn remove_node(&mut self, node: NodeId) -> Outcome {
+        let lease = Terms::of(&self.state).lease;
+        let outcome = self.commit(Command::RemoveNode { id: node });
+        if self.state.node(node).is_none() {
+            if !self.silent.contains(&node) {
+                self.ends_there.insert(node, self.now + lease);
+            }
+            self.silence(node);
+            self.ends.remove(&node);
+            self.liveness.forget(node);
+        }
+        outcome
+    }
+
+    /// The leader's clock is set forward, and no time has gone by.
+    pub(crate) fn step_clock(&mut self, gap: Duration) {
+        self.now = self.now + gap;
+        self.liveness.skip(gap, self.now);
+        self.agents.skip(gap);
+        for end in self.ends.values_mut().chain(self.ends_there.values_mut()) {
+            *end = *end + gap;
+        }
+    }
+
+    /// Leases that are over by now.
+    fn end_leases(&mut self) {
+        let over = |ends: &BTreeMap<NodeId, Timestamp>, now| -> Vec<NodeId> {
+            ends.iter().filter(|(_, end)| **end <= now).map(|(node, _)| *node).collect()
+        };
+        for node in over(&self.ends_there, self.now) {
+            self.ends_there.remove(&node);
+            self.agents.isolate(node, self.now);
+        }
+        for node in over(&self.ends, self.now) {
+            self.ends.remove(&node);
+            self.liveness.down(node, self.now);
+            self.changed_nodes.insert(node);
+        }
+    }
+
+    pub(crate) fn is_down(&self, node: NodeId) -> bool {
+        self.liveness.of(node) == NodeState::Down
+    }
+
+    /// For a failure's message.
+    pub(crate) fn told(&self) -> String {
+        self.trace.join("\n")
     }
 
     pub(crate) fn is_silent(&self, node: NodeId) -> bool {
@@ -162,9 +265,17 @@ impl World {
         let before = self.state.clone();
         let (outcome, touched) = apply(&mut self.state, self.position, &entry);
         check::step(&before, &self.state, &outcome, &touched);
+        promises::nothing_is_given_out_twice(&self.state);
+        self.promises.note_specs(&self.state);
         self.touched.services.extend(touched.services);
         self.touched.nodes.extend(touched.nodes);
-        self.touched.capacity |= touched.capacity;
+        if touched.capacity {
+            let versions =
+                |state: &State| -> BTreeMap<_, _> { state.nodes().map(|node| (node.id, node.version)).collect() };
+            let (before, after) = (versions(&before), versions(&self.state));
+            let changed = before.keys().chain(after.keys()).filter(|id| before.get(id) != after.get(id));
+            self.changed_nodes.extend(changed.copied());
+        }
         outcome
     }
 
@@ -180,18 +291,17 @@ impl World {
         let mut cut = true;
         for _ in 0..PLANS_TO_REST_MAX {
             let touched = std::mem::take(&mut self.touched);
-            let everywhere = std::mem::take(&mut self.look_everywhere) || touched.capacity;
-            let due = self.wake.iter().filter(|(_, at)| **at <= self.now).map(|(service, _)| *service);
-            let dirty: BTreeSet<ServiceId> = touched.services.iter().copied().chain(due).collect();
+            let dirty = self.dirty(&touched);
             let (complete, ids) = self.plan_of(&Dirty::Everything);
-            if !everywhere {
-                let (partial, _) = self.plan_of(&Dirty::Services(dirty.clone()));
-                assert_eq!(partial.actions, complete.actions, "a plan of {dirty:?} misses something");
+            if std::mem::take(&mut self.look_everywhere) {
+                self.wake.clone_from(&complete.wake);
+            } else {
+                self.look_only_at(&dirty, &complete);
             }
-            self.wake.clone_from(&complete.wake);
             self.ids = ids;
             self.hear(&touched.nodes);
             if complete.actions.is_empty() {
+                self.observe();
                 return;
             }
             assert!(cut, "planning does not come to rest: {:#?}\n{}", complete.actions, self.trace.join("\n"));
@@ -202,15 +312,47 @@ impl World {
         panic!("planning does not come to rest");
     }
 
+    /// What the leader's hints come to.
+    fn dirty(&mut self, touched: &Touched) -> BTreeSet<ServiceId> {
+        let mut dirty = touched.services.clone();
+        dirty.extend(self.wake.iter().filter(|(_, at)| **at <= self.now).map(|(service, _)| *service));
+        dirty.extend(services_of_nodes(&self.state, &std::mem::take(&mut self.changed_nodes)));
+        dirty.extend(self.outage.changed(&self.state, &self.liveness, self.now));
+        dirty
+    }
+
+    /// The hints are enough: nothing happens elsewhere, and nobody sleeps through a time that something hangs on.
+    fn look_only_at(&mut self, dirty: &BTreeSet<ServiceId>, complete: &Plan) {
+        let partial = match dirty.is_empty() {
+            true => Plan::default(),
+            false => self.plan_of(&Dirty::Services(dirty.clone())).0,
+        };
+        assert_eq!(
+            partial.actions,
+            complete.actions,
+            "a plan of {dirty:?} at {:?} misses something\n{}",
+            self.now,
+            self.trace.join("\n")
+        );
+        self.wake.retain(|service, _| !dirty.contains(service));
+        self.wake.extend(partial.wake);
+        for (service, at) in &complete.wake {
+            let wake = self.wake.get(service);
+            assert!(wake.is_some_and(|wake| wake <= at), "{service} is woken at {wake:?} and not at {at:?}");
+        }
+    }
+
     fn execute(&mut self, actions: Vec<Action>) {
-        let served = check::serving_slots(self);
+        let served = promises::serving(self);
         let outcome = self.commit(Command::Execute { term: self.position.term, actions: actions.clone() });
         let stale: BTreeMap<u32, String> = match outcome {
             Outcome::Done { .. } => BTreeMap::new(),
             Outcome::Partly { stale, .. } => stale.into_iter().map(|(at, why)| (at, why.to_string())).collect(),
             Outcome::Rejected(rejection) => panic!("a fresh plan was rejected: {rejection}"),
         };
-        check::no_more_given_up_than_allowed(self, &served);
+        let mut promises = std::mem::take(&mut self.promises);
+        promises.planned(self, &served);
+        self.promises = promises;
         let mut trace = std::mem::take(&mut self.trace);
         for (place, action) in (0..).zip(&actions) {
             match stale.get(&place) {
@@ -222,6 +364,12 @@ impl World {
             }
         }
         self.trace = trace;
+    }
+
+    fn observe(&mut self) {
+        let mut promises = std::mem::take(&mut self.promises);
+        promises.observe(self);
+        self.promises = promises;
     }
 
     fn hear(&mut self, nodes: &BTreeSet<NodeId>) {
@@ -254,8 +402,10 @@ impl World {
     /// Runs until `end`: agents step, reports are committed, plans made, each at its time.
     pub(crate) fn run_until(&mut self, end: Timestamp) {
         loop {
+            self.end_leases();
             self.settle();
-            let nodes: Vec<NodeId> = self.state.nodes().map(|node| node.id).collect();
+            // Also hosts that were removed.
+            let nodes = self.agents.nodes();
             for node in &nodes {
                 self.agents.step(*node, self.now);
             }
@@ -263,11 +413,13 @@ impl World {
                 continue;
             }
             let steps = nodes.iter().filter_map(|node| self.agents.next_step(*node));
-            let next = steps.chain(self.wake.values().copied()).filter(|at| *at > self.now).min();
+            let leases = self.ends.values().chain(self.ends_there.values()).copied();
+            let next = steps.chain(self.wake.values().copied()).chain(leases).filter(|at| *at > self.now).min();
             match next.filter(|at| *at <= end) {
                 Some(at) => self.now = at,
                 None => {
                     self.now = end;
+                    self.end_leases();
                     self.settle();
                     return;
                 }
@@ -277,6 +429,9 @@ impl World {
 
     /// A silent node is heard again: it gets its assignments and tells what it missed.
     pub(crate) fn reconnect(&mut self, node: NodeId) {
+        if self.state.node(node).is_none() {
+            return;
+        }
         self.set_liveness(node, NodeState::Ready);
         self.agents.step(node, self.now);
         self.collect_reports();
@@ -290,17 +445,18 @@ impl World {
         self.position.term.0 += 1;
         self.wake.clear();
         self.touched = Touched::default();
+        self.outage = OutageWatch::default();
         self.look_everywhere = true;
         let nodes: Vec<NodeId> = self.state.nodes().map(|node| node.id).collect();
-        let silent = self.silent.clone();
-        for node in &nodes {
-            self.set_liveness(*node, NodeState::Unknown);
-        }
+        self.liveness = Liveness::default();
+        self.liveness.begin(self.now);
         self.settle();
+        let first_lease = terms::longest_lease(&self.state, self.now);
         for node in nodes {
-            match silent.contains(&node) {
-                true => self.set_liveness(node, NodeState::Down),
-                false => self.reconnect(node),
+            if self.silent.contains(&node) {
+                self.ends.insert(node, self.now + first_lease);
+            } else {
+                self.reconnect(node);
             }
         }
     }
@@ -336,46 +492,6 @@ mod check {
         }
         ports_are_owned_once(after);
         touched_is_enough(before, after, touched);
-    }
-
-    type Served = BTreeMap<ServiceId, BTreeSet<muster_proto::task::Slot>>;
-
-    /// Slots with a task that runs, is wanted, and stands on a node that is up and not drained.
-    pub(super) fn serving_slots(world: &World) -> Served {
-        let mut served = Served::new();
-        for task in world.state.tasks() {
-            let node = task.node_id.and_then(|node| world.state.node(node));
-            let stays = node.is_some_and(|node| {
-                node.spec.availability != muster_proto::node::Availability::Drain
-                    && world.liveness.of(node.id) != NodeState::Down
-            });
-            let wanted = task.desired == DesiredState::Running;
-            if stays && wanted && task.status.state == muster_proto::task_state::TaskState::Running {
-                served.entry(task.service_id).or_default().insert(task.slot);
-            }
-        }
-        served
-    }
-
-    /// A plan that stops serving tasks without another in their place: only as many as the update's parallelism.
-    pub(super) fn no_more_given_up_than_allowed(world: &World, before: &Served) {
-        let after = serving_slots(world);
-        for (id, slots) in before {
-            let Some(service) = world.state.service(*id) else { continue };
-            let nobody = BTreeSet::new();
-            let lost = slots.difference(after.get(id).unwrap_or(&nobody)).filter(|slot| {
-                // A slot that is no longer wanted is not given up.
-                world.state.tasks_of_slot(*id, **slot).any(|task| task.desired <= DesiredState::Running)
-            });
-            let back = service.rollout.as_ref().is_some_and(|rollout| rollout.state.is_rollback());
-            let config = if back { &service.spec.rollback } else { &service.spec.update };
-            let lost = lost.count();
-            assert!(
-                config.parallelism == 0 || lost <= config.parallelism as usize,
-                "{lost} serving slots of {} were given up at once",
-                service.spec.name
-            );
-        }
     }
 
     fn ports_are_owned_once(state: &State) {

@@ -14,7 +14,7 @@ use muster_proto::{
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-use super::{Placer, fixture};
+use super::{Placer, Start, fixture};
 use crate::{liveness::Liveness, state::State};
 
 #[derive(Clone, Debug)]
@@ -134,8 +134,8 @@ proptest! {
                     let service = service.get(&services);
                     let (later, _) = cluster(&nodes, tasks.values().cloned());
                     let anew = Placer::new(&later, &liveness, fixture::NOW)
-                        .decide(service, &service.template, Slot::Number(slot));
-                    let placed = placer.decide(service, &service.template, Slot::Number(slot));
+                        .decide(service, &service.template, Slot::Number(slot), Start::AtOnce);
+                    let placed = placer.decide(service, &service.template, Slot::Number(slot), Start::AtOnce);
                     prop_assert_eq!(&placed, &anew);
                     placed.ok().map(|node| fixture::task(number, service, slot, &fixture::node(node.bits())))
                 }
@@ -160,7 +160,7 @@ proptest! {
     fn a_refusal_counts_every_node_once(nodes in nodes(), services in services()) {
         let (state, liveness) = cluster(&nodes, []);
         let service = &services[0];
-        let placed = Placer::new(&state, &liveness, fixture::NOW).decide(service, &service.template, Slot::Number(1));
+        let placed = Placer::new(&state, &liveness, fixture::NOW).decide(service, &service.template, Slot::Number(1), Start::AtOnce);
         if let Err(WaitingOn::NoSuitableNode { nodes: all, refusals }) = placed {
             prop_assert_eq!(all as usize, nodes.len());
             prop_assert_eq!(refusals.iter().map(|(count, _)| *count).sum::<u32>(), all);
@@ -180,7 +180,7 @@ proptest! {
                 let node = fixture::node(on[(*number - 1) as usize]);
                 placer.note(TaskId::from_bits(*number), Some(&fixture::task(*number, &service, *number as u32, &node)));
             }
-            placer.decide(&service, &service.template, Slot::Number(99))
+            placer.decide(&service, &service.template, Slot::Number(99), Start::AtOnce)
         };
         let mut sorted = order.clone();
         sorted.sort_unstable();
@@ -201,7 +201,7 @@ proptest! {
         let mut placer = Placer::new(&state, &liveness, fixture::NOW);
         let mut per_node: BTreeMap<NodeId, u32> = nodes.iter().map(|node| (node.id, 0)).collect();
         for slot in 1..=replicas {
-            let id = placer.decide(&service, &service.template, Slot::Number(slot)).expect("every node takes it");
+            let id = placer.decide(&service, &service.template, Slot::Number(slot), Start::AtOnce).expect("every node takes it");
             let task = fixture::task(slot.into(), &service, slot, &fixture::node(id.bits()));
             placer.note(task.id, Some(&task));
             *per_node.entry(id).or_default() += 1;

@@ -4,6 +4,7 @@ use muster_proto::{
     id::NodeId,
     node::{Node, NodeState},
     resources::Resources,
+    task::Template,
 };
 
 use super::footprint::Footprint;
@@ -40,7 +41,7 @@ impl NodeUse {
         self.reserved.nano_cpus = self.reserved.nano_cpus.saturating_add(asked.nano_cpus);
         self.reserved.memory_bytes = self.reserved.memory_bytes.saturating_add(asked.memory_bytes);
         self.active += u32::from(footprint.active);
-        self.host_ports.extend(published(footprint));
+        self.bind_ports(&footprint.template);
     }
 
     pub(super) fn give_back(&mut self, footprint: &Footprint) {
@@ -48,7 +49,15 @@ impl NodeUse {
         self.reserved.nano_cpus = self.reserved.nano_cpus.saturating_sub(asked.nano_cpus);
         self.reserved.memory_bytes = self.reserved.memory_bytes.saturating_sub(asked.memory_bytes);
         self.active = self.active.saturating_sub(u32::from(footprint.active));
-        for port in published(footprint) {
+        self.free_ports(&footprint.template);
+    }
+
+    fn bind_ports(&mut self, template: &Template) {
+        self.host_ports.extend(published(template));
+    }
+
+    fn free_ports(&mut self, template: &Template) {
+        for port in published(template) {
             if let Some(at) = self.host_ports.iter().position(|held| *held == port) {
                 self.host_ports.swap_remove(at);
             }
@@ -57,8 +66,8 @@ impl NodeUse {
 }
 
 /// Zero is left to the engine, which finds a free one.
-fn published(footprint: &Footprint) -> impl Iterator<Item = u16> {
-    footprint.template.host_ports.iter().map(|port| port.published).filter(|port| *port != 0)
+fn published(template: &Template) -> impl Iterator<Item = u16> {
+    template.host_ports.iter().map(|port| port.published).filter(|port| *port != 0)
 }
 
 impl Seat<'_> {
@@ -125,6 +134,17 @@ impl<'a> Seats<'a> {
 
     pub(super) fn count_in(&mut self, index: SeatIndex) {
         self.seats[index].in_use.active += 1;
+        self.touch(index);
+    }
+
+    /// The ports of one task there do not count until [`Seats::bind_ports`].
+    pub(super) fn free_ports(&mut self, index: SeatIndex, template: &Template) {
+        self.seats[index].in_use.free_ports(template);
+        self.touch(index);
+    }
+
+    pub(super) fn bind_ports(&mut self, index: SeatIndex, template: &Template) {
+        self.seats[index].in_use.bind_ports(template);
         self.touch(index);
     }
 

@@ -23,12 +23,14 @@ pub(super) const FAILURES_WINDOW: Duration = Duration::from_secs(300);
 #[derive(Debug, Default)]
 pub(super) struct ServiceUse {
     active: BTreeMap<SeatIndex, u32>,
-    /// The seats of each slot's active tasks: two in the middle of a start-first replacement.
-    slots: BTreeMap<Slot, Vec<SeatIndex>>,
+    /// Each slot's active tasks and their seats: two in the middle of a start-first replacement.
+    slots: BTreeMap<Slot, Vec<(SeatIndex, Arc<Template>)>>,
     leaving: BTreeMap<Slot, BTreeMap<TaskId, Footprint>>,
     failures: Vec<(SeatIndex, Arc<Template>)>,
     /// Not counted for as long as their slot is being placed.
     aside: Vec<SeatIndex>,
+    /// Whose host ports are not counted meanwhile.
+    ports_aside: Vec<(SeatIndex, Arc<Template>)>,
 }
 
 impl ServiceUse {
@@ -36,7 +38,7 @@ impl ServiceUse {
         let Some(seat) = seats.index_of(footprint.node) else { return };
         if footprint.active {
             *self.active.entry(seat).or_default() += 1;
-            self.slots.entry(footprint.slot).or_default().push(seat);
+            self.slots.entry(footprint.slot).or_default().push((seat, Arc::clone(&footprint.template)));
         } else {
             self.leaving.entry(footprint.slot).or_default().insert(id, footprint.clone());
         }
@@ -47,7 +49,8 @@ impl ServiceUse {
         if footprint.active {
             self.uncount(seat);
             if let Some(slot) = self.slots.get_mut(&footprint.slot)
-                && let Some(at) = slot.iter().position(|held| *held == seat)
+                && let Some(at) =
+                    slot.iter().position(|(held, template)| *held == seat && *template == footprint.template)
             {
                 slot.swap_remove(at);
             }
@@ -86,14 +89,29 @@ impl ServiceUse {
     /// Counts the slot's own tasks out until [`ServiceUse::take_back`].
     pub(super) fn set_aside(&mut self, slot: Slot, seats: &mut Seats<'_>) {
         debug_assert!(self.aside.is_empty(), "one slot is placed at a time");
-        self.aside = self.slots.get(&slot).cloned().unwrap_or_default();
+        self.aside = self.slots.get(&slot).into_iter().flatten().map(|(seat, _)| *seat).collect();
         for at in 0..self.aside.len() {
             self.uncount(self.aside[at]);
             seats.count_out(self.aside[at]);
         }
     }
 
+    /// Counts the host ports of the slot's own tasks out as well: who is prepared now and starts once they have ended binds
+    /// them then.
+    pub(super) fn set_ports_aside(&mut self, slot: Slot, seats: &mut Seats<'_>) {
+        let active = self.slots.get(&slot).into_iter().flatten().cloned();
+        let leaving = self.leaving.get(&slot).into_iter().flat_map(BTreeMap::values);
+        let leaving = leaving.filter_map(|held| Some((seats.index_of(held.node)?, Arc::clone(&held.template))));
+        self.ports_aside = active.chain(leaving).filter(|(_, template)| !template.host_ports.is_empty()).collect();
+        for (seat, template) in &self.ports_aside {
+            seats.free_ports(*seat, template);
+        }
+    }
+
     pub(super) fn take_back(&mut self, seats: &mut Seats<'_>) {
+        for (seat, template) in std::mem::take(&mut self.ports_aside) {
+            seats.bind_ports(seat, &template);
+        }
         for seat in std::mem::take(&mut self.aside) {
             *self.active.entry(seat).or_default() += 1;
             seats.count_in(seat);

@@ -16,7 +16,7 @@ use muster_proto::{
 };
 
 use super::{
-    Placer, eligible, fixture,
+    Placer, Start, eligible, fixture,
     service_use::{FAILURES_MANY, FAILURES_WINDOW},
 };
 use crate::{effect::NewTask, liveness::Liveness, plan::draft::Draft, state::State};
@@ -28,7 +28,12 @@ fn service(change: impl FnOnce(&mut Template)) -> Service {
 }
 
 fn place((state, liveness): &(State, Liveness), service: &Service, slot: u32) -> String {
-    let placed = Placer::new(state, liveness, fixture::NOW).decide(service, &service.template, Slot::Number(slot));
+    let placed = Placer::new(state, liveness, fixture::NOW).decide(
+        service,
+        &service.template,
+        Slot::Number(slot),
+        Start::AtOnce,
+    );
     placed.map_or_else(|waiting| waiting.to_string(), |node| format!("node {}", node.bits()))
 }
 
@@ -127,7 +132,8 @@ fn replacing_every_slot_start_first_keeps_the_spread() {
     let mut placer = Placer::new(&state, &liveness, fixture::NOW);
     let mut chosen = Vec::new();
     for slot in 1..=3u32 {
-        let node = placer.decide(&service, &service.template, Slot::Number(slot)).expect("every node takes it");
+        let node =
+            placer.decide(&service, &service.template, Slot::Number(slot), Start::AtOnce).expect("every node takes it");
         let new = fixture::task(u128::from(slot) + 10, &service, slot, &fixture::node(node.bits()));
         placer.note(new.id, Some(&new));
         placer.note(old[slot as usize - 1].id, Some(&leaving(old[slot as usize - 1].clone())));
@@ -206,7 +212,7 @@ fn what_the_draft_placed_is_counted_at_once() {
             start_after: None,
             restarts: RestartRecord::default(),
         });
-        let placement = placer.place(&draft, &web, &web.template, slot);
+        let placement = placer.place(&draft, &web, &web.template, slot, Start::AtOnce);
         placed.push(placement.as_ref().map_or_else(ToString::to_string, |node| format!("node {}", node.bits())));
         draft.place(id, placement);
     }
@@ -219,10 +225,24 @@ fn a_global_slot_has_one_node_only() {
     let (one, two) = (fixture::node(1), fixture::node(2));
     let (state, liveness) = fixture::cluster([one.clone(), two.clone()], [fixture::task(1, &web, 1, &one)]);
     let mut placer = Placer::new(&state, &liveness, fixture::NOW);
-    let mut placed = |node: NodeId| placer.decide(&web, &web.template, Slot::Node(node)).map_err(|w| w.to_string());
+    let mut placed =
+        |node: NodeId| placer.decide(&web, &web.template, Slot::Node(node), Start::AtOnce).map_err(|w| w.to_string());
     assert_eq!(placed(two.id), Ok(two.id));
     expect!["no suitable node among 1 node: 1 host port 80 in use"]
         .assert_eq(&placed(one.id).expect_err("the port is held"));
+}
+
+#[test]
+fn a_host_port_of_the_slots_own_task_is_free_for_who_starts_after_it() {
+    let web = service(|template| template.host_ports.push(fixture::host_port(80)));
+    let one = fixture::node(1);
+    let (state, liveness) = fixture::cluster([one.clone()], [fixture::task(1, &web, 1, &one)]);
+    let mut placer = Placer::new(&state, &liveness, fixture::NOW);
+    let mut placed = |slot, start| placer.decide(&web, &web.template, Slot::Number(slot), start).ok();
+    assert_eq!(placed(1, Start::AfterPredecessor), Some(one.id));
+    assert_eq!(placed(1, Start::AtOnce), None);
+    assert_eq!(placed(2, Start::AfterPredecessor), None, "it is another slot's");
+    assert_eq!(placed(1, Start::AfterPredecessor), Some(one.id));
 }
 
 #[test]

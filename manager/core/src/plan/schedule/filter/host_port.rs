@@ -1,5 +1,6 @@
 //! No task that has not ended holds one of the host ports that this one binds. A predecessor in the same slot counts
-//! too: the new task waits until it is gone.
+//! only against one that starts at once: engines bind a port when a container starts, so that its successor can be
+//! prepared beside it, and an image that cannot be had costs no task that works.
 
 use muster_proto::waiting::Refusal;
 

@@ -1,0 +1,58 @@
+//! The slots that an update replaces before it is promoted: which they are, and how they do. Pure reckoning, like the other
+//! books of a rollout.
+
+use muster_proto::{
+    rollout::{Rollout, Trust, UpdateConfig},
+    service::Service,
+    task::Slot,
+    time::Timestamp,
+};
+
+use super::rollout::{Progress, Watched, is_back, is_over, running_since};
+
+/// How many slots an update may still begin before its canaries are promoted; None: as many as there are.
+pub(super) fn left(service: &Service, rollout: &Rollout, survey: &[(Slot, Progress)]) -> Option<usize> {
+    if !are_wanted(service, rollout) {
+        return None;
+    }
+    let canary = usize::try_from(service.spec.update.canary).unwrap_or(usize::MAX);
+    let begun = survey.iter().filter(|(slot, progress)| is_one(rollout, *slot, *progress));
+    Some(canary.saturating_sub(begun.count()))
+}
+
+/// An update that waits until its canaries are promoted. Until then what comes new takes the version before.
+pub(super) fn are_watched(service: &Service) -> bool {
+    service.rollout.as_deref().is_some_and(|rollout| are_wanted(service, rollout))
+}
+
+fn are_wanted(service: &Service, rollout: &Rollout) -> bool {
+    service.spec.update.canary > 0 && !is_back(rollout) && rollout.trust < Trust::Promoted && !is_over(rollout)
+}
+
+/// What this rollout made, or finds on its way. A slot that ran the version before it began shows nothing.
+fn is_one(rollout: &Rollout, slot: Slot, progress: Progress) -> bool {
+    match progress {
+        Progress::Moving => true,
+        Progress::Running { .. } | Progress::Finished => rollout.canaries.contains(&slot),
+        Progress::Outdated | Progress::Away => false,
+    }
+}
+
+/// Also a canary that ran before the update was taken up again has to have lived through its window.
+pub(super) fn watched_until(
+    now: Timestamp,
+    config: &UpdateConfig,
+    rollout: &Rollout,
+    survey: &[(Slot, Progress)],
+) -> Watched {
+    let canaries = || survey.iter().filter(|(slot, progress)| is_one(rollout, *slot, *progress));
+    let on_its_way =
+        |(slot, progress): &(Slot, Progress)| *progress == Progress::Moving && !rollout.failed.contains(slot);
+    if canaries().any(on_its_way) {
+        return Watched::NotReady;
+    }
+    match canaries().filter_map(|(_, progress)| running_since(*progress)).max().map(|since| since + config.monitor) {
+        Some(until) if until > now => Watched::Until(until),
+        Some(_) | None => Watched::Done,
+    }
+}

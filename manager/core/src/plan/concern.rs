@@ -1,0 +1,50 @@
+//! Which services to look at again when nodes come, go or change: where the leader loop's hints about nodes become hints
+//! about services. A plan of what these name has to equal a plan of everything.
+
+use std::collections::BTreeSet;
+
+use muster_proto::{
+    id::{NodeId, ServiceId},
+    service::Mode,
+    time::Timestamp,
+};
+
+use super::outage::Outage;
+use crate::{liveness::Liveness, state::State};
+
+/// Services that nodes which came, went or changed can concern: those with tasks there, those with tasks that wait for
+/// a node, and those that want a task on every node.
+#[must_use]
+pub fn services_of_nodes(state: &State, nodes: &BTreeSet<NodeId>) -> BTreeSet<ServiceId> {
+    let there = nodes.iter().flat_map(|node| state.tasks_of_node(*node));
+    let waiting = state.tasks_without_node().filter(|task| task.is_active());
+    let global = state.services().filter(|service| match service.spec.mode {
+        Mode::Global => true,
+        Mode::Replicated { .. } => false,
+    });
+    there.chain(waiting).map(|task| task.service_id).chain(global.map(|service| service.id)).collect()
+}
+
+/// Remembers which nodes the last plan held back in an outage. What ends one can be far from the services that it holds:
+/// a node that is removed, a service that goes.
+#[derive(Debug, Default)]
+pub struct OutageWatch {
+    last: Outage,
+}
+
+impl OutageWatch {
+    /// Services with tasks on nodes that are held back now and were not, or were and are not. To be called before each
+    /// plan.
+    pub fn changed(&mut self, state: &State, liveness: &Liveness, now: Timestamp) -> BTreeSet<ServiceId> {
+        if self.last.is_none() && liveness.all_down().next().is_none() {
+            return BTreeSet::new();
+        }
+        let outage = Outage::of(state, liveness, now);
+        if outage == self.last {
+            return BTreeSet::new();
+        }
+        let before = std::mem::replace(&mut self.last, outage);
+        let nodes: BTreeSet<NodeId> = before.nodes().chain(self.last.nodes()).collect();
+        nodes.into_iter().flat_map(|node| state.tasks_of_node(node)).map(|task| task.service_id).collect()
+    }
+}
