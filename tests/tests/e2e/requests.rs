@@ -104,11 +104,18 @@ impl<'a> Resting<'a> {
     fn connect(web: &'a Web) -> Self {
         let clients = web.targets.iter().map(|target| Client::new(*target, Connections::Kept)).collect();
         let mut resting = Self { web, clients };
-        resting.wake("version 1.0.0 ");
+        resting.wake(3, "version 1.0.0 ");
         resting
     }
 
-    fn wake(&mut self, version: &str) {
+    /// Once nothing runs but what is wanted.
+    fn wake(&mut self, replicas: usize, version: &str) {
+        let cluster = self.web.cluster[0].cluster_id();
+        wait::until("former tasks to be gone", || {
+            let running = engine::containers(&cluster).into_iter().filter(|container| container.state == "running");
+            let running = running.count();
+            if running == replicas { Ok(()) } else { Err(running) }
+        });
         for client in &mut self.clients {
             let answer = self.web.runtime.block_on(client.get()).expect("an answer over the connection that rested");
             assert!(answer.starts_with(version), "{answer}");
@@ -126,12 +133,12 @@ fn no_request_fails_stop_first_scaled_to_one_and_back_or_after_a_rest() {
     let tallies = web.under_load(|| {
         let stop_first = ["--update-order", "stop-first", "--update-parallelism", "1"];
         cluster[0].ok(&[&["service", "update", "--quiet", "--image", &second], &stop_first[..], &["web"]].concat());
-        resting.wake("version 2.0.0 ");
+        resting.wake(3, "version 2.0.0 ");
         cluster[1].ok(&["service", "scale", "web=1"]);
-        resting.wake("version 2.0.0 ");
+        resting.wake(1, "version 2.0.0 ");
         cluster[2].ok(&["service", "scale", "web=4"]);
         cluster[1].ok(&["service", "rollback", "--quiet", "web"]);
-        resting.wake("version 1.0.0 ");
+        resting.wake(4, "version 1.0.0 ");
     });
     web.check(&tallies, 3);
 }
