@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     changes::{Publisher, Watcher},
     failure::Failure,
-    leadership::{Leadership, await_leader},
+    leadership::{Leadership, elsewhere},
     proposer::{self, Proposal},
     raft::Raft,
     room::Room,
@@ -178,10 +178,9 @@ impl Replica {
                 Err(_elapsed) => return Err(ProposeError::NoLeader),
             };
             match refused {
-                RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward)) => match forward.leader_node {
-                    Some(leader) => return Err(ProposeError::NotLeader { leader: leader.address }),
-                    None => await_leader(&mut self.0.leadership.clone(), deadline).await?,
-                },
+                RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward)) => {
+                    elsewhere(&mut self.0.leadership.clone(), forward.leader_node, deadline).await?;
+                }
                 RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_)) => return Err(ProposeError::NoLeader),
                 RaftError::Fatal(fatal) => return Err(proposer::stopped(&fatal, &self.0.failure)),
             }
