@@ -84,9 +84,6 @@ impl Standing {
         if cluster != self.cluster {
             return Err(Refusal::OtherCluster { expected: self.cluster, found: cluster });
         }
-        if to != self.raft_id {
-            return Err(Refusal::NotMe { meant: to, me: self.raft_id });
-        }
         let ours = self.incarnation();
         // Who has no state yet has nothing that could be out of date.
         if theirs != 0 && ours != 0 && theirs != ours {
@@ -94,6 +91,10 @@ impl Standing {
                 self.dismiss(Dismissal::Superseded { now: theirs });
             }
             return Err(Refusal::Superseded { old: theirs.min(ours), now: theirs.max(ours) });
+        }
+        // Not before: who was recovered has another id than the one that former managers know, and has to tell them so.
+        if to != self.raft_id {
+            return Err(Refusal::NotMe { meant: to, me: self.raft_id });
         }
         let peer = group.membership_config.membership().get_node(&from);
         // One that this manager has not heard of yet is believed: it may be the one to hear it from.
@@ -139,7 +140,18 @@ mod tests {
         sync::RwLock,
     };
 
-    use muster_core::state::State;
+    use muster_core::{
+        apply::apply,
+        command::{Command, Entry, LogPosition},
+        recovery::{self, Survivor},
+        state::State,
+    };
+    use muster_proto::{
+        cluster::ClusterSpec,
+        node::{NodeSpec, Role},
+        time::Timestamp,
+        version::Term,
+    };
     use openraft::Membership;
 
     use super::*;
@@ -179,5 +191,35 @@ mod tests {
         assert_eq!(from(1, Some(node(2))), Err(Refusal::NotItself { said: 1 }));
         assert_eq!(from(9, Some(node(9))), Ok(()), "one that this manager has not heard of yet");
         assert_eq!(from(2, None), Ok(()), "the way it came vouches for it");
+    }
+
+    /// A cluster in its second incarnation.
+    fn recovered() -> State {
+        let mut state = State::default();
+        let (address, at) = ("10.0.0.1:7377".to_owned(), Timestamp::EPOCH);
+        let command = Command::CreateCluster {
+            id: CLUSTER,
+            spec: ClusterSpec::default(),
+            node_id: node(1),
+            node: NodeSpec { role: Role::Manager, ..NodeSpec::default() },
+            address: address.clone(),
+            founding: None,
+        };
+        let first = LogPosition { term: Term(1), index: 1 };
+        apply(&mut state, first, &Entry::new(at, None, command));
+        let survivor = Survivor { id: node(1), address, certificate: None };
+        recovery::recovered(state, &survivor, at, Term(2)).expect("a cluster").0
+    }
+
+    #[test]
+    fn a_recovered_manager_tells_former_ones_so_though_they_know_it_by_another_id() {
+        let shared =
+            Shared { state: RwLock::new(recovered()), applied: watch::Sender::new(0), changes: Publisher::default() };
+        let standing = Standing::new(CLUSTER, 4, Arc::new(shared));
+        let envelope = |to, incarnation| Envelope { cluster: CLUSTER, incarnation, from: 2, to, body: () };
+        let check = |to, incarnation| standing.check(&envelope(to, incarnation), None, &group());
+        assert_eq!(check(1, 1), Err(Refusal::Superseded { old: 1, now: 2 }));
+        assert_eq!(check(1, 2), Err(Refusal::NotMe { meant: 1, me: 4 }));
+        assert!(standing.dismissed().borrow().is_none());
     }
 }
