@@ -55,8 +55,8 @@ fn go_on(store: &Path) -> String {
     let folder = store.parent().unwrap_or(store).display();
     format!(
         "where the cluster has other managers, run `muster node rm --force` for this node on one of them, move the data \
-         folder {folder} away and join again with a token; where this was the only one, restore a backup in its place \
-         with `muster restore`"
+         folder {folder} away and join again with a token; where this was the only one, move it away and restore a \
+         backup with `muster restore`, or begin anew with `muster init`"
     )
 }
 

@@ -29,8 +29,8 @@ type Entry = openraft::Entry<TypeConfig>;
 
 /// What a user is to do about a store that is lost.
 const GO_ON: &str = "where the cluster has other managers, run `muster node rm --force` for this node on one of them, \
-    move the data folder DATA away and join again with a token; where this was the only one, restore a backup in its \
-    place with `muster restore`";
+    move the data folder DATA away and join again with a token; where this was the only one, move it away and restore a \
+    backup with `muster restore`, or begin anew with `muster init`";
 
 fn disk() -> Arc<dyn Disk> {
     Arc::new(HostDisk)
