@@ -83,6 +83,39 @@ pub fn write(out: impl Write, state: &State, cluster_key: &ClusterKey, made_at: 
     out.flush()
 }
 
+/// Looks whether what passes through, in pieces, is a whole backup, without keeping it.
+pub struct Whole {
+    sum: Context,
+    /// The last bytes, which are the sum where they are the last of all.
+    end: Vec<u8>,
+}
+
+impl Default for Whole {
+    fn default() -> Self {
+        Self { sum: Context::new(&SHA256), end: Vec::new() }
+    }
+}
+
+impl std::fmt::Debug for Whole {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Whole").finish_non_exhaustive()
+    }
+}
+
+impl Whole {
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.end.extend_from_slice(bytes);
+        let before = self.end.len().saturating_sub(SHA256_OUTPUT_LEN);
+        self.sum.update(&self.end[..before]);
+        self.end.drain(..before);
+    }
+
+    #[must_use]
+    pub fn is_whole(self) -> bool {
+        self.sum.finish().as_ref() == self.end
+    }
+}
+
 pub fn read(bytes: &[u8]) -> Result<Backup, BackupError> {
     let rest = bytes.strip_prefix(&MAGIC).ok_or(BackupError::NoBackup)?;
     let format = u32::from_be_bytes(*rest.first_chunk().ok_or(BackupError::Damaged)?);
@@ -120,12 +153,12 @@ impl<W: Write> Write for Summed<W> {
 
 /// Cuts what is written into pieces for a stream. Writing waits while the reader is slow, and fails once it is gone.
 pub(crate) struct Pieces {
-    out: mpsc::Sender<Vec<u8>>,
+    out: mpsc::Sender<io::Result<Vec<u8>>>,
     piece: Vec<u8>,
 }
 
 impl Pieces {
-    pub(crate) fn new(out: mpsc::Sender<Vec<u8>>) -> Self {
+    pub(crate) fn new(out: mpsc::Sender<io::Result<Vec<u8>>>) -> Self {
         Self { out, piece: Vec::with_capacity(CHUNK_BYTES_MAX) }
     }
 }
@@ -145,7 +178,7 @@ impl Write for Pieces {
             return Ok(());
         }
         let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(CHUNK_BYTES_MAX));
-        self.out.blocking_send(piece).map_err(|_gone| io::ErrorKind::BrokenPipe.into())
+        self.out.blocking_send(Ok(piece)).map_err(|_gone| io::ErrorKind::BrokenPipe.into())
     }
 }
 
@@ -184,6 +217,20 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_one_is_told_from_one_that_was_cut_whatever_the_pieces() {
+        let (_, bytes) = written();
+        let is_whole = |bytes: &[u8], piece: usize| {
+            let mut whole = Whole::default();
+            bytes.chunks(piece).for_each(|piece| whole.add(piece));
+            whole.is_whole()
+        };
+        for piece in [1, 31, 32, 33, bytes.len()] {
+            assert!(is_whole(&bytes, piece), "{piece}");
+            assert!((0..bytes.len()).all(|end| !is_whole(&bytes[..end], piece)), "{piece}");
+        }
+    }
+
+    #[test]
     fn pieces_are_bounded_and_make_up_the_whole() {
         let (sender, mut receiver) = mpsc::channel(16);
         let mut pieces = Pieces::new(sender);
@@ -194,6 +241,7 @@ mod tests {
         drop(pieces);
         let mut heard = Vec::new();
         while let Some(piece) = receiver.blocking_recv() {
+            let piece = piece.unwrap();
             assert!(piece.len() <= CHUNK_BYTES_MAX);
             heard.extend(piece);
         }

@@ -237,13 +237,17 @@ impl control_server::Control for Control {
         let now = self.handle.outside.clock.now();
         // Ends with the stream, whose end it holds.
         tokio::task::spawn_blocking(move || {
-            if let Err(why) = backup::write(backup::Pieces::new(out), &state, &key, now) {
+            if let Err(why) = backup::write(backup::Pieces::new(out.clone()), &state, &key, now) {
                 tracing::info!(error = %why, "a backup was not taken to its end");
+                // Whoever takes it must not think that it is whole. Nobody is left where the stream has ended.
+                let _ = out.blocking_send(Err(why));
             }
             drop(place);
         });
-        let stop = self.handle.streams.stop().clone().cancelled_owned();
-        let chunks = ReceiverStream::new(pieces).map(|bytes| Ok(v1::BackupChunk { bytes })).take_until(stop);
-        Ok(Response::new(Box::pin(chunks)))
+        let chunks = ReceiverStream::new(pieces).map(|piece| match piece {
+            Ok(bytes) => Ok(v1::BackupChunk { bytes }),
+            Err(why) => Err(Status::internal(format!("the backup broke off ({why}); take it again"))),
+        });
+        Ok(Response::new(Box::pin(self.handle.streams.until_stopped(chunks))))
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     dispatcher::sessions::Sessions,
     failure::Failure,
     group::{HandOverError, Succession},
+    leadership::Backing,
     leases::Leases,
     membership::Attempts,
     outside::Outside,
@@ -74,6 +75,7 @@ pub struct Handle {
     pub(crate) members: Members,
     pub(crate) succession: Succession,
     pub(crate) replica: Replica,
+    pub(crate) backing: Backing,
     pub(crate) leases: Leases,
     pub(crate) reports: ReportBatcher,
     pub(crate) sessions: Sessions,
@@ -144,6 +146,7 @@ impl Manager {
         if let Err(why) = self.raft.shutdown().await {
             tracing::error!(error = %why, "the Raft task ended badly");
         }
+        self.handle.inbox.installing.close().await;
     }
 }
 

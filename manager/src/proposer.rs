@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     failure::Failure,
-    leadership::{Leadership, await_leader},
+    leadership::{Leadership, elsewhere},
     outside::tasks,
     raft::{Batch, Raft},
     replica::ProposeError,
@@ -175,10 +175,9 @@ async fn write(
             Err(refused) => refused,
         };
         match refused {
-            RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => match forward.leader_node {
-                Some(leader) => return Err(ProposeError::NotLeader { leader: leader.address }),
-                None => await_leader(&mut leadership, deadline).await?,
-            },
+            RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
+                elsewhere(&mut leadership, forward.leader_node, deadline).await?;
+            }
             RaftError::APIError(ClientWriteError::ChangeMembershipError(_)) => return Err(ProposeError::Unconfirmed),
             RaftError::Fatal(fatal) => return Err(stopped(&fatal, &failure)),
         }

@@ -76,6 +76,11 @@ pub(crate) fn term_of(leader: openraft::LeaderId<u64>) -> Term {
     Term((leader.term << RAFT_ID_BITS) | (leader.node_id & ((1 << RAFT_ID_BITS) - 1)))
 }
 
+/// Openraft's part of a term.
+pub(crate) fn raft_term(term: Term) -> u64 {
+    term.0 >> RAFT_ID_BITS
+}
+
 pub(crate) type Raft = openraft::Raft<TypeConfig>;
 pub(crate) type LogId = openraft::LogId<u64>;
 pub(crate) type Vote = openraft::Vote<u64>;
@@ -87,7 +92,7 @@ pub(crate) type Metrics = openraft::RaftMetrics<u64, Peer>;
 /// A leader is missed after four of these at the earliest; see [`election`].
 const HEARTBEAT: Duration = Duration::from_millis(100);
 /// How long one vote is waited for.
-const VOTE_MAX: Duration = Duration::from_millis(300);
+pub(crate) const VOTE_MAX: Duration = Duration::from_millis(300);
 /// How long a voter that has heard of a leader refuses everyone else.
 pub(crate) const LEASE: Duration = Duration::from_millis(400);
 /// Entries in one message to a follower; the transport bounds it in bytes as well.

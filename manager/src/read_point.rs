@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     failure::Failure,
-    leadership::{Leadership, await_leader},
+    leadership::{Leadership, elsewhere},
     proposer,
     raft::Raft,
     replica::{DEADLINE, ProposeError},
@@ -61,10 +61,9 @@ impl ReadPoints {
                 Err(_elapsed) => return Err(ProposeError::NoLeader),
             };
             match refused {
-                RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward)) => match forward.leader_node {
-                    Some(leader) => return Err(ProposeError::NotLeader { leader: leader.address }),
-                    None => await_leader(&mut self.leadership.clone(), deadline).await?,
-                },
+                RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward)) => {
+                    elsewhere(&mut self.leadership.clone(), forward.leader_node, deadline).await?;
+                }
                 RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_)) => return Err(ProposeError::NoLeader),
                 RaftError::Fatal(fatal) => return Err(proposer::stopped(&fatal, &self.failure)),
             }

@@ -24,7 +24,7 @@ use openraft::{CommittedLeaderId, EntryPayload, Membership, RaftLogReader, stora
 use crate::{
     machine::apply_batch,
     outside::Disk,
-    raft::{LogId, Peer, SnapshotMeta, StorageError, StoredMembership, Vote, term_of},
+    raft::{LogId, Peer, SnapshotMeta, StorageError, StoredMembership, Vote, raft_term, term_of},
     storage::{self, Missing, OpenError, disk::HostDisk, files},
 };
 
@@ -76,7 +76,7 @@ pub async fn found(
     survivor: &Survivor,
     now: Timestamp,
 ) -> Result<Recovered, RecoveryError> {
-    let copy = Copy { term: state.applied().term.0, index: state.applied().index, state };
+    let copy = Copy { term: raft_term(state.applied().term), index: state.applied().index, state };
     make(storage::folder(data_dir), copy, survivor, now).await
 }
 
@@ -100,6 +100,12 @@ pub fn put_in_place(data_dir: &Path) -> Result<(), RecoveryError> {
 /// What was prepared is not wanted.
 pub fn discard(data_dir: &Path) -> Result<(), RecoveryError> {
     remove(&data_dir.join(NEW)).map_err(RecoveryError::Unwritten)
+}
+
+/// The host leaves its cluster: with it go the stores that were replaced by others.
+pub fn erase(data_dir: &Path) -> Result<(), RecoveryError> {
+    discard(data_dir)?;
+    remove(&data_dir.join(FORMER)).map_err(RecoveryError::Unwritten)
 }
 
 fn remove(folder: &Path) -> io::Result<()> {
@@ -127,7 +133,8 @@ async fn read(data_dir: &Path) -> Result<Copy, RecoveryError> {
     let ends = opened.log.get_log_state().await.map_err(RecoveryError::Unreadable)?;
     let vote = opened.log.read_vote().await.map_err(RecoveryError::Unreadable)?;
     let mut last = snapshot;
-    let end = ends.last_log_id.map_or(0, |last| last.index + 1);
+    // A log that ends in an earlier term than the snapshot was overtaken by it, also in what it has behind it.
+    let end = ends.last_log_id.filter(|last| Some(*last) > snapshot).map_or(0, |last| last.index + 1);
     let mut next = snapshot.map_or(0, |last| last.index + 1);
     while next < end {
         let entries = opened.log.limited_get_log_entries(next, end).await.map_err(RecoveryError::Unreadable)?;

@@ -39,6 +39,12 @@ fn judge(before: Verdict, space: Space) -> Verdict {
     if space.free_bytes < needed { Verdict::Full } else { Verdict::Enough }
 }
 
+/// Whether so many bytes more leave what entries and votes may need.
+pub(crate) fn is_left_beside(space: Space, bytes: u64) -> bool {
+    let beside = Space { free_bytes: space.free_bytes.saturating_sub(bytes), ..space };
+    judge(Verdict::Enough, beside) == Verdict::Enough
+}
+
 /// Read by whoever takes entries.
 #[derive(Clone, Debug)]
 pub(crate) struct Room(watch::Receiver<Verdict>);
@@ -115,5 +121,11 @@ mod tests {
         assert_eq!(after(Verdict::Enough, 5, 100), Verdict::Enough);
         assert_eq!(after(Verdict::Enough, 4, 100), Verdict::Full);
         assert_eq!(after(Verdict::Full, 10, 100), Verdict::Enough);
+    }
+
+    #[test]
+    fn a_snapshot_leaves_the_reserve_alone() {
+        let beside = |bytes: u64| is_left_beside(Space { free_bytes: 100 << 20, total_bytes: 10 << 30 }, bytes << 20);
+        assert!(beside(68) && !beside(69) && !beside(200));
     }
 }

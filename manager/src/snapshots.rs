@@ -12,7 +12,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -23,6 +23,7 @@ pub(crate) use self::travel::{Chunks, Incoming};
 use crate::{
     outside::{Disk, Files},
     raft::{LogId, SnapshotMeta},
+    room,
     snapshots::format::ReadError,
     storage::{OpenError, files},
 };
@@ -50,7 +51,16 @@ pub(crate) struct Snapshots {
     newest: Mutex<Option<Saved>>,
     /// The state of the newest at open, until the state machine takes it.
     opened: Mutex<Option<State>>,
+    /// One that was received and is on the disk, until the state machine takes it.
+    kept: Mutex<Option<Kept>>,
     received: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    file: SnapshotFile,
+    meta: SnapshotMeta,
+    state: State,
 }
 
 impl Snapshots {
@@ -85,7 +95,7 @@ impl Snapshots {
         files.make_dir(&dir).and_then(|()| remove_unfinished(&*files, &dir)).map_err(unusable)?;
         let (newest, state) = opened.unzip();
         let (newest, opened) = (Mutex::new(newest), Mutex::new(state));
-        Ok(Self { disk, files, dir, newest, opened, received: AtomicU64::new(0) })
+        Ok(Self { disk, files, dir, newest, opened, kept: Mutex::default(), received: AtomicU64::new(0) })
     }
 
     pub(crate) fn newest(&self) -> Option<Saved> {
@@ -97,13 +107,34 @@ impl Snapshots {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Blocks until it is on the disk.
+    /// Blocks until it is on the disk. Where there is no room nothing of it stays: what is left is the log's.
     pub(crate) fn save(&self, meta: SnapshotMeta, state: &State) -> io::Result<Saved> {
+        self.require_room(self.newest().map_or(0, |newest| self.files.bytes(&newest.path).unwrap_or(0)))?;
         let path = self.path_of(&meta);
         let temporary = files::unfinished(&path);
-        format::write(&*self.files, &temporary, &meta, state)?;
-        self.files.finish(&temporary, &path)?;
+        let written = format::write(&*self.files, &temporary, &meta, state);
+        if let Err(why) = written.and_then(|()| self.files.finish(&temporary, &path)) {
+            if let Err(stays) = self.files.remove(&temporary)
+                && stays.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(path = %temporary.display(), error = %stays, "an unfinished snapshot stays behind");
+            }
+            return Err(why);
+        }
         self.adopt(Saved { meta, path })
+    }
+
+    /// Whether so many bytes more leave what must stay free.
+    pub(crate) fn require_room(&self, bytes: u64) -> io::Result<()> {
+        // A disk that cannot be asked will say more when it is written to.
+        match self.disk.space(&self.dir) {
+            Ok(space) if !room::is_left_beside(space, bytes) => Err(io::ErrorKind::StorageFull.into()),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    pub(crate) fn bytes(&self, file: &SnapshotFile) -> io::Result<u64> {
+        self.files.bytes(&file.path)
     }
 
     /// Where a snapshot that is about to be received goes.
@@ -130,18 +161,39 @@ impl Snapshots {
         self.disk.run(move || work(&this)).await
     }
 
-    /// Whether a received snapshot has arrived whole, in a format that is known here.
-    pub(crate) fn check(&self, file: &SnapshotFile) -> io::Result<()> {
-        format::check(&*self.files, &file.path).map(|_| ()).map_err(ReadError::into_io)
+    /// Looks whether a received snapshot has arrived whole and can be read here, and blocks until it is on the disk under
+    /// its own name. That comes before anything else is done about it: openraft lets go of the log up to it at once, and
+    /// what it holds is committed, so that it serves whatever becomes of its installation.
+    pub(crate) fn keep(&self, received: &SnapshotFile, offered: &SnapshotMeta) -> io::Result<SnapshotFile> {
+        let (meta, state) = format::read(&*self.files, &received.path).map_err(ReadError::into_io)?;
+        if meta != *offered {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the snapshot is not the one that was offered"));
+        }
+        let file = SnapshotFile { path: self.path_of(&meta) };
+        self.files.finish(&received.path, &file.path)?;
+        *self.kept() = Some(Kept { file: file.clone(), meta, state });
+        Ok(file)
     }
 
-    /// Blocks until a received snapshot is on the disk as one of ours; returns its state.
+    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody wanted what was kept last; it stays on the disk. Takes as long as a large state takes to be taken apart.
+    pub(crate) fn forget_kept(&self) {
+        drop(self.kept().take());
+    }
+
+    /// Blocks until a snapshot is on the disk as the newest of ours; returns its state.
     pub(crate) fn install(&self, file: &SnapshotFile) -> io::Result<(SnapshotMeta, State)> {
-        let (meta, state) = format::read(&*self.files, &file.path).map_err(ReadError::into_io)?;
+        let kept = self.kept().take_if(|kept| kept.file == *file);
+        let (meta, state) = match kept {
+            Some(Kept { meta, state, .. }) => (meta, state),
+            None => format::read(&*self.files, &file.path).map_err(ReadError::into_io)?,
+        };
         let path = self.path_of(&meta);
-        if file.path.parent() == Some(&self.dir) {
-            self.files.finish(&file.path, &path)?;
-        } else {
+        if file.path != path {
+            // Of another folder.
             let temporary = files::unfinished(&path);
             io::copy(&mut self.files.open(&file.path)?, &mut self.files.create(&temporary)?)?;
             self.files.finish(&temporary, &path)?;
@@ -176,7 +228,7 @@ fn newest_first(files: &dyn Files, dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// What a crash left half-written.
-fn remove_unfinished(files: &dyn Files, dir: &Path) -> io::Result<()> {
+pub(crate) fn remove_unfinished(files: &dyn Files, dir: &Path) -> io::Result<()> {
     for path in files.list(dir)? {
         if path.extension().is_some_and(|extension| extension == files::UNFINISHED) {
             files.remove(&path)?;

@@ -33,8 +33,8 @@ pub use error::OpenError;
 
 use crate::{
     outside::Disk,
-    snapshots::Snapshots,
-    storage::{log::Log, sled::SledStore},
+    snapshots::{Snapshots, remove_unfinished},
+    storage::{disk::HostFiles, log::Log, sled::SledStore},
 };
 
 /// Of the folder: names, layout of the records, snapshot files. Entries carry a format of their own.
@@ -89,6 +89,13 @@ fn require(dir: &Path, missing: Missing) -> Result<(), OpenError> {
         (None, Missing::Create) => create(dir)?,
     }
     files::check_writable(dir).map_err(|source| OpenError::Unusable { path: dir.to_owned(), source })
+}
+
+/// Removes what is of no use to anybody before a copy of the log needs the room.
+fn make_room(dir: &Path) -> Result<(), OpenError> {
+    SledStore::check_files(dir)?;
+    let removed = remove_unfinished(&HostFiles, &dir.join("snapshots"));
+    removed.map_err(|source| OpenError::Unusable { path: dir.to_owned(), source })
 }
 
 /// Makes the folder, or completes one whose making was cut short before anything could be stored in it.

@@ -1,7 +1,8 @@
 //! The open streams of this manager's RPCs: how many there may be, and how they end when the manager stops.
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
+use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Status;
@@ -43,6 +44,18 @@ impl Streams {
     /// Cancelled when the manager stops: every stream then ends with [`stopping`].
     pub(crate) fn stop(&self) -> &CancellationToken {
         &self.stop
+    }
+
+    /// What a stream says, until the manager stops: it is told so, since an end without a word would be taken for the end
+    /// of all there is to say.
+    pub(crate) fn until_stopped<T, S>(&self, said: S) -> impl Stream<Item = Result<T, Status>> + Send + use<T, S>
+    where
+        T: Send,
+        S: Stream<Item = Result<T, Status>> + Send,
+    {
+        let stop = self.stop.clone();
+        let last = stream::iter([()]).filter_map(move |()| ready(stop.is_cancelled().then(|| Err(stopping()))));
+        said.take_until(self.stop.clone().cancelled_owned()).chain(last)
     }
 
     /// Ends all streams and waits for their tasks.

@@ -285,7 +285,7 @@ async fn init_can_be_repeated_and_keeps_what_is_there() {
 async fn a_folder_without_a_cluster_or_of_another_one_is_refused() {
     let dir = TempDir::new().unwrap();
     let missing = Manager::open(config(dir.path()), host(), Start::Again).await.unwrap_err();
-    assert!(missing.to_string().contains("run `muster init`"), "{missing}");
+    assert!(missing.to_string().contains("`muster init`"), "{missing}");
 
     Running::open(dir.path(), founding()).await.stop().await;
     let other = Config { cluster_id: ClusterId::from_bits(9), ..config(dir.path()) };

@@ -9,4 +9,5 @@ pub mod host_engine;
 pub mod private_engine;
 pub mod registry;
 pub mod settings;
+pub mod small_disk;
 pub mod wait;

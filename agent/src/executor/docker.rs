@@ -24,8 +24,8 @@ use bollard::{
     API_DEFAULT_VERSION, Docker as Client,
     models::{ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum, SystemInfo},
     query_parameters::{
-        CreateContainerOptions, EventsOptions, InspectContainerOptions, ListContainersOptions, RemoveContainerOptions,
-        StartContainerOptions, StopContainerOptions, WaitContainerOptions,
+        CreateContainerOptions, EventsOptions, InspectContainerOptions, KillContainerOptions, ListContainersOptions,
+        RemoveContainerOptions, StartContainerOptions, StopContainerOptions, WaitContainerOptions,
     },
 };
 use futures_util::{StreamExt, stream, stream::BoxStream};
@@ -319,7 +319,22 @@ impl Executor for Docker {
         let grace_seconds = grace.as_millis().div_ceil(1000);
         let options = StopContainerOptions { t: Some(i32::try_from(grace_seconds).unwrap_or(i32::MAX)), signal: None };
         let client = self.client()?.with_timeout(grace.saturating_add(STOP_MARGIN));
-        client.stop_container(&container.0, Some(options)).await.map_err(failure::of_container)
+        let mut stopped = std::pin::pin!(client.stop_container(&container.0, Some(options)));
+        if grace.subsec_nanos() > 0 {
+            // The engine counts whole seconds only, and a task that must not outlast its node's lease may have less left.
+            if let Ok(stopped) = timeout(grace, &mut stopped).await {
+                return stopped.map_err(failure::of_container);
+            }
+            let kill = KillContainerOptions { signal: "SIGKILL".to_owned() };
+            match client.kill_container(&container.0, Some(kill)).await {
+                Err(error) if !failure::is_conflict(&error) && !failure::is_not_found(&error) => {
+                    return Err(failure::of_container(error));
+                }
+                // It has ended meanwhile.
+                Ok(()) | Err(_) => {}
+            }
+        }
+        stopped.await.map_err(failure::of_container)
     }
 
     async fn remove(&self, container: &ContainerId) -> Result<()> {

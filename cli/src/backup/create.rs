@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use muster_manager::backup::Whole;
 use muster_proto::{show, v1};
 
 use super::{
@@ -41,8 +42,13 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     let secret = args.secret.choose(context.surroundings)?;
     let sealed = async {
         let mut sealer = Sealer::new(&secret, file.writer()).map_err(Stopped::Write)?;
+        let mut whole = Whole::default();
         while let Some(chunk) = stream.message().await.map_err(|status| Stopped::Read(Box::new(status)))? {
+            whole.add(&chunk.bytes);
             sealer.write(&chunk.bytes).map_err(Stopped::Write)?;
+        }
+        if !whole.is_whole() {
+            return Err(Stopped::Short);
         }
         sealer.finish().map(drop).map_err(Stopped::Write)
     };
@@ -50,6 +56,11 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
         Ok(()) => {}
         Err(Stopped::Read(status)) => return Err(Error::Refused(status)),
         Err(Stopped::Write(error)) => return Err(file.unwritable(&error)),
+        Err(Stopped::Short) => {
+            return Err(Error::Failed(
+                "the backup ended before it was whole, and nothing of it was kept; run the command again".to_owned(),
+            ));
+        }
     }
     let length = file.finish()?;
     let shown = args.file.display();
@@ -62,4 +73,6 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
 enum Stopped {
     Read(Box<tonic::Status>),
     Write(std::io::Error),
+    /// The daemon said no more, and what it said is not all.
+    Short,
 }

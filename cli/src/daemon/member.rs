@@ -18,7 +18,7 @@ use muster_manager::{
     group::HandOverError,
     outside::Outside,
     raft::grpc::Grpc,
-    recovery::Recovered,
+    recovery::{self, Recovered},
 };
 use muster_proto::{node::Role, version::RaftId};
 use tokio::{net::TcpListener, sync::mpsc};
@@ -367,6 +367,7 @@ pub(super) fn hostname() -> String {
 
 /// Everything of a membership that is on disk.
 pub(super) fn erase(data_dir: &DataDir) -> anyhow::Result<()> {
+    recovery::erase(data_dir.path())?;
     // The record goes last: as long as it is there, an interrupted erasure is seen and finished.
     [data_dir.manager(), data_dir.agent(), data_dir.member()].iter().try_for_each(|folder| remove(folder))
 }

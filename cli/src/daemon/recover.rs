@@ -7,14 +7,20 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use muster_core::recovery::Survivor;
-use muster_manager::recovery::{self, Recovered};
+use muster_manager::{
+    recovery::{self, Recovered},
+    replica::ProposeError,
+};
 use muster_proto::version::RaftId;
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{data_dir::DataDir, host::Force, member::Member, record::Record};
 
 /// A majority that answers does so within an election or two.
 const QUORUM_MAX: Duration = Duration::from_secs(5);
+/// Between two questions whether it does.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// What the node is once its new store is in place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,27 +30,72 @@ pub(super) struct Recovering {
     pub(super) advertise_addr: String,
 }
 
-/// Refused for who is no manager, and, unless forced, while a majority of the managers answers.
+/// Refused for who is no manager, and, unless forced, while a majority of the managers answers or this manager cannot
+/// tell whether one does.
 pub(super) async fn check(member: &Member, force: Force) -> anyhow::Result<()> {
     let Some(manager) = member.manager() else {
         bail!(
             "this node is no manager, and only a manager has what a cluster is recovered from; run the command on one"
         );
     };
-    let answers = tokio::time::timeout(QUORUM_MAX, manager.replica().barrier()).await;
-    match (answers, force) {
-        (Ok(Ok(())), Force::No) => bail!(
-            "the managers have a quorum, so nothing needs to be recovered; take single managers out with `muster node \
-             demote` and `muster node rm`, or repeat with --force to go on without the other managers"
-        ),
-        // A follower of a leader that is there.
-        (Ok(Err(muster_manager::replica::ProposeError::NotLeader { leader })), Force::No) => bail!(
-            "the managers have a quorum and a leader ({leader}), so nothing needs to be recovered; take single managers \
-             out with `muster node demote` and `muster node rm`, or repeat with --force to go on without them"
-        ),
-        (Ok(Ok(()) | Err(_)) | Err(_), _) => Ok(()),
+    match force {
+        Force::Yes => Ok(()),
+        Force::No => match quorum(manager).await {
+            Quorum::Lost => Ok(()),
+            Quorum::There(refusal) => bail!(refusal),
+        },
     }
 }
+
+#[derive(Debug)]
+enum Quorum {
+    Lost,
+    /// Or it may be; why nothing is done.
+    There(String),
+}
+
+/// One answer that does not come says little: a leader under load misses one, too.
+async fn quorum(manager: &muster_manager::Handle) -> Quorum {
+    let deadline = Instant::now() + QUORUM_MAX;
+    loop {
+        let why = match timeout_at(deadline, manager.replica().barrier()).await {
+            Err(_elapsed) => return Quorum::Lost,
+            Ok(Ok(())) => return Quorum::There(NOT_LOST.to_owned()),
+            Ok(Err(why)) => why,
+        };
+        match why {
+            // A follower of a leader that is there.
+            ProposeError::NotLeader { leader } => {
+                return Quorum::There(format!("{NOT_LOST}; the leader is {leader}"));
+            }
+            ProposeError::Stopping => return Quorum::There(NO_MANAGER_ANY_MORE.to_owned()),
+            why @ ProposeError::Failed(_) => {
+                return Quorum::There(format!(
+                    "{why}; start its daemon again, and repeat the command where the managers have no quorum then"
+                ));
+            }
+            ProposeError::NoLeader
+            | ProposeError::NoRoom
+            | ProposeError::Busy
+            | ProposeError::OlderManager { .. }
+            | ProposeError::TooLarge { .. }
+            | ProposeError::Unconfirmed => {
+                if Instant::now() >= deadline {
+                    return Quorum::Lost;
+                }
+                sleep(AGAIN).await;
+            }
+        }
+    }
+}
+
+const NOT_LOST: &str = "the managers have a quorum, so nothing needs to be recovered; take single managers out with \
+    `muster node demote` and `muster node rm`, or repeat with --force to go on without the other managers";
+
+/// The others have let it go, or it is about to end.
+const NO_MANAGER_ANY_MORE: &str = "this manager has stopped, because the others go on without it or because it is about \
+    to stop, so what it has may be old; recover on a manager that the cluster still counts on, or repeat with --force \
+    to go on from what this one has";
 
 /// Makes the new store; the manager must have stopped.
 pub(super) async fn prepare(

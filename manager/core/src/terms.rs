@@ -41,7 +41,9 @@ impl Terms {
     pub fn stretched(spec: &ClusterSpec, nodes: u32) -> Self {
         let (mut heartbeat, mut lease) = (spec.heartbeat, spec.lease);
         // A period of none is refused before it gets here; doubled it would stay so.
-        while !heartbeat.is_zero() && Duration::from_secs(nodes.into()) > heartbeat.saturating_mul(HEARTBEATS_PER_SECOND_MAX) {
+        while !heartbeat.is_zero()
+            && Duration::from_secs(nodes.into()) > heartbeat.saturating_mul(HEARTBEATS_PER_SECOND_MAX)
+        {
             (heartbeat, lease) = (heartbeat.saturating_mul(2), lease.saturating_mul(2));
         }
         Self { heartbeat, lease }

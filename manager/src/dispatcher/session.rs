@@ -34,7 +34,7 @@ use super::{
     sessions::Seated,
 };
 use crate::{
-    leadership::Leadership,
+    leadership::{Backing, Leadership},
     leases::Leases,
     manager::Handle,
     pace::Pace,
@@ -49,6 +49,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Messages of one agent on their way to the log, and acknowledgements on their way back. Beyond it the session stops
 /// listening: an agent that reports faster than the log takes it is slowed down by its own connection.
 const UNSETTLED_MAX: usize = 64;
+/// Heartbeats that wait for a majority of the managers. It answers several times in the shortest interval between two.
+const BEATS_MAX: usize = 64;
 /// An agent that says nothing for this long has gone without the connection's end being seen. Its lease ran out long
 /// before; this frees what the session holds.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -58,6 +60,7 @@ const DESCRIPTION_BYTES_MAX: usize = 64 << 10;
 pub(super) struct Session {
     node: NodeId,
     replica: Replica,
+    backing: Backing,
     leases: Leases,
     batcher: ReportBatcher,
     streams: Streams,
@@ -73,6 +76,8 @@ pub(super) struct Session {
     outbox: Outbox,
     /// In the order they came.
     unsettled: FuturesOrdered<BoxFuture<'static, Result<Settled, ProposeError>>>,
+    /// The sequences of heartbeats whose lease is not granted yet.
+    beats: FuturesOrdered<BoxFuture<'static, u64>>,
     logs: LogStreams,
     pace: Pace,
 }
@@ -90,6 +95,8 @@ enum Event {
     LeadershipLost(Leadership),
     Heard(Option<Result<Box<v1::AgentMessage>, Status>>),
     Settled(Result<Settled, ProposeError>),
+    /// This manager led when that heartbeat was sent.
+    Backed(u64),
     Look,
     LogRequest(Request),
     LogAbandoned(v1::manager_message::Message),
@@ -109,6 +116,7 @@ impl Session {
         let (welcome, orders, terms) = replica.read(|state| welcome(state, node))?;
         let mut session = Self {
             node,
+            backing: handle.backing.clone(),
             leases: handle.leases.clone(),
             batcher: handle.reports.clone(),
             streams: handle.streams.clone(),
@@ -123,6 +131,7 @@ impl Session {
             terms,
             outbox: Outbox::new(welcome),
             unsettled: FuturesOrdered::new(),
+            beats: FuturesOrdered::new(),
             logs: LogStreams::default(),
             pace: Pace::new(replica.watch(), LOOK_INTERVAL, move |touched| {
                 touched.ingress || touched.orders || touched.nodes.contains(&node)
@@ -168,6 +177,7 @@ impl Session {
                     heard.map_or(Event::Silent, |heard| Event::Heard(heard.map(|heard| heard.map(Box::new))))
                 }
                 Some(settled) = self.unsettled.next() => Event::Settled(settled),
+                Some(sequence) = self.beats.next() => Event::Backed(sequence),
                 () = self.pace.changed(), if self.outbox.may_take_delta() => Event::Look,
                 Some(request) = self.seated.log_requests.recv(), if self.outbox.may_take_log() => {
                     Event::LogRequest(request)
@@ -194,6 +204,7 @@ impl Session {
                 }
                 Event::Silent => return Err(Status::deadline_exceeded("the agent fell silent")),
                 Event::Settled(settled) => self.settle(settled)?,
+                Event::Backed(sequence) => self.outbox.ack_heartbeat(sequence),
                 Event::Look => self.look()?,
                 Event::LogRequest(request) => {
                     self.logs.asked(request).into_iter().for_each(|message| self.outbox.put_log(message));
@@ -205,7 +216,7 @@ impl Session {
     }
 
     fn may_listen(&self) -> bool {
-        self.unsettled.len() + self.outbox.reports_acks() < UNSETTLED_MAX
+        self.unsettled.len() + self.outbox.reports_acks() < UNSETTLED_MAX && self.beats.len() < BEATS_MAX
     }
 
     fn hear(&mut self, message: v1::AgentMessage) -> Result<(), Status> {
@@ -213,7 +224,7 @@ impl Session {
             Some(agent_message::Message::Hello(_)) => Err(Status::invalid_argument("a session has one Hello")),
             Some(agent_message::Message::Heartbeat(heartbeat)) => {
                 self.leases.renew(self.node, self.terms.lease);
-                self.outbox.ack_heartbeat(heartbeat.sequence);
+                self.grant(heartbeat.sequence);
                 self.describe(heartbeat.description)
             }
             Some(agent_message::Message::Reports(reports)) => self.report(reports),
@@ -224,6 +235,14 @@ impl Session {
             // A message of a later minor version; it asks for nothing that this one could do.
             None => Ok(()),
         }
+    }
+
+    /// The node counts its lease from when it sent the heartbeat, and a new leader from its election. So the answer waits
+    /// until it is known that nobody else had been elected when the heartbeat came, however long this manager was paused
+    /// or cut off meanwhile. What the leader itself counts needs no such care: it can only wait longer for the node.
+    fn grant(&mut self, sequence: u64) {
+        let backed = self.backing.clone().since(Instant::now());
+        self.beats.push_back(backed.map(move |()| sequence).boxed());
     }
 
     /// Proposes what differs from what is known; heartbeats that say nothing new cost no log entry.

@@ -12,7 +12,7 @@ use muster_proto::{
 };
 use openraft::error::{InitializeError, RaftError};
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{Semaphore, mpsc},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -23,8 +23,7 @@ use crate::{
     compaction,
     dispatcher::sessions::Sessions,
     group::{self, Succession},
-    leader,
-    leadership::{self, Leadership},
+    leader, leadership,
     leases::Leases,
     machine::Machine,
     membership::Attempts,
@@ -34,7 +33,7 @@ use crate::{
         self, Peer, Raft,
         contact::Contact,
         election,
-        inbox::{Inbox, Invited},
+        inbox::{Inbox, Installing, Invited},
         members::Members,
         network::Network,
         standing::Standing,
@@ -173,7 +172,7 @@ pub(super) async fn start(
 
     let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
     let (room, looking) = room::new(outside.disk.clone(), config.data_dir.clone());
-    let (told, leadership) = watch::channel(Leadership::default());
+    let (leading, leadership, backing) = leadership::new(raft.clone(), contact.clone());
     let (proposals, queue) = mpsc::channel(proposer::QUEUED_MAX);
     let (read_points, readers) = mpsc::channel(read_point::WAITING_MAX);
     let replica = Replica::new(shared, proposals, read_points, leadership.clone(), failure.clone(), room.clone());
@@ -189,15 +188,16 @@ pub(super) async fn start(
     let following =
         group::Service { members: members.clone(), replica: replica.clone(), succession: succession.clone() };
     let leader = leader::Service::new(replica.clone(), leases.clone(), clock, outside.random.clone());
-    tasks.spawn(outside.run(leadership::follow(raft.clone(), told, stop.clone())));
+    tasks.spawn(outside.run(leading.run(stop.clone())));
     tasks.spawn(outside.run(compaction::run(raft.clone(), appended, outside.disk.snapshot_every(), stop.clone())));
-    tasks.spawn(outside.run(election::run(
-        raft.clone(),
-        contact.clone(),
-        room.clone(),
-        outside.random.clone(),
-        stop.clone(),
-    )));
+    let election = election::Service {
+        raft: raft.clone(),
+        members: members.clone(),
+        contact: contact.clone(),
+        room: room.clone(),
+        random: outside.random.clone(),
+    };
+    tasks.spawn(outside.run(election.run(stop.clone())));
     tasks.spawn(outside.run(proposer.run(stop.clone())));
     tasks.spawn(outside.run(reading.run(stop.clone())));
     tasks.spawn(outside.run(batching.run(stop.clone())));
@@ -207,8 +207,22 @@ pub(super) async fn start(
     tasks.spawn(outside.run(looking.run(succession.clone(), stop.clone())));
     let (sessions, attempts, streams) = (Sessions::default(), Attempts::default(), Streams::default());
     let dismissed = standing.dismissed();
-    let inbox = Inbox { standing, raft: raft.clone(), snapshots, contact, invited, room };
-    let handle =
-        Handle { config, outside, inbox, members, succession, replica, leases, reports, sessions, attempts, streams };
+    let installing = Installing::default();
+    let inbox =
+        Inbox { standing, raft: raft.clone(), snapshots, contact, invited, room, installing, backing: backing.clone() };
+    let handle = Handle {
+        config,
+        outside,
+        inbox,
+        members,
+        succession,
+        replica,
+        backing,
+        leases,
+        reports,
+        sessions,
+        attempts,
+        streams,
+    };
     Ok(Manager { handle, raft, tasks, stop, failure, dismissed })
 }

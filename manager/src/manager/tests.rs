@@ -1,5 +1,7 @@
 //! What a manager does when its disk or its log lets it down, and when its log is cut behind a snapshot.
 
+mod installs;
+
 use std::{
     io,
     path::Path,

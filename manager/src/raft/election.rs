@@ -11,13 +11,14 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    leadership::MISSED_AFTER,
     outside::Random,
-    raft::{LEASE, Metrics, Raft, contact::Contact},
+    raft::{LEASE, Metrics, Raft, contact::Contact, members::Members},
     room::Room,
 };
 
 /// Longer than openraft's lease, during which voters refuse every candidate.
-const PATIENCE: Range<Duration> = Duration::from_millis(500)..Duration::from_millis(900);
+const PATIENCE: Range<Duration> = Duration::from_millis(500)..MISSED_AFTER;
 /// After an election that nobody won. Long enough for votes to be written down on a slow disk.
 const AGAIN: Range<Duration> = Duration::from_millis(200)..Duration::from_millis(700);
 const _: () = assert!(LEASE.as_millis() < PATIENCE.start.as_millis());
@@ -42,47 +43,68 @@ fn part(now: &Metrics) -> Part {
     }
 }
 
-pub(crate) async fn run(raft: Raft, contact: Contact, room: Room, random: Arc<dyn Random>, stop: CancellationToken) {
-    raft.runtime_config().elect(false);
-    tokio::select! {
-        () = stop.cancelled() => {}
-        // The end of the Raft task is seen by whoever runs the manager.
-        _ended = watch(&raft, &contact, &room, &*random) => {}
-    }
+pub(crate) struct Service {
+    pub(crate) raft: Raft,
+    pub(crate) members: Members,
+    pub(crate) contact: Contact,
+    pub(crate) room: Room,
+    pub(crate) random: Arc<dyn Random>,
 }
 
-async fn watch(raft: &Raft, contact: &Contact, room: &Room, random: &dyn Random) -> Option<()> {
-    let mut metrics = raft.metrics();
-    let mut since = Instant::now();
-    let mut range = PATIENCE;
-    loop {
-        let now = part(&metrics.borrow_and_update());
-        match now {
-            Part::None => {
-                metrics.wait_for(|now| part(now) != Part::None).await.ok()?;
-                (since, range) = (Instant::now(), PATIENCE);
-            }
-            Part::Alone => {
-                raft.trigger().elect().await.ok()?;
-                metrics.wait_for(|now| part(now) != Part::Alone).await.ok()?;
-            }
-            Part::Voter => {
-                let heard = contact.leader();
-                if heard > since {
-                    (since, range) = (heard, PATIENCE);
+impl Service {
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        self.raft.runtime_config().elect(false);
+        tokio::select! {
+            () = stop.cancelled() => {}
+            // The end of the Raft task is seen by whoever runs the manager.
+            _ended = self.watch() => {}
+        }
+    }
+
+    async fn watch(&self) -> Option<()> {
+        let mut metrics = self.raft.metrics();
+        let mut since = Instant::now();
+        let mut range = PATIENCE;
+        loop {
+            let now = part(&metrics.borrow_and_update());
+            match now {
+                Part::None => {
+                    metrics.wait_for(|now| part(now) != Part::None).await.ok()?;
+                    (since, range) = (Instant::now(), PATIENCE);
                 }
-                let until = since + random.duration(range.clone());
-                sleep_until(until).await;
-                let silent = contact.leader() <= since;
-                if room.is_full() {
-                    // It could not even begin to lead; others may.
-                    since = Instant::now();
-                } else if silent && part(&metrics.borrow_and_update()) == Part::Voter {
-                    tracing::info!("no leader was heard of; standing for election");
-                    raft.trigger().elect().await.ok()?;
-                    (since, range) = (Instant::now(), AGAIN);
+                Part::Alone => {
+                    self.raft.trigger().elect().await.ok()?;
+                    metrics.wait_for(|now| part(now) != Part::Alone).await.ok()?;
+                }
+                Part::Voter => {
+                    let heard = self.contact.leader();
+                    if heard > since {
+                        (since, range) = (heard, PATIENCE);
+                    }
+                    let until = since + self.random.duration(range.clone());
+                    sleep_until(until).await;
+                    if self.room.is_full() {
+                        // It could not even begin to lead; others may.
+                        since = Instant::now();
+                    } else if self.is_silent(since) && part(&metrics.borrow_and_update()) == Part::Voter {
+                        self.stand(since).await?;
+                        (since, range) = (Instant::now(), AGAIN);
+                    }
                 }
             }
         }
+    }
+
+    fn is_silent(&self, since: Instant) -> bool {
+        self.contact.leader() <= since
+    }
+
+    /// Not where the others have a leader: see [`Members::would_elect`].
+    async fn stand(&self, since: Instant) -> Option<()> {
+        if self.members.would_elect().await && self.is_silent(since) {
+            tracing::info!("no leader was heard of; standing for election");
+            self.raft.trigger().elect().await.ok()?;
+        }
+        Some(())
     }
 }

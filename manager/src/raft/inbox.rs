@@ -3,22 +3,29 @@
 //!
 //! Deliberately absent: who may send at all, which the connection's certificate tells before anything gets here.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use openraft::{ServerState, Snapshot, error::RaftError};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::Mutex;
+use tokio_util::task::TaskTracker;
 
 use crate::{
     ca::PeerIdentity,
+    leadership::Backing,
+    outside::tasks,
     raft::{
-        Raft, SnapshotMeta,
+        LEASE, Raft, SnapshotMeta,
         contact::Contact,
         standing::{Refusal, Standing},
         transport::Call,
-        wire::{self, Append, Ballot, Candidacy, Envelope, HandOver, Offer, Reply, VoteGiven, WireError},
+        wire::{self, Append, Ballot, Candidacy, Envelope, HandOver, Offer, Reply, Sounded, VoteGiven, WireError},
     },
     room::Room,
     snapshots::{Incoming, Snapshots},
@@ -33,8 +40,10 @@ pub struct Inbox {
     pub(crate) raft: Raft,
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) contact: Contact,
+    pub(crate) backing: Backing,
     pub(crate) invited: Invited,
     pub(crate) room: Room,
+    pub(crate) installing: Installing,
 }
 
 impl std::fmt::Debug for Inbox {
@@ -71,6 +80,7 @@ impl Inbox {
                 Err(refusal) => refused(refusal),
             },
             Call::Vote => match self.open::<Ballot>(message, sender)? {
+                Ok(Envelope { body: Ballot { why: Candidacy::Sounding, .. }, .. }) => given(self.sound()),
                 Ok(Envelope { body, .. }) => given(self.vote(body).await?),
                 Err(refusal) => refused(refusal),
             },
@@ -84,7 +94,8 @@ impl Inbox {
     /// Takes in a snapshot that is offered: its chunks go into what is returned.
     pub fn receive_snapshot(&self, offer: &[u8], sender: Option<PeerIdentity>) -> Result<Receiving, InboxError> {
         let Envelope { body, .. } = self.open::<Offer>(offer, sender)??;
-        if self.room.is_full() {
+        self.contact.led(*body.vote.leader_id());
+        if self.room.is_full() || self.snapshots.require_room(body.bytes).is_err() {
             return Err(InboxError::NoRoom);
         }
         Ok(Receiving { inbox: self.clone(), offer: body, file: self.snapshots.receive() })
@@ -101,6 +112,8 @@ impl Inbox {
     }
 
     async fn append(&self, append: Append) -> Result<wire::Appended, InboxError> {
+        // Here and not by openraft, which may be waiting for the disk.
+        self.contact.led(*append.vote.leader_id());
         let term = self.raft.metrics().borrow().current_term;
         if append.vote.leader_id().term >= term {
             self.contact.heard_leader();
@@ -109,6 +122,12 @@ impl Inbox {
             return Err(InboxError::NoRoom);
         }
         answer(self.raft.append_entries(append).await)
+    }
+
+    /// A leader that others follow misses nobody, and neither does who hears of one.
+    fn sound(&self) -> Sounded {
+        let misses_leader = !self.backing.is_fresh(LEASE) && self.contact.leader().elapsed() > LEASE;
+        Sounded { misses_leader }
     }
 
     /// Openraft refuses every candidate while it has heard of its leader lately. Where that leader itself has stood
@@ -129,7 +148,7 @@ impl Inbox {
                 let told = self.raft.install_full_snapshot(asked.vote, nothing).await;
                 told.map_err(|_fatal| InboxError::Stopped)?;
             }
-            Candidacy::HandedOver { .. } | Candidacy::Silence => {}
+            Candidacy::HandedOver { .. } | Candidacy::Silence | Candidacy::Sounding => {}
         }
         let given = answer(self.raft.vote(asked).await)?;
         if given.vote_granted {
@@ -188,15 +207,47 @@ impl Receiving {
         self.file.write(chunk).await.map_err(|why| InboxError::Disk(why.to_string()))
     }
 
-    /// All chunks are written: installs the snapshot where it is newer than what this manager has.
-    pub async fn finish(mut self) -> Result<Vec<u8>, InboxError> {
-        let file = self.file.file();
-        // Openraft would take a file that cannot be read for the end of this manager's disk.
-        let looked_at = file.clone();
-        let whole = self.inbox.snapshots.run(move |snapshots| snapshots.check(&looked_at)).await;
-        whole.map_err(|why| InboxError::Damaged(why.to_string()))?;
-        let Offer { vote, meta } = self.offer.clone();
-        let installed = self.inbox.raft.install_full_snapshot(vote, Snapshot { meta, snapshot: Box::new(file) }).await;
+    /// All chunks are written: installs the snapshot where it is newer than what this manager has. Once begun it goes on
+    /// to its end, also when nobody waits for the answer any more: a sender breaks off whenever the leader changes.
+    pub async fn finish(self) -> Result<Vec<u8>, InboxError> {
+        let installing = self.inbox.installing.tasks.clone();
+        let installed = installing.spawn(tasks::inherit(self.install()));
+        installed.await.unwrap_or(Err(InboxError::Stopped))
+    }
+
+    async fn install(mut self) -> Result<Vec<u8>, InboxError> {
+        let Inbox { snapshots, raft, installing, .. } = &self.inbox;
+        // Of those that are kept only the newest two stay: the one that is being installed must be among them.
+        let _alone = installing.one.lock().await;
+        let (file, offered) = (self.file.file(), self.offer.meta.clone());
+        let kept = snapshots.run(move |snapshots| snapshots.keep(&file, &offered)).await;
+        let file = kept.map_err(|why| match why.kind() {
+            io::ErrorKind::InvalidData => InboxError::Damaged(why.to_string()),
+            io::ErrorKind::StorageFull => InboxError::NoRoom,
+            _ => InboxError::Disk(why.to_string()),
+        })?;
+        let Offer { vote, meta, .. } = self.offer.clone();
+        let installed = raft.install_full_snapshot(vote, Snapshot { meta, snapshot: Box::new(file) }).await;
+        let forgotten = snapshots.run(|snapshots| {
+            snapshots.forget_kept();
+            Ok(())
+        });
+        forgotten.await.map_err(|why| InboxError::Disk(why.to_string()))?;
         given(installed.map_err(|_fatal| InboxError::Stopped)?)
+    }
+}
+
+/// The installations under way: one at a time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Installing {
+    one: Arc<Mutex<()>>,
+    tasks: TaskTracker,
+}
+
+impl Installing {
+    /// Waits for those that were begun; to be called when Raft has ended.
+    pub(crate) async fn close(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 }

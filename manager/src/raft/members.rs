@@ -9,16 +9,18 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use openraft::{
     ChangeMembers, ServerState,
     error::{ClientWriteError, RaftError},
 };
+use tokio::time::timeout;
 
 use crate::raft::{
-    Metrics, Peer, Raft,
+    Metrics, Peer, Raft, VOTE_MAX,
     network::Network,
     transport::{Call, Target, TransportError},
-    wire::HandOver,
+    wire::{Ballot, Candidacy, HandOver, Sounded, VoteAsked},
 };
 
 /// Who answered within this is there: several heartbeats.
@@ -179,6 +181,48 @@ impl Members {
         };
         let word = self.network.call::<_, ()>(&target, Call::Elect, HandOver { term });
         word.await.map_err(MembersError::NotTaken)
+    }
+
+    /// Whether so many of the others that this manager could lead with them have not heard of a leader lately either.
+    /// A manager that was cut off alone would otherwise come back with a higher term, and end the term of a leader that
+    /// all others follow. Whoever does not understand the question is of the version before, and would just vote.
+    pub(crate) async fn would_elect(&self) -> bool {
+        let (asked, sets, peers) = {
+            let metrics = self.raft.metrics();
+            let now = metrics.borrow();
+            let membership = now.membership_config.membership();
+            let peers = membership.voter_ids().filter(|id| *id != now.id);
+            let peers = peers.filter_map(|id| membership.get_node(&id).map(|peer| (id, peer.clone())));
+            let asked = VoteAsked { vote: now.vote, last_log_id: None };
+            (asked, membership.get_joint_config().clone(), peers.collect::<Vec<_>>())
+        };
+        let mut answers = peers
+            .into_iter()
+            .map(|(raft_id, peer)| {
+                let ballot = Ballot { asked: asked.clone(), why: Candidacy::Sounding };
+                let target = Target { raft_id, peer };
+                async move {
+                    match self.network.call(&target, Call::Vote, ballot).await {
+                        Ok(Sounded { misses_leader }) => (raft_id, misses_leader),
+                        Err(TransportError::Refused(_)) => (raft_id, true),
+                        Err(TransportError::Unreachable(_) | TransportError::Broken(_)) => (raft_id, false),
+                    }
+                }
+            })
+            .collect::<FuturesUnordered<_>>();
+        let mut willing = BTreeSet::from([self.me()]);
+        let is_enough =
+            |willing: &BTreeSet<u64>| sets.iter().all(|set| set.intersection(willing).count() > set.len() / 2);
+        let counted = async {
+            while !is_enough(&willing) {
+                let Some((raft_id, misses_leader)) = answers.next().await else { return false };
+                if misses_leader {
+                    willing.insert(raft_id);
+                }
+            }
+            true
+        };
+        timeout(VOTE_MAX, counted).await.unwrap_or(false)
     }
 
     async fn change(&self, change: ChangeMembers<u64, Peer>) -> Result<(), MembersError> {

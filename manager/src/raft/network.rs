@@ -15,6 +15,7 @@ use openraft::{
     network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory},
 };
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
 
 use crate::{
     raft::{
@@ -119,7 +120,15 @@ impl RaftNetwork<TypeConfig> for Link {
         if fitting < request.entries.len() {
             return Err(PayloadTooLarge::new_entries_hint(fitting as u64).into());
         }
-        self.network.call(&self.target, Call::Append, request).await.map_err(|why| rpc_error(&why))
+        let (reign, sent) = (*request.vote.leader_id(), Instant::now());
+        let answer = self.network.call(&self.target, Call::Append, request).await.map_err(|why| rpc_error(&why))?;
+        match &answer {
+            Appended::Success | Appended::PartialSuccess(_) | Appended::Conflict => {
+                self.network.contact.follows(self.target.raft_id, reign, sent);
+            }
+            Appended::HigherVote(_) => {}
+        }
+        Ok(answer)
     }
 
     async fn vote(&mut self, request: VoteAsked, _option: RPCOption) -> Result<VoteGiven, RpcError> {
@@ -135,7 +144,10 @@ impl RaftNetwork<TypeConfig> for Link {
         _option: RPCOption,
     ) -> Result<SnapshotTaken, StreamingError<TypeConfig, Fatal<u64>>> {
         let send = async {
-            let offer = Offer { vote, meta: snapshot.meta };
+            let (snapshots, file) = (&self.network.snapshots, snapshot.snapshot.clone());
+            // One that cannot be read says so when it is.
+            let bytes = snapshots.run(move |snapshots| snapshots.bytes(&file)).await.unwrap_or(0);
+            let offer = Offer { vote, meta: snapshot.meta, bytes };
             let offer = wire::encode(&self.network.standing.seal(self.target.raft_id, offer))?;
             let chunks = self.network.snapshots.chunks(&snapshot.snapshot);
             let answer = self.network.transport.snapshot(&self.target, offer, chunks).await?;

@@ -82,13 +82,13 @@ impl Standing {
         if cluster != self.cluster {
             return Err(Refusal::OtherCluster { expected: self.cluster, found: cluster });
         }
-        if to != self.raft_id {
-            return Err(Refusal::NotMe { meant: to, me: self.raft_id });
-        }
         if sender.is_some_and(|sender| sender.raft_id != Some(RaftId(from))) {
             return Err(Refusal::NotItself { said: from });
         }
         let peer = group.membership_config.membership().get_node(&from);
+        if sender.is_some_and(|sender| peer.is_some_and(|peer| peer.node_id != sender.node_id)) {
+            return Err(Refusal::NotItself { said: from });
+        }
         // The certificate of a manager that was demoted or removed is good for its time, its Raft id is not. One that
         // this manager has not heard of yet is believed: it may be the one to hear it from.
         let is_retired = peer.is_none() && self.shared.read(|state| state.is_retired(RaftId(from)));
@@ -100,8 +100,9 @@ impl Standing {
             }
             return Err(Refusal::Superseded { old: theirs.min(ours), now: theirs.max(ours) });
         }
-        if sender.is_some_and(|sender| peer.is_some_and(|peer| peer.node_id != sender.node_id)) {
-            return Err(Refusal::NotItself { said: from });
+        // Not before: who was recovered has another id than the one that former managers know, and has to tell them so.
+        if to != self.raft_id {
+            return Err(Refusal::NotMe { meant: to, me: self.raft_id });
         }
         if is_retired {
             return Err(Refusal::Retired(from));

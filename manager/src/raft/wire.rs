@@ -46,7 +46,7 @@ pub(crate) enum Reply<T> {
     Refused(Refusal),
 }
 
-/// A candidate asks for a vote.
+/// A candidate asks for a vote, or whether it should.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ballot {
     pub(crate) asked: VoteAsked,
@@ -55,10 +55,18 @@ pub(crate) struct Ballot {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Candidacy {
+    /// Not yet one: would this member want another leader? Answered with [`Sounded`], and nobody is bound by it.
+    Sounding,
     /// No leader was heard of.
     Silence,
     /// The leader of this term hands over: that it was heard of lately is no reason to refuse.
     HandedOver { term: u64 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sounded {
+    /// This member has not heard of its leader for long either.
+    pub(crate) misses_leader: bool,
 }
 
 /// The leader asks a member to take over from it.
@@ -73,6 +81,9 @@ pub(crate) struct HandOver {
 pub(crate) struct Offer {
     pub(crate) vote: Vote,
     pub(crate) meta: SnapshotMeta,
+    /// How many come. Zero: not said.
+    #[serde(default)]
+    pub(crate) bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

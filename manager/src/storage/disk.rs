@@ -22,6 +22,7 @@ pub(crate) struct HostFiles;
 impl Disk for HostDisk {
     fn look(&self, dir: &Path, missing: Missing) -> Result<Arc<dyn Store>, OpenError> {
         storage::require(dir, missing)?;
+        storage::make_room(dir)?;
         Ok(Arc::new(trial::Trial::of(dir)?))
     }
 

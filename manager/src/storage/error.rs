@@ -9,9 +9,9 @@ use std::{
 pub enum OpenError {
     /// Of a host that is a member.
     #[error(
-        "the store {} is missing; put back a copy of it, or move the data folder {} away and run `muster init` for a new cluster",
+        "the store {} is missing; {}",
         path.display(),
-        data_folder(path)
+        go_on(path)
     )]
     Missing { path: PathBuf },
     #[error(
@@ -41,16 +41,23 @@ pub enum OpenError {
     )]
     LogFormat { path: PathBuf, found: u16, known: u16 },
     #[error(
-        "the store in {} is damaged: {what}; put back a copy of it, or move the data folder {} away and run `muster init` for a new cluster",
+        "the store in {} is damaged: {what}; {}",
         path.display(),
-        data_folder(path)
+        go_on(path)
     )]
     Damaged { path: PathBuf, what: String },
 }
 
-/// Without the membership that is recorded in it a store is of no use, so that the two go together.
-fn data_folder(store: &Path) -> std::path::Display<'_> {
-    store.parent().unwrap_or(store).display()
+/// An old copy of a store would take back votes and acknowledgements that others count on: where there are others, a
+/// manager begins anew. Without the membership that is recorded beside it a store is of no use, so that the two go
+/// together.
+fn go_on(store: &Path) -> String {
+    let folder = store.parent().unwrap_or(store).display();
+    format!(
+        "where the cluster has other managers, run `muster node rm --force` for this node on one of them, move the data \
+         folder {folder} away and join again with a token; where this was the only one, move it away and restore a \
+         backup with `muster restore`, or begin anew with `muster init`"
+    )
 }
 
 impl OpenError {

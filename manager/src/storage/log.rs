@@ -118,10 +118,11 @@ impl Log {
         self.0.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, from: u64, to: u64, bytes_max: usize) -> Result<Vec<Entry>, ReadError> {
+    /// `first`: the entry that must be there.
+    fn read(&self, (from, to): (u64, u64), first: Option<u64>, bytes_max: usize) -> Result<Vec<Entry>, ReadError> {
         let mut entries = Vec::new();
         let mut bytes = 0;
-        each_entry(&*self.0.store, (from, to), Assembler::new(None), |entry, size| {
+        each_entry(&*self.0.store, (from, to), Assembler::new(first), |entry, size| {
             entries.push(entry);
             bytes += size;
             Ok(if bytes < bytes_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
@@ -247,11 +248,12 @@ impl RaftLogReader<TypeConfig> for Log {
             Bound::Excluded(to) => *to,
             Bound::Unbounded => u64::MAX,
         };
-        self.read(from, to, usize::MAX).map_err(|why| self.read_failed(&why))
+        self.read((from, to), None, usize::MAX).map_err(|why| self.read_failed(&why))
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, StorageError> {
-        self.read(start, end, LIMITED_BYTES_MAX).map_err(|why| self.read_failed(&why))
+        // For a follower: what began later than asked would leave a hole in its log.
+        self.read((start, end), Some(start), LIMITED_BYTES_MAX).map_err(|why| self.read_failed(&why))
     }
 }
 
@@ -317,7 +319,7 @@ impl RaftLogStorage<TypeConfig> for Log {
         let deletions = self.deletions(since.index, u64::MAX - 1)?;
         self.put(Ok(deletions))?;
         let before = match since.index.checked_sub(1) {
-            Some(before) => self.read(before, since.index, usize::MAX).map_err(|why| self.read_failed(&why))?,
+            Some(before) => self.read((before, since.index), None, usize::MAX).map_err(|why| self.read_failed(&why))?,
             None => Vec::new(),
         };
         let mut ends = self.ends();
@@ -327,7 +329,10 @@ impl RaftLogStorage<TypeConfig> for Log {
 
     /// The mark and the deletions are one batch; until it is durable the entries are there again after a crash.
     async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
-        let mut writes = self.deletions(0, upto.index)?;
+        // A log that ends in an earlier term than the entry at which it is cut has nothing of that entry's leader: what it
+        // has behind the cut is not what the others have there.
+        let overtaken = self.ends().last < Some(upto);
+        let mut writes = self.deletions(0, if overtaken { u64::MAX - 1 } else { upto.index })?;
         writes.push(codec::encode_single(PURGED, &upto).map_err(|why| self.write_failed(why))?);
         self.put(Ok(writes))?;
         let mut ends = self.ends();

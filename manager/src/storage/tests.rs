@@ -1,8 +1,14 @@
 //! The storage as openraft uses it, and what it says when a folder is not as it was left.
 
+mod room;
+mod torn;
+
 use std::{collections::BTreeMap, fs, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
 
-use muster_core::command::{self, Command, LOG_FORMAT};
+use muster_core::{
+    command::{self, Command, LOG_FORMAT},
+    state::State,
+};
 use muster_proto::{id::ServiceId, time::Timestamp};
 use openraft::{
     EntryPayload, RaftLogReader, RaftSnapshotBuilder,
@@ -15,11 +21,16 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     machine::Machine,
-    raft::{Batch, TypeConfig, Vote},
+    raft::{Batch, SnapshotMeta, TypeConfig, Vote},
     storage::{disk::HostDisk, log::LIMITED_BYTES_MAX, store::Write},
 };
 
 type Entry = openraft::Entry<TypeConfig>;
+
+/// What a user is to do about a store that is lost.
+const GO_ON: &str = "where the cluster has other managers, run `muster node rm --force` for this node on one of them, \
+    move the data folder DATA away and join again with a token; where this was the only one, move it away and restore a \
+    backup with `muster restore`, or begin anew with `muster init`";
 
 fn disk() -> Arc<dyn Disk> {
     Arc::new(HostDisk)
@@ -130,6 +141,30 @@ async fn truncated_entries_stay_away() {
 }
 
 #[tokio::test]
+async fn a_log_that_a_snapshot_has_overtaken_keeps_nothing_of_its_own() {
+    let folder = Folder::filled().await;
+    let mut opened = folder.open();
+    // Of a later term, and not beyond what this log has: nobody else has entries 6 to 10.
+    opened.log.purge(log_id(2, 1, 8)).await.unwrap();
+    opened.log.save_vote(&Vote::new(2, 1)).await.unwrap();
+    assert_eq!(opened.log.try_get_log_entries(..).await.unwrap(), []);
+    let mut machine = Machine::new(opened.snapshots.clone(), opened.log.failure().clone());
+    machine.apply([blank_ent::<TypeConfig>(2, 1, 8)]).await.unwrap();
+    machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
+    drop((machine, opened));
+    let ends = folder.open().log.get_log_state().await.unwrap();
+    assert_eq!((ends.last_purged_log_id, ends.last_log_id), (Some(log_id(2, 1, 8)), Some(log_id(2, 1, 8))));
+}
+
+#[tokio::test]
+async fn entries_for_a_follower_begin_where_they_were_asked_for() {
+    let folder = Folder::filled().await;
+    let mut opened = folder.open();
+    assert_eq!(opened.log.limited_get_log_entries(3, 5).await.unwrap().len(), 2);
+    opened.log.limited_get_log_entries(2, 5).await.expect_err("entry 2 is purged, and a log has no holes");
+}
+
+#[tokio::test]
 async fn entries_to_send_are_bounded_in_bytes_and_never_none() {
     let folder = Folder::new();
     let mut opened = folder.open();
@@ -170,12 +205,7 @@ async fn a_changed_byte_in_any_kind_of_record_is_refused() {
             *value.last_mut().unwrap() ^= 1;
             store.write(vec![Write::Put { key: key.clone(), value }]).unwrap();
         });
-        assert_eq!(
-            folder.refused(),
-            format!(
-                "the store in DIR is damaged: {said}; put back a copy of it, or move the data folder DATA away and run `muster init` for a new cluster"
-            )
-        );
+        assert_eq!(folder.refused(), format!("the store in DIR is damaged: {said}; {GO_ON}"));
         folder.change(|store| store.write(vec![Write::Put { key, value: whole }]).unwrap());
         folder.open();
     }
@@ -239,10 +269,7 @@ async fn a_folder_of_another_format_is_refused() {
 #[test]
 fn a_store_that_is_missing_is_not_begun_anew() {
     let folder = Folder::new();
-    assert_eq!(
-        folder.refused(),
-        "the store DIR is missing; put back a copy of it, or move the data folder DATA away and run `muster init` for a new cluster"
-    );
+    assert_eq!(folder.refused(), format!("the store DIR is missing; {GO_ON}"));
     assert!(!folder.path().exists());
 }
 

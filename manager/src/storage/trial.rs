@@ -27,7 +27,6 @@ pub(super) struct Trial {
 
 impl Trial {
     pub(super) fn of(dir: &Path) -> Result<Self, OpenError> {
-        SledStore::check_files(dir)?;
         let copy = Copy::of(&dir.join(LOG)).map_err(|source| match source.kind() {
             io::ErrorKind::StorageFull => OpenError::Full { path: dir.to_owned() },
             _ => OpenError::Unusable { path: dir.to_owned(), source },

@@ -3,11 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    path::Path,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -18,10 +14,9 @@ use muster_core::{
     state::{State, snapshot::Snapshot},
 };
 use muster_manager::{
-    Bootstrap, Config, Handle, Manager, Outside, RunError, Start, StorageError,
+    Bootstrap, Config, Handle, Manager, Outside, RunError, Start,
     ca::{ClusterKey, PeerIdentity},
     connect::{Connect, Stream},
-    outside::{Commits, Disk, Files, Missing, Space, Store},
     preflight::Preflight,
     raft::{Peer, grpc::Grpc},
 };
@@ -41,7 +36,9 @@ use muster_proto::{
     task::TaskSpec,
     time::Timestamp,
     trust::{CertificateAuthority, Digest, NodeCertificate, Root, Token},
-    v1::{self, control_client::ControlClient, membership_client::MembershipClient},
+    v1::{
+        self, control_client::ControlClient, dispatcher_client::DispatcherClient, membership_client::MembershipClient,
+    },
 };
 use tempfile::TempDir;
 use tokio::{
@@ -56,6 +53,8 @@ use tonic::{
     service::interceptor::InterceptedService,
     transport::{Channel, Server},
 };
+
+use crate::disk::{Trouble, Troubled};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId::from_bits(1);
 /// Generous: a machine under load must not fail a test.
@@ -142,46 +141,12 @@ impl Connect for Plain {
     }
 }
 
-/// The host's disk, with as much room as the test says.
-#[derive(Debug)]
-struct Narrow {
-    disk: Arc<dyn Disk>,
-    full: Arc<AtomicBool>,
-}
-
-impl Disk for Narrow {
-    fn look(&self, dir: &Path, missing: Missing) -> Result<Arc<dyn Store>, StorageError> {
-        self.disk.look(dir, missing)
-    }
-
-    fn open(&self, dir: &Path) -> Result<Arc<dyn Store>, StorageError> {
-        self.disk.open(dir)
-    }
-
-    fn commits(&self, store: Arc<dyn Store>) -> io::Result<Box<dyn Commits>> {
-        self.disk.commits(store)
-    }
-
-    fn files(&self) -> Arc<dyn Files> {
-        self.disk.files()
-    }
-
-    fn block(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
-        self.disk.block(work)
-    }
-
-    fn space(&self, _dir: &Path) -> io::Result<Space> {
-        let total_bytes = 1 << 40;
-        Ok(Space { free_bytes: if self.full.load(Ordering::Relaxed) { 0 } else { total_bytes }, total_bytes })
-    }
-}
-
 /// A manager whose Raft id and node id are the same number; runs or not.
 pub(crate) struct One {
     pub(crate) id: u64,
     pub(crate) folder: TempDir,
     pub(crate) address: String,
-    pub(crate) full: Arc<AtomicBool>,
+    pub(crate) trouble: Arc<Trouble>,
     wires: Wires,
     running: Option<Running>,
 }
@@ -199,7 +164,7 @@ impl One {
         let folder = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        Self { id, folder, address, full: Arc::default(), wires: wires.clone(), running: None }
+        Self { id, folder, address, trouble: Arc::default(), wires: wires.clone(), running: None }
     }
 
     pub(crate) fn connect(&self) -> Arc<dyn Connect> {
@@ -217,7 +182,7 @@ impl One {
             preflight: Arc::new(NoHost),
         };
         let mut outside = Outside::of_host(Arc::new(Grpc::new(self.connect())));
-        outside.disk = Arc::new(Narrow { disk: outside.disk, full: self.full.clone() });
+        outside.disk = Arc::new(Troubled { disk: outside.disk, trouble: self.trouble.clone() });
         let manager = soon("opening", Manager::open(config, outside, begin)).await.unwrap();
         let handle = manager.handle();
         let listener = soon("listening", listen(&self.address)).await;
@@ -225,7 +190,12 @@ impl One {
         let control = handle.forward(self.connect(), handle.control());
         let membership = handle.forward(self.connect(), handle.membership());
         let membership = InterceptedService::new(membership, identify);
-        let router = Server::builder().add_service(handle.raft()).add_service(control).add_service(membership);
+        let dispatcher = InterceptedService::new(handle.dispatcher(), identify);
+        let router = Server::builder()
+            .add_service(handle.raft())
+            .add_service(control)
+            .add_service(membership)
+            .add_service(dispatcher);
         server.spawn(async move { router.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap() });
         let stop = CancellationToken::new();
         let run = tokio::spawn({
@@ -245,6 +215,12 @@ impl One {
     pub(crate) async fn membership(&self) -> MembershipClient<Channel> {
         let endpoint = Channel::from_shared(format!("http://{}", self.address)).unwrap();
         MembershipClient::new(soon("connecting", endpoint.connect()).await.unwrap())
+    }
+
+    /// What its agent calls.
+    pub(crate) async fn dispatcher(&self) -> DispatcherClient<Channel> {
+        let endpoint = Channel::from_shared(format!("http://{}", self.address)).unwrap();
+        DispatcherClient::new(soon("connecting", endpoint.connect()).await.unwrap())
     }
 
     pub(crate) fn handle(&self) -> &Handle {
@@ -422,6 +398,11 @@ pub(crate) fn join(id: u64, address: &str) -> Command {
         certificate: certificate(id),
         log_format: LOG_FORMAT,
     }
+}
+
+/// A manager's next certificate, with which it says what its muster reads.
+pub(crate) fn certify(id: u64, log_format: u16) -> Command {
+    Command::CertifyNode { id: node(id), certificate: certificate(id), log_format }
 }
 
 const TOKEN: TokenId = TokenId::from_bits(1);

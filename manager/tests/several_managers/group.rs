@@ -125,12 +125,12 @@ async fn a_manager_whose_folder_was_wiped_cannot_vote_as_its_former_self() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_whose_disk_is_full_gives_way_and_catches_up_when_there_is_room() {
     let bench = Bench::of(3).await;
-    bench.one(1).full.store(true, Ordering::Relaxed);
+    bench.one(1).trouble.full.store(true, Ordering::Relaxed);
     bench.until_another_leads(1).await;
     let leader = bench.leader().await;
     assert!(done(&leader.propose(service(1)).await));
     assert!(!bench.one(1).has(1), "it took an entry that there is no room for");
-    bench.one(1).full.store(false, Ordering::Relaxed);
+    bench.one(1).trouble.full.store(false, Ordering::Relaxed);
     bench.one(1).until("what it missed", |state| state.services().count() == 1).await;
     bench.agreed().await;
 }
@@ -139,7 +139,7 @@ async fn a_leader_whose_disk_is_full_gives_way_and_catches_up_when_there_is_room
 async fn a_single_manager_whose_disk_is_full_says_so_and_goes_on_when_there_is_room() {
     let bench = Bench::of(1).await;
     let one = bench.one(1);
-    one.full.store(true, Ordering::Relaxed);
+    one.trouble.full.store(true, Ordering::Relaxed);
     let replica = one.handle().replica();
     let refused = soon("a refusal", async {
         let mut number = 0;
@@ -151,7 +151,7 @@ async fn a_single_manager_whose_disk_is_full_says_so_and_goes_on_when_there_is_r
         }
     });
     assert!(refused.await.to_string().contains("nearly full"));
-    one.full.store(false, Ordering::Relaxed);
+    one.trouble.full.store(false, Ordering::Relaxed);
     soon("a write", async {
         let mut number = 1_000_000;
         while replica.propose(service(number)).await.is_err() {

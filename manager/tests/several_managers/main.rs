@@ -2,5 +2,8 @@
 
 mod bench;
 mod commands;
+mod disk;
+mod formats;
 mod group;
+mod leaders;
 mod roles;

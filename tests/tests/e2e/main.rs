@@ -8,6 +8,7 @@ mod containers;
 mod crash;
 mod demo;
 mod deploy;
+mod disk;
 mod engine_restart;
 mod failover;
 mod hosts;

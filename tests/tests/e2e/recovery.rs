@@ -80,6 +80,46 @@ fn a_recovery_is_refused_while_a_majority_answers() {
     assert!(said.contains("--force"), "two of three are a majority: {said}");
 }
 
+#[test]
+fn former_managers_that_return_with_a_quorum_of_their_own_are_refused_and_go_on_as_workers() {
+    let mut cluster = Cluster::of(MUSTER, 3);
+    create(&cluster[0], "kept");
+    cluster[1].kill();
+    cluster[2].kill();
+    cluster[0].ok(&["recover", "--yes"]);
+    create(&cluster[0], "since");
+    // Two of three: they could lead a cluster of the same id.
+    cluster[1].restart();
+    cluster[2].restart();
+    for former in [1, 2] {
+        wait::until("the former manager to be a worker of the recovered cluster", || {
+            let shown = cluster[former].run(&["service", "ls", "--format", "{{.Name}}"]);
+            let log = cluster[former].log();
+            let is_worker = log.contains("no manager any more") && shown.stdout.contains("since");
+            if is_worker { Ok(()) } else { Err((shown, log)) }
+        });
+    }
+    let managers = cluster[0].ok(&["node", "ls", "--filter", "role=manager", "-q"]);
+    assert_eq!(managers, cluster[0].node_id());
+    // What was set aside holds the cluster's keys as well.
+    let former = cluster[0].data_dir().join("manager.former");
+    assert!(former.exists());
+    cluster[0].ok(&["leave", "--force"]);
+    assert!(!former.exists());
+}
+
+#[test]
+fn a_recovery_is_refused_on_a_manager_that_the_others_let_go() {
+    let cluster = Cluster::of(MUSTER, 3);
+    let leader = cluster.leader();
+    let demoted = cluster.after(leader);
+    cluster[leader].ok(&["node", "demote", &cluster[demoted].node_id()]);
+    // Whether it has noticed or not: the managers have a quorum.
+    let said = cluster[demoted].refused(&["recover", "--yes"]);
+    assert!(["no manager", "has stopped", "have a quorum"].iter().any(|why| said.contains(why)), "{said}");
+    create(&cluster[leader], "web");
+}
+
 fn passphrase(folder: &Path, text: &str) -> PathBuf {
     let path = folder.join(format!("passphrase-{text}"));
     fs::write(&path, text).unwrap();

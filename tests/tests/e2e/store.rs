@@ -36,7 +36,7 @@ fn a_store_cut_short_is_refused_and_left_alone() {
     let file = largest_file(&daemon.data_dir().join("manager"));
     fs::File::options().write(true).open(&file).unwrap().set_len(0).unwrap();
     let said = daemon.refuses_to_start();
-    assert!(said.contains("is damaged") && said.contains("put back a copy"), "{said}");
+    assert!(said.contains("is damaged") && said.contains("join again with a token"), "{said}");
     assert_eq!(fs::metadata(&file).unwrap().len(), 0, "the daemon wrote to a store it refused");
 }
 
@@ -45,7 +45,7 @@ fn a_store_that_is_gone_is_refused() {
     let mut daemon = stopped_cluster();
     fs::remove_dir_all(daemon.data_dir().join("manager")).unwrap();
     let said = daemon.refuses_to_start();
-    assert!(said.contains("missing") && said.contains("put back a copy"), "{said}");
+    assert!(said.contains("missing") && said.contains("join again with a token"), "{said}");
 }
 
 #[test]

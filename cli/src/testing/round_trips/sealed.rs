@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use expect_test::expect;
 use muster_proto::v1;
+use ring::digest::{SHA256, digest};
 
 use super::super::{
     Fixed,
@@ -11,8 +12,11 @@ use super::super::{
 };
 use super::{shown, world};
 
+/// Whole, as far as anybody looks who does not restore it.
 fn content() -> Vec<u8> {
-    (0..150_000).map(|at: u32| (at * 7 % 251) as u8).collect()
+    let mut bytes: Vec<u8> = (0..149_968).map(|at: u32| (at * 7 % 251) as u8).collect();
+    bytes.extend(digest(&SHA256, &bytes).as_ref());
+    bytes
 }
 
 fn knowing() -> World {
@@ -127,6 +131,18 @@ fn a_stream_that_breaks_leaves_no_file() {
     let ran = with_passphrase("correct horse", World { breaks_left: 1, ..knowing() }, &line);
     assert!(ran.code == 1 && ran.stderr.contains("no leader"), "{}", ran.stderr);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_stream_that_ends_too_early_without_a_word_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = format!("backup {}", folder.path().join("c.backup").display());
+    for bytes in [0, 1, 100_000, 149_999] {
+        let cut = World { backup: content()[..bytes].to_vec(), ..world() };
+        let ran = with_passphrase("correct horse", cut, &line);
+        assert!(ran.code == 1 && ran.stderr.contains("before it was whole"), "{bytes}: {}", ran.stderr);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
 }
 
 #[test]

@@ -25,10 +25,19 @@ use muster_proto::{
 use serde::{Deserialize, Serialize};
 
 use super::{State, requests::Rows};
-use crate::command::LogPosition;
+use crate::command::{LogPosition, SEVERAL_MANAGERS};
 
-/// Counted up when a manager of the version before could not read it.
+/// Counted up when a manager of the version before could not read it, and with the log's format then: a leader sends its
+/// snapshots to managers of the version before too.
 pub const SNAPSHOT_FORMAT: u16 = 2;
+
+/// One manager.
+const FIRST: u16 = 1;
+
+/// The one that all managers read.
+fn format(state: &State) -> u16 {
+    if state.log_format() < SEVERAL_MANAGERS { FIRST } else { SNAPSHOT_FORMAT }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
@@ -109,7 +118,7 @@ impl Snapshot {
         let services = state.services.values().map(|service| service_row(service, &mut number)).collect();
         let tasks = state.tasks.values().map(|task| task_row(task, &mut number)).collect();
         Self {
-            format: SNAPSHOT_FORMAT,
+            format: format(state),
             applied: state.applied,
             stamped: state.stamped,
             cluster: state.cluster.clone(),
@@ -295,6 +304,8 @@ impl TaskRow {
 
 #[cfg(test)]
 mod tests {
+    use muster_proto::node::Role;
+
     use super::*;
     use crate::plan::schedule::fixture;
 
@@ -313,6 +324,17 @@ mod tests {
         let state = snapshot.into_state().expect("a whole snapshot");
         let service = state.services().next().expect("a service");
         assert!(state.tasks().all(|task| Arc::ptr_eq(&task.template, &service.template)));
+    }
+
+    #[test]
+    fn a_snapshot_is_of_the_format_that_all_managers_read() {
+        let mut node = fixture::node(1);
+        node.spec.role = Role::Manager;
+        for (reads, written) in [(1, 1), (SEVERAL_MANAGERS, SNAPSHOT_FORMAT)] {
+            node.log_format = reads;
+            let (state, _) = fixture::cluster([node.clone()], []);
+            assert_eq!(Snapshot::of(&state).format, written);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::{
 use muster_core::{
     apply::apply,
     command::{Command, Entry, LogPosition},
+    recovery::{self, Survivor},
     state::State,
 };
 use muster_proto::{
@@ -123,4 +124,22 @@ fn only_who_may_be_a_manager_dismisses_one() {
     }
     assert_eq!(told(4, certified(1, 4)), Err(Refusal::Superseded { old: 1, now: u64::MAX }));
     assert_eq!(*standing.dismissed().borrow(), Some(Dismissal::Superseded { now: u64::MAX }));
+}
+
+/// A cluster in its second incarnation.
+fn recovered() -> State {
+    let survivor = Survivor { id: node(1), address: "10.0.0.1:7377".to_owned(), certificate: None };
+    recovery::recovered(demoted(), &survivor, Timestamp::EPOCH, Term(2)).expect("a cluster").0
+}
+
+#[test]
+fn a_recovered_manager_tells_former_ones_so_though_they_know_it_by_another_id() {
+    let shared =
+        Shared { state: RwLock::new(recovered()), applied: watch::Sender::new(0), changes: Publisher::default() };
+    let standing = Standing::new(CLUSTER, 5, Arc::new(shared));
+    let envelope = |to, incarnation| Envelope { cluster: CLUSTER, incarnation, from: 2, to, body: () };
+    let check = |to, incarnation| standing.check(&envelope(to, incarnation), certified(2, 2), &group());
+    assert_eq!(check(1, 1), Err(Refusal::Superseded { old: 1, now: 2 }));
+    assert_eq!(check(1, 2), Err(Refusal::NotMe { meant: 1, me: 5 }));
+    assert!(standing.dismissed().borrow().is_none());
 }

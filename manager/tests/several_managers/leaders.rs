@@ -1,0 +1,115 @@
+//! Leaders that are none any more and do not know it, and managers that would be leaders and should not.
+
+use std::time::Duration;
+
+use muster_proto::{
+    assignment::SESSION_PROTOCOL,
+    v1::{
+        self,
+        agent_message::{Heartbeat, Hello, Message as Said},
+        manager_message::Message as Heard,
+    },
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Status, Streaming};
+
+use crate::bench::{Bench, CALLER, CLUSTER, One, node, service, soon};
+
+/// An agent's session, by hand.
+struct Session {
+    say: mpsc::Sender<v1::AgentMessage>,
+    hear: Streaming<v1::ManagerMessage>,
+    acked: u64,
+}
+
+impl Session {
+    async fn open(leader: &One) -> Self {
+        let (say, said) = mpsc::channel(16);
+        let me = node(leader.id).to_string();
+        let hello = Hello {
+            cluster_id: CLUSTER.to_string(),
+            node_id: me.clone(),
+            protocol: SESSION_PROTOCOL,
+            ..Hello::default()
+        };
+        say.send(v1::AgentMessage { message: Some(Said::Hello(hello)) }).await.unwrap();
+        let mut request = Request::new(ReceiverStream::new(said));
+        request.metadata_mut().insert(CALLER, me.parse().unwrap());
+        let hear = soon("a session", leader.dispatcher().await.session(request)).await.unwrap().into_inner();
+        Self { say, hear, acked: 0 }
+    }
+
+    async fn beat(&self, sequence: u64) {
+        let beat = Heartbeat { sequence, description: None };
+        self.say.send(v1::AgentMessage { message: Some(Said::Heartbeat(beat)) }).await.unwrap();
+    }
+
+    /// Takes in what comes until a heartbeat is answered. Err: the session has ended.
+    async fn ack(&mut self) -> Result<u64, Status> {
+        loop {
+            let message = soon("a message", self.hear.message()).await?;
+            let message = message.ok_or_else(|| Status::ok("the session ended"))?.message;
+            if let Some(Heard::HeartbeatAck(ack)) = message {
+                self.acked = ack.sequence;
+                return Ok(ack.sequence);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_hangs_is_none_any_more_and_its_sessions_end() {
+    let bench = Bench::of(3).await;
+    let leader = bench.one(1);
+    let mut session = Session::open(leader).await;
+    session.beat(1).await;
+    assert_eq!(session.ack().await.unwrap(), 1);
+    leader.trouble.hang();
+    let write = tokio::spawn({
+        let replica = leader.handle().replica().clone();
+        async move { replica.propose(service(1)).await }
+    });
+    let mut leadership = leader.handle().replica().leadership();
+    soon("stepping back", leadership.wait_for(|now| now.leading().is_none())).await.unwrap();
+    session.ack().await.expect_err("an end");
+    bench.until_another_leads(1).await;
+    leader.trouble.end_hanging();
+    // It may have been taken over by the new leader, or not.
+    let _ = soon("an answer", write).await.unwrap();
+    bench.agreed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_cut_off_grants_no_lease_from_then_on() {
+    let bench = Bench::of(3).await;
+    let mut session = Session::open(bench.one(1)).await;
+    session.beat(1).await;
+    assert_eq!(session.ack().await.unwrap(), 1);
+    bench.wires.isolate(1, [2, 3]);
+    // It still takes itself for the leader, and the session is open.
+    for sequence in 2..6 {
+        session.beat(sequence).await;
+    }
+    let ended = session.ack().await;
+    assert!(ended.is_err(), "heartbeat {ended:?} was answered without a majority");
+    assert_eq!(session.acked, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_that_was_cut_off_alone_comes_back_without_an_election() {
+    let bench = Bench::of(3).await;
+    let began = bench.one(1).handle().replica().leading();
+    assert!(began.is_some());
+    bench.wires.isolate(3, [1, 2]);
+    // Time enough for it to miss its leader and to stand for election several times.
+    let mut leadership = bench.one(3).handle().replica().leadership();
+    let lost = leadership.wait_for(|now| !now.is_known());
+    let _ = tokio::time::timeout(Duration::from_secs(5), lost).await;
+    bench.one(1).propose(service(1)).await;
+    bench.wires.mend();
+    bench.one(3).until("what it missed", |state| state.services().count() == 1).await;
+    bench.one(1).propose(service(2)).await;
+    bench.agreed().await;
+    assert_eq!(bench.one(1).handle().replica().leading(), began);
+}
