@@ -1,7 +1,7 @@
 //! One session: a loop over everything that can happen to it. The arms only take in; what goes out is put into the
 //! [`Outbox`] and leaves when the connection has room, so that a slow connection never delays a heartbeat.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use muster_core::{
@@ -72,6 +72,7 @@ pub(super) struct Session {
     unsettled: FuturesOrdered<BoxFuture<'static, Result<Settled, ProposeError>>>,
     logs: LogStreams,
     pace: Pace,
+    down: watch::Receiver<Arc<BTreeSet<NodeId>>>,
 }
 
 /// An agent's message that is in the log.
@@ -88,6 +89,8 @@ enum Event {
     Heard(Option<Result<Box<v1::AgentMessage>, Status>>),
     Settled(Result<Settled, ProposeError>),
     Look,
+    /// Other nodes are down than before.
+    Down,
     LogRequest(Request),
     LogAbandoned(v1::manager_message::Message),
     MaySend,
@@ -120,6 +123,7 @@ impl Session {
             outbox: Outbox::new(welcome),
             unsettled: FuturesOrdered::new(),
             logs: LogStreams::default(),
+            down: handle.leases.down(),
             pace: Pace::new(replica.watch(), LOOK_INTERVAL, move |touched| {
                 touched.ingress || touched.orders || touched.nodes.contains(&node)
             }),
@@ -164,6 +168,7 @@ impl Session {
                     heard.map_or(Event::Silent, |heard| Event::Heard(heard.map(|heard| heard.map(Box::new))))
                 }
                 Some(settled) = self.unsettled.next() => Event::Settled(settled),
+                Ok(()) = self.down.changed() => Event::Down,
                 () = self.pace.changed(), if self.outbox.may_take_delta() => Event::Look,
                 Some(request) = self.seated.log_requests.recv(), if self.outbox.may_take_log() => {
                     Event::LogRequest(request)
@@ -191,6 +196,7 @@ impl Session {
                 Event::Silent => return Err(Status::deadline_exceeded("the agent fell silent")),
                 Event::Settled(settled) => self.settle(settled)?,
                 Event::Look => self.look()?,
+                Event::Down => self.pace.wake(),
                 Event::LogRequest(request) => {
                     self.logs.asked(request).into_iter().for_each(|message| self.outbox.put_log(message));
                 }
@@ -270,10 +276,10 @@ impl Session {
     }
 
     fn look(&mut self) -> Result<(), Status> {
-        let node = self.node;
+        let (node, down) = (self.node, self.down.borrow_and_update().clone());
         let (next, orders) = self
             .replica
-            .read(|state| assign::orders(state, node).map(|orders| (View::of(state, node), orders)))
+            .read(|state| assign::orders(state, node).map(|orders| (View::of(state, node, &down), orders)))
             .ok_or_else(|| hello::not_a_member(node))?;
         if orders != self.orders {
             self.outbox.put_orders(&orders);
