@@ -6,6 +6,7 @@ mod chaos;
 mod cluster;
 mod containers;
 mod crash;
+mod cuts;
 mod demo;
 mod deploy;
 mod engine_restart;
