@@ -7,6 +7,7 @@ mod cluster;
 mod containers;
 mod crash;
 mod cuts;
+mod dead_hosts;
 mod demo;
 mod deploy;
 mod engine_restart;
