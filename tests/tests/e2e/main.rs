@@ -1,5 +1,6 @@
 //! The product through its own doors: real daemons, the real command line, real containers.
 
+mod at_most_one;
 mod bad_input;
 mod certificates;
 mod chaos;
