@@ -16,7 +16,7 @@ use std::{
 
 use tokio::{
     task::JoinSet,
-    time::{Instant, interval},
+    time::{Instant, interval, sleep},
 };
 
 use tracing::warn;
@@ -38,6 +38,10 @@ const STOP_LOOK: Duration = Duration::from_millis(500);
 /// A daemon that is silent for longer has no task that must not run in isolation, or is gone.
 const SILENT_MAX: Duration = Duration::from_secs(30);
 
+/// Tries to become the one guard, and the pause between them: a daemon looks ten times a second, and briefly.
+const CLAIMS_MAX: u32 = 10;
+const CLAIM_PAUSE: Duration = Duration::from_millis(30);
+
 const LOCK_FILE: &str = "guard.lock";
 
 pub(crate) fn log_path(data_dir: &Path) -> PathBuf {
@@ -55,6 +59,17 @@ fn lock(data_dir: &Path) -> io::Result<Option<File>> {
 
 pub(crate) fn is_at_work(data_dir: &Path) -> io::Result<bool> {
     lock(data_dir).map(|free| free.is_none())
+}
+
+/// None: another guard is at work. Who only looks whether one is holds the lock for an instant too.
+async fn claim(data_dir: &Path) -> io::Result<Option<File>> {
+    for _look in 1..CLAIMS_MAX {
+        if let Some(claimed) = lock(data_dir)? {
+            return Ok(Some(claimed));
+        }
+        sleep(CLAIM_PAUSE).await;
+    }
+    lock(data_dir)
 }
 
 /// What a stamp calls for.
@@ -78,12 +93,12 @@ fn decide(stamp: &Stamp, boot_id: &str, now: Duration) -> Verdict {
 
 /// Until there is nothing to guard, or at once where another guard is at work. `data_dir` is the agent's.
 pub async fn run(data_dir: &Path, executor: Arc<dyn Executor>, clock: Arc<dyn Clock>) -> io::Result<()> {
-    let Some(_lock) = lock(data_dir)? else { return Ok(()) };
+    let Some(_lock) = claim(data_dir).await? else { return Ok(()) };
     let boot_id = clock::boot_id();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut idle_look, mut stop_look) = (Instant::now(), None::<Instant>);
-    let mut stopping = BTreeSet::new();
+    let (mut stopping, mut is_told) = (BTreeSet::new(), false);
     let mut stops = JoinSet::new();
     loop {
         ticks.tick().await;
@@ -108,7 +123,16 @@ pub async fn run(data_dir: &Path, executor: Arc<dyn Executor>, clock: Arc<dyn Cl
             Verdict::Stop { .. } if stop_look.is_some_and(|at| at.elapsed() < STOP_LOOK) => {}
             Verdict::Stop { since } => {
                 stop_look = Some(Instant::now());
-                let found = executor.list().await.unwrap_or_default();
+                let found = match executor.list().await {
+                    Ok(found) => found,
+                    // An engine that does not answer may run them all the same.
+                    Err(_same) if is_told => continue,
+                    Err(error) => {
+                        warn!(%error, "the engine cannot be asked what is to be stopped; trying on");
+                        is_told = true;
+                        continue;
+                    }
+                };
                 if !found.iter().any(is_guarded) && stopping.is_empty() && idle_look.elapsed() > IDLE_LOOK {
                     return Ok(());
                 }
@@ -139,7 +163,19 @@ async fn stop(executor: Arc<dyn Executor>, container: ContainerId, grace: Durati
 
 #[cfg(test)]
 mod tests {
+    use muster_proto::{
+        id::{ClusterId, NodeId},
+        isolation::OnIsolation,
+    };
+
     use super::*;
+    use crate::{
+        executor::{
+            Identity,
+            sim::{Engine, Sim},
+        },
+        task::fixture,
+    };
 
     const fn s(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -160,5 +196,39 @@ mod tests {
         assert_eq!(decided(99, 9, 50), Verdict::Idle);
         let other_boot = Stamp { boot_id: "other".to_owned(), until: s(1), awake_at: s(1) };
         assert_eq!(decide(&other_boot, "this", s(5)), Verdict::Wait, "its containers ended with that boot");
+    }
+
+    /// The boot clock of a host whose time is tokio's.
+    #[derive(Debug)]
+    struct Paused(Instant);
+
+    impl Clock for Paused {
+        fn now(&self) -> muster_proto::time::Timestamp {
+            muster_proto::time::Timestamp::EPOCH
+        }
+
+        fn since_boot(&self) -> Duration {
+            self.0.elapsed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_cannot_be_asked_is_asked_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let sim = Arc::new(Sim::new(Identity { cluster_id: ClusterId::from_bits(1), node_id: NodeId::from_bits(1) }));
+        let mut assignment = fixture::assignment(1);
+        Arc::make_mut(&mut Arc::make_mut(&mut assignment).template).spec.on_isolation = OnIsolation::Stop;
+        let container = sim.prepare(&assignment, &|_| {}).await.unwrap().container;
+        sim.start(&container).await.unwrap();
+        sim.set_engine(Engine::Away);
+        Stamp { boot_id: clock::boot_id(), until: s(0), awake_at: s(0) }.write(dir.path()).unwrap();
+
+        let (path, executor) = (dir.path().to_owned(), sim.clone());
+        let guard = tokio::spawn(async move { run(&path, executor, Arc::new(Paused(Instant::now()))).await });
+        tokio::time::sleep(IDLE_LOOK * 3).await;
+        assert!(!guard.is_finished(), "what runs was left to itself");
+        sim.set_engine(Engine::Up);
+        guard.await.unwrap().unwrap();
+        assert!(!sim.list().await.unwrap().iter().any(is_guarded));
     }
 }

@@ -30,6 +30,7 @@ use muster_proto::{
     assignment::IngressService,
     id::{NodeId, ServiceId, TaskId},
 };
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -40,8 +41,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::dial::{Dial, Stream};
 use rotation::Rotation;
 
-/// Client connections at a time, over all ports; each costs two descriptors and, while it moves bytes, some KiB.
+/// Client connections at a time, over all ports, and as many of other nodes' clients to tasks of this one. Each costs two
+/// descriptors and, while it moves bytes, some KiB.
 const CONNECTIONS_MAX: usize = 16_384;
+const DESCRIPTORS_EACH: u64 = 2;
+/// Descriptors that clients may not have: nodes, the engine, the disk and the command line need them.
+const DESCRIPTORS_RESERVED: u64 = 2_048;
 
 /// Pause between two tries to open a port that somebody else holds.
 const BIND_RETRY: Duration = Duration::from_secs(1);
@@ -49,9 +54,6 @@ const BIND_RETRY: Duration = Duration::from_secs(1);
 /// After a shutdown request, how long connections in the middle of something may go on.
 /// Short: a daemon that is stopped is usually to be started again.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
-
-/// Connections of other nodes' clients at a time, to tasks of this node.
-const RELAYED_MAX: usize = 16_384;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -98,6 +100,13 @@ struct Shared {
     stopping: CancellationToken,
     /// All connections close now.
     abort: CancellationToken,
+}
+
+/// Places for clients, and as many for other nodes', of so many descriptors.
+fn places(descriptors: u64) -> usize {
+    let reserved = DESCRIPTORS_RESERVED.min(descriptors / 2);
+    let places = (descriptors - reserved) / (2 * DESCRIPTORS_EACH);
+    usize::try_from(places).map_or(CONNECTIONS_MAX, |places| places.min(CONNECTIONS_MAX))
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -190,6 +199,8 @@ impl Handle {
 impl Ingress {
     #[must_use]
     pub fn new(config: Config) -> Self {
+        // Where the limit cannot be read the full number holds, and what is too much is refused one by one.
+        let places = getrlimit(Resource::RLIMIT_NOFILE).map_or(CONNECTIONS_MAX, |(soft, _hard)| places(soft));
         Self {
             shared: Arc::new(Shared {
                 ip: config.ip,
@@ -200,8 +211,8 @@ impl Ingress {
                 problems: watch::Sender::new(Vec::new()),
                 open_ports: Mutex::default(),
                 connections: TaskTracker::new(),
-                slots: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
-                relayed_slots: Arc::new(Semaphore::new(RELAYED_MAX)),
+                slots: Arc::new(Semaphore::new(places)),
+                relayed_slots: Arc::new(Semaphore::new(places)),
                 stopping: CancellationToken::new(),
                 abort: CancellationToken::new(),
             }),
@@ -229,6 +240,8 @@ impl Ingress {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 _ = changed.changed() => {}
+                // One that was closed is free from now on, and may be wanted again.
+                Some(_closed) = ports.accepting.join_next() => {}
                 () = sleep(BIND_RETRY), if blocked => {}
             }
         }
@@ -256,7 +269,6 @@ impl Ports {
 
     /// Makes the open ports those of the rotation; returns what stands in the way.
     fn open_and_close(&mut self) -> Vec<String> {
-        while self.accepting.try_join_next().is_some() {}
         let wanted = self.shared.rotation().ports();
         self.open.retain(|port, closing| {
             let keep = wanted.contains(port);

@@ -97,6 +97,12 @@ impl Isolation {
         lease.outages()
     }
 
+    /// The outages up to this moment, where the lease holds now; None while it is over.
+    pub(crate) fn held(&self) -> Option<u64> {
+        let outages = self.outages();
+        (!self.lease().is_over()).then_some(outages)
+    }
+
     /// Since the lease was over the last time.
     pub(crate) fn since_outage(&self) -> Duration {
         self.now().saturating_sub(self.lease().ended_at())

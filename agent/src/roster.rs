@@ -3,12 +3,17 @@
 //! It is told by the session (deltas) and by the agent's handle (leave). It owns the actors: none outlives it, and their
 //! containers run on without them. What to keep of a delta is decided in [`accepts`]; what a task does, by its actor.
 
+mod intake;
 pub(crate) mod leave;
 mod strays;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use muster_proto::{assignment::Assignment, id::TaskId};
+use muster_proto::{assignment::Assignment, id::TaskId, task_state::DesiredState};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::{JoinError, JoinSet},
@@ -27,10 +32,9 @@ use crate::{
         actor::{Actor, Beginning, Order},
     },
 };
+use intake::{Acted, Intake, Written};
 use strays::Strays;
 
-/// Between two tries to write assignments to a disk that refuses them.
-const STORE_RETRY: Duration = Duration::from_secs(1);
 /// Between two tries to ask an engine what it has, at the start of the agent.
 const CENSUS_RETRY: Duration = Duration::from_millis(500);
 
@@ -45,6 +49,7 @@ pub(crate) type Leave = oneshot::Sender<executor::Result<u32>>;
 enum Event {
     Shutdown,
     Delta(Delta),
+    Written(Written),
     Leave(Leave),
     CensusTaken,
     ActorEnded(Result<TaskId, JoinError>),
@@ -55,6 +60,7 @@ enum Event {
 pub(crate) struct Roster {
     context: Arc<Context>,
     orders: BTreeMap<TaskId, watch::Sender<Order>>,
+    intake: Intake,
     actors: JoinSet<TaskId>,
     routes: Routes,
     /// The list as a restarted agent begins with it.
@@ -87,6 +93,7 @@ impl Roster {
         let mut roster = Self {
             context,
             orders: BTreeMap::new(),
+            intake: Intake::default(),
             actors: JoinSet::new(),
             routes: Routes::default(),
             kept_routes,
@@ -111,11 +118,13 @@ impl Roster {
                 Some(ended) = self.actors.join_next() => Event::ActorEnded(ended),
                 Some(removed) = self.strays.removed() => Event::StrayRemoved(removed),
                 Ok(()) = census.changed() => Event::CensusTaken,
+                written = self.intake.written(&self.context.store) => Event::Written(written),
                 Some(delta) = self.deltas.recv() => Event::Delta(delta),
             };
             match event {
                 Event::Shutdown => break,
-                Event::Delta(delta) => self.take_in(delta, &shutdown).await,
+                Event::Delta(delta) => self.take_in(delta).await,
+                Event::Written(written) => self.written(written),
                 Event::Leave(leave) => return self.leave(leave, &shutdown).await,
                 Event::CensusTaken => self.remove_strays(),
                 Event::ActorEnded(Ok(task)) => self.forget(task).await,
@@ -135,57 +144,60 @@ impl Roster {
         self.actors.spawn(Actor::new(self.context.clone(), receiver, beginning).run());
     }
 
-    async fn take_in(&mut self, delta: Delta, shutdown: &CancellationToken) {
+    /// Nothing is begun that a restart would not know of. What shall stop waits for no disk: a restart is told again.
+    async fn take_in(&mut self, delta: Delta) {
         let Delta { extent, assign, forget, ingress, ingress_gone } = delta;
-        let named: Vec<TaskId> = assign.iter().map(|assignment| assignment.task_id).collect();
-        let news: Vec<Arc<Assignment>> = assign.into_iter().filter(|new| self.is_news(new)).map(Arc::new).collect();
-        if !news.is_empty() && !self.persist(&news, shutdown).await {
-            return;
-        }
-        for assignment in news {
-            self.order(assignment);
-        }
-        for task in forget {
-            self.order_to_forget(task);
-        }
-        if extent == Extent::Complete {
-            let unnamed: Vec<TaskId> = self.orders.keys().copied().filter(|task| !named.contains(task)).collect();
-            unnamed.into_iter().for_each(|task| self.order_to_forget(task));
-            self.strays.may_be_removed();
-            self.remove_strays();
-        }
         if let Some(services) = self.routes.apply(extent, ingress, &ingress_gone) {
             self.kept_routes.set(IngressList { services: services.clone() });
             self.context.ingress.set(services);
         }
+        let named: BTreeSet<TaskId> = assign.iter().map(|assignment| assignment.task_id).collect();
+        let news: Vec<Arc<Assignment>> = assign.into_iter().filter(|new| self.is_news(new)).map(Arc::new).collect();
+        for assignment in news {
+            let acted = if assignment.desired >= DesiredState::Shutdown {
+                self.order(assignment.clone());
+                Acted::Already
+            } else {
+                Acted::NotYet
+            };
+            self.intake.put(assignment, acted);
+        }
+        let unnamed = match extent {
+            Extent::Complete => self.unnamed(&named),
+            Extent::Difference => Vec::new(),
+        };
+        for task in forget.into_iter().chain(unnamed) {
+            self.order_to_forget(task).await;
+        }
+        if extent == Extent::Complete {
+            self.strays.may_be_removed();
+            self.remove_strays();
+        }
+    }
+
+    fn unnamed(&self, named: &BTreeSet<TaskId>) -> Vec<TaskId> {
+        let known = self.orders.keys().copied().chain(self.intake.tasks());
+        known.filter(|task| !named.contains(task)).collect()
     }
 
     fn is_news(&self, new: &Assignment) -> bool {
+        if let Some(waiting) = self.intake.get(new.task_id) {
+            return accepts(waiting, new);
+        }
         self.orders.get(&new.task_id).is_none_or(|known| {
             let known = known.borrow();
             known.forget || accepts(&known.assignment, new)
         })
     }
 
-    /// Nothing is acted on that a restart would not know of: tries until it is on disk. False when shut down meanwhile.
-    async fn persist(&self, news: &[Arc<Assignment>], shutdown: &CancellationToken) -> bool {
-        loop {
-            let written = tokio::select! {
-                () = shutdown.cancelled() => return false,
-                written = self.context.store.assign(news.to_vec()) => written,
-            };
-            match written {
-                Ok(()) => {
-                    self.store_problem.send_if_modified(|problem| problem.take().is_some());
-                    return true;
-                }
-                Err(error) => {
-                    self.store_problem.send_replace(Some(format!("takes no new tasks: {error}")));
-                    tokio::select! {
-                        () = shutdown.cancelled() => return false,
-                        () = sleep(STORE_RETRY) => {}
-                    }
-                }
+    fn written(&mut self, written: Written) {
+        match &written.result {
+            Ok(()) => {
+                self.store_problem.send_if_modified(|problem| problem.take().is_some());
+                self.intake.settle(written.into_batch()).into_iter().for_each(|assignment| self.order(assignment));
+            }
+            Err(error) => {
+                self.store_problem.send_replace(Some(format!("takes no new tasks: {error}")));
             }
         }
     }
@@ -212,9 +224,15 @@ impl Roster {
         }
     }
 
-    fn order_to_forget(&mut self, task: TaskId) {
-        if let Some(known) = self.orders.get(&task) {
-            known.send_if_modified(|order| !std::mem::replace(&mut order.forget, true));
+    async fn order_to_forget(&mut self, task: TaskId) {
+        let waited = self.intake.forget(task);
+        match self.orders.get(&task) {
+            Some(known) => {
+                known.send_if_modified(|order| !std::mem::replace(&mut order.forget, true));
+            }
+            // No actor has heard of it, and its file may just be written.
+            None if waited => self.context.store.forget(task).await,
+            None => {}
         }
     }
 
@@ -231,9 +249,10 @@ impl Roster {
 
     fn remove_strays(&mut self) {
         if let Some(found) = self.context.census.borrow().clone() {
-            let orders = &self.orders;
+            let (orders, intake) = (&self.orders, &self.intake);
             let known = |found: &Found| {
                 orders.get(&found.task_id).is_some_and(|order| order.borrow().assignment.fence == found.fence)
+                    || intake.get(found.task_id).is_some_and(|waiting| waiting.fence == found.fence)
             };
             self.strays.remove(&self.context.executor, &found, known);
         }

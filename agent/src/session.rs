@@ -1,7 +1,7 @@
 //! The agent's side of the one stream to the managers: opens it, keeps it, opens it again.
 //!
-//! [`Sessions::run`] goes from manager to manager until one serves; [`link`] is one session, a loop over everything that
-//! can happen to it. Assignments go to the roster, reports come from the outbox ([`reports`]), log streams are read on
+//! [`reach`] asks managers until one serves ([`open`]); [`link`] is one session, a loop over everything that can happen
+//! to it. Assignments go to the roster, reports come from the outbox ([`reports`]), log streams are read on
 //! the side ([`logs`]). Losing a session changes nothing on this host.
 
 pub(crate) mod acquaintance;
@@ -9,9 +9,11 @@ mod candidates;
 pub(crate) mod delta;
 mod link;
 mod logs;
+mod open;
+mod reach;
 pub(crate) mod reports;
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use muster_proto::node::NodeDescription;
 use tokio::{
@@ -19,7 +21,6 @@ use tokio::{
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
 
 use crate::{
     dial::Dial,
@@ -28,9 +29,10 @@ use crate::{
     task::Directory,
 };
 use acquaintance::Acquaintance;
-use candidates::{Candidates, Tried};
+use candidates::Candidates;
 use delta::Delta;
 use link::{Ended, Link};
+use reach::Words;
 use reports::Outbox;
 
 /// All that sessions need, and that outlives each of them.
@@ -52,30 +54,26 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     pub(crate) async fn run(self, shutdown: CancellationToken) {
-        let mut candidates = Candidates::new(self.candidates());
-        let mut last_words = String::new();
-        while let Some(manager) = candidates.next() {
-            let Ended { how, why } = tokio::select! {
-                () = shutdown.cancelled() => return,
-                ended = Link::serve(&self, &manager) => ended,
-            };
-            candidates.learn(self.candidates());
-            // Once for each reason: a manager that is away for an hour fills no log.
-            match &how {
-                Tried::Redirected { leader } => debug!(%manager, %leader, "sent on to the leader"),
-                Tried::Refused if why == last_words => debug!(%manager, reason = why, "still no session"),
-                Tried::Served { .. } | Tried::Refused => {
-                    warn!(%manager, reason = why, "no session; trying again, and containers run on meanwhile");
-                }
-            }
-            last_words = why;
-            let pause = candidates.tried(&manager, how, rand::random());
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = sleep(pause) => {}
-            }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            never = self.one_after_another() => match never {},
         }
-        shutdown.cancelled().await;
+    }
+
+    async fn one_after_another(&self) -> Infallible {
+        let mut candidates = Candidates::new(self.candidates());
+        let mut words = Words::default();
+        loop {
+            let opened = self.reach(&mut candidates, &mut words).await;
+            let manager = opened.manager.clone();
+            let Ended { why, leader, was_stable } = Link::serve(self, opened).await;
+            candidates.learn(self.candidates());
+            if was_stable {
+                words.forget();
+            }
+            words.tell(&manager, &why);
+            sleep(candidates.served(was_stable, leader, rand::random())).await;
+        }
     }
 
     /// What managers said of themselves comes first: it is newer than what was configured.

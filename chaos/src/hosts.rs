@@ -10,6 +10,8 @@ use std::{
     net::Ipv4Addr,
     path::Path,
     process::{Command, Output},
+    thread,
+    time::Duration,
 };
 
 use nix::unistd::geteuid;
@@ -136,6 +138,13 @@ impl Hosts {
 
     pub fn heal(&self, host: usize) {
         done(&["ip", "link", "set", &self.hosts[host].cable, "up"]);
+    }
+
+    /// Pulls the cable and plugs it in again after that long, which is the fault itself and no waiting.
+    pub fn cut_for(&self, host: usize, span: Duration) {
+        self.cut(host);
+        thread::sleep(span);
+        self.heal(host);
     }
 
     /// From now on one host hears nothing of the other, which still hears it.

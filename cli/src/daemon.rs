@@ -23,6 +23,7 @@ mod port;
 mod preflight;
 mod record;
 mod recover;
+mod relayed;
 mod restore;
 mod socket;
 mod tend;

@@ -17,7 +17,10 @@ use muster_core::{
     terms::{self, Terms},
 };
 use muster_proto::{id::NodeId, node::NodeState, time::Timestamp};
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 pub(crate) use crate::leases::ledger::TICK;
 use crate::{
@@ -35,29 +38,39 @@ struct Inner {
     clock: Arc<dyn Clock>,
     ledger: Mutex<Ledger>,
     changed: Notify,
+    /// The nodes that are down, for whoever must not send anybody there.
+    down: watch::Sender<Arc<BTreeSet<NodeId>>>,
 }
 
 impl Leases {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let inner =
-            Inner { origin: Instant::now(), clock, ledger: Mutex::new(Ledger::default()), changed: Notify::new() };
-        Self(Arc::new(inner))
+        Self(Arc::new(Inner {
+            origin: Instant::now(),
+            clock,
+            ledger: Mutex::new(Ledger::default()),
+            changed: Notify::new(),
+            down: watch::Sender::default(),
+        }))
     }
 
     /// A session began in which the agent is told this lease.
     pub(crate) fn welcome(&self, node: NodeId, told: Duration) {
         let now = self.elapsed();
-        if self.ledger().welcome(now, node, told) {
+        let mut ledger = self.ledger();
+        if ledger.welcome(now, node, told) {
             self.0.changed.notify_one();
+            self.publish(&ledger);
         }
     }
 
     /// A heartbeat came, of an agent that was told this lease. Without effect on a manager that does not lead.
     pub fn renew(&self, node: NodeId, told: Duration) {
         let now = self.elapsed();
-        if self.ledger().renew(now, node, told) {
+        let mut ledger = self.ledger();
+        if ledger.renew(now, node, told) {
             self.0.changed.notify_one();
+            self.publish(&ledger);
         }
     }
 
@@ -83,26 +96,52 @@ impl Leases {
     /// state is read.
     pub(crate) fn begin(&self, now: Timestamp, state: &State) {
         let first_lease = terms::longest_lease(state, now);
-        self.ledger().begin(self.now(now), Terms::of(state), first_lease, state.nodes().map(|node| node.id));
+        let now = self.now(now);
+        let mut ledger = self.ledger();
+        ledger.begin(now, Terms::of(state), first_lease, state.nodes().map(|node| node.id));
+        self.publish(&ledger);
     }
 
     /// The nodes and the cluster's settings as they are now: who is new gets a lease, who is gone is forgotten.
     pub(crate) fn cover(&self, state: &State) {
         let now = self.elapsed();
-        self.ledger().cover(now, Terms::of(state), &state.nodes().map(|node| node.id).collect());
+        let mut ledger = self.ledger();
+        ledger.cover(now, Terms::of(state), &state.nodes().map(|node| node.id).collect());
+        self.publish(&ledger);
     }
 
     /// Lets leases run out. `now` is read from the state's clock. Called before each plan too, so that none is made at a
     /// time that the leases do not know of.
     pub(crate) fn tick(&self, now: Timestamp) {
-        if self.ledger().tick(self.now(now)) {
+        let now = self.now(now);
+        let mut ledger = self.ledger();
+        if ledger.tick(now) {
             self.0.changed.notify_one();
+            self.publish(&ledger);
         }
     }
 
     /// This manager no longer leads: it knows nothing of any node.
     pub(crate) fn end(&self) {
-        self.ledger().end();
+        let mut ledger = self.ledger();
+        ledger.end();
+        self.publish(&ledger);
+    }
+
+    /// The nodes that are down, as that changes. None while this manager does not lead.
+    pub(crate) fn down(&self) -> watch::Receiver<Arc<BTreeSet<NodeId>>> {
+        self.0.down.subscribe()
+    }
+
+    /// Wakes those who watch only where it is news to them: nodes that come and go well are none.
+    fn publish(&self, ledger: &Ledger) {
+        self.0.down.send_if_modified(|told| {
+            let same = ledger.liveness().all_down().map(|(node, _)| node).eq(told.iter().copied());
+            if !same {
+                *told = Arc::new(ledger.liveness().all_down().map(|(node, _)| node).collect());
+            }
+            !same
+        });
     }
 
     /// The nodes whose state changed since the last call, once there are any. Cancel-safe.
@@ -110,9 +149,19 @@ impl Leases {
         loop {
             let changed = self.ledger().take_changed();
             if !changed.is_empty() {
+                changed.iter().for_each(|node| self.tell(*node));
                 return changed;
             }
             self.0.changed.notified().await;
+        }
+    }
+
+    /// Whoever asks later why tasks were replaced finds it in the log.
+    fn tell(&self, node: NodeId) {
+        match self.state(node) {
+            NodeState::Down => tracing::warn!(%node, "the node is down: its lease is over"),
+            NodeState::Ready => tracing::info!(%node, "the node is ready"),
+            NodeState::Unknown => {}
         }
     }
 

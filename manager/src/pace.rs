@@ -36,6 +36,11 @@ impl Pace {
         Self { watcher, concerns: Box::new(concerns), interval, not_before: Instant::now(), due: false }
     }
 
+    /// Something of concern changed that is no part of the state.
+    pub(crate) fn wake(&mut self) {
+        self.due = true;
+    }
+
     /// Returns once something of concern changed since the last return, at most once in each interval. Whoever then
     /// reads the state sees at least that. Cancel-safe.
     pub(crate) async fn changed(&mut self) {

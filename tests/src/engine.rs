@@ -126,9 +126,15 @@ pub fn containers(cluster: &str) -> Vec<Container> {
 /// What the engine knows of one container.
 #[must_use]
 pub fn inspect(id: &str) -> serde_json::Value {
+    find(id).expect("the engine inspects a container")
+}
+
+/// As [`inspect`], of one that may be gone.
+#[must_use]
+pub fn find(id: &str) -> Option<serde_json::Value> {
     block_on(async {
-        let found = docker().await.inspect_container(id, None).await.expect("the engine inspects a container");
-        serde_json::to_value(found).expect("an inspected container is JSON")
+        let found = docker().await.inspect_container(id, None).await.ok()?;
+        Some(serde_json::to_value(found).expect("an inspected container is JSON"))
     })
 }
 

@@ -28,8 +28,9 @@ const NODE_CONNECT_TIMEOUT: Duration = Duration::from_millis(1_300);
 const NODE_ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a client is kept waiting while no backend takes connections: long enough for a replacement to become
-/// ready, or an agent to be started again, short enough to be an answer.
-const HOLD_MAX: Duration = Duration::from_secs(5);
+/// ready after a node has died, which takes up to 7 s and the container's own start, or an agent to be started again;
+/// short enough to be an answer.
+const HOLD_MAX: Duration = Duration::from_secs(15);
 
 /// The same when there are backends here and none of them can be reached: then something is wrong, and only a change
 /// of the list can help.
@@ -55,9 +56,9 @@ pub(super) async fn upstream(shared: &Shared, port: u16) -> Option<Upstream> {
         let (hold, retry) = match round(shared, port).await {
             Round::Connected(upstream) => return Some(upstream),
             Round::NoRoute => return None,
-            Round::NoBackend => (HOLD_MAX, HOLD_MAX),
-            Round::NodeAway => (HOLD_MAX, RETRY),
-            Round::Unreachable => (HOLD_UNREACHABLE_MAX, HOLD_UNREACHABLE_MAX),
+            Round::InVain(Found::NoBackend) => (HOLD_MAX, HOLD_MAX),
+            Round::InVain(Found::Leaving | Found::NodeAway) => (HOLD_MAX, RETRY),
+            Round::InVain(Found::Unreachable) => (HOLD_UNREACHABLE_MAX, HOLD_UNREACHABLE_MAX),
         };
         let wait = async {
             tokio::select! {
@@ -75,11 +76,19 @@ pub(super) async fn upstream(shared: &Shared, port: u16) -> Option<Upstream> {
 enum Round {
     Connected(Upstream),
     NoRoute,
+    InVain(Found),
+}
+
+/// What there was instead of a connection. What gives the most hope counts, and is the greatest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Found {
     /// None is listed that takes connections; the list is about to change.
     NoBackend,
-    /// Those that are left are on nodes that do not answer.
-    NodeAway,
     Unreachable,
+    /// A node knows no such task: it is gone there, or that node's agent was just started and has not found it yet.
+    Leaving,
+    /// A node does not answer.
+    NodeAway,
 }
 
 /// Why a backend was not reached.
@@ -97,12 +106,12 @@ enum Failure {
 /// Asks each backend at most once, and of a node that does not answer no more than one.
 async fn round(shared: &Shared, port: u16) -> Round {
     let mut tried = Tried::default();
-    let mut outcome = Round::NoBackend;
+    let mut found = Found::NoBackend;
     while tried.tasks.len() < ATTEMPTS_MAX {
         let choice = match shared.rotation().pick(port, &tried, Instant::now()) {
             Pick::Backend(choice) => choice,
             Pick::NoRoute => return Round::NoRoute,
-            Pick::NoBackend => return outcome,
+            Pick::NoBackend => return Round::InVain(found),
         };
         let (task, node) = (choice.task_id, choice.way.node());
         let failure = match reach(shared, &choice).await {
@@ -119,16 +128,19 @@ async fn round(shared: &Shared, port: u16) -> Round {
             (Failure::Node(_), Some(node)) => {
                 rotation.node_failed(node, Instant::now());
                 tried.nodes.push(node);
-                outcome = Round::NodeAway;
+                found = found.max(Found::NodeAway);
             }
             (Failure::Task(_) | Failure::Node(_), _) => {
                 rotation.failed(task, Instant::now());
-                outcome = if matches!(outcome, Round::NodeAway) { Round::NodeAway } else { Round::Unreachable };
+                found = found.max(Found::Unreachable);
             }
-            (Failure::Leaving, _) => rotation.failed(task, Instant::now()),
+            (Failure::Leaving, _) => {
+                rotation.failed(task, Instant::now());
+                found = found.max(Found::Leaving);
+            }
         }
     }
-    outcome
+    Round::InVain(found)
 }
 
 async fn reach(shared: &Shared, choice: &Choice) -> Result<Stream, Failure> {

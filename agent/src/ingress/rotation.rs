@@ -74,8 +74,8 @@ impl Member {
         self.connections.close();
     }
 
-    fn lease(&self) -> Lease {
-        Lease { leaving: self.leaving.clone(), _connection: self.connections.token() }
+    fn lease(&self, unpublished: CancellationToken) -> Lease {
+        Lease { leaving: self.leaving.clone(), unpublished, _connection: self.connections.token() }
     }
 
     /// Listed again after it was not: what left before stays on its way out.
@@ -93,12 +93,15 @@ struct Route {
     backends: Vec<Backend>,
     /// Where the search for the least busy backend begins: ties go round.
     cursor: usize,
+    /// Cancelled once the port is no longer published, or means something else.
+    unpublished: CancellationToken,
 }
 
 /// One connection's hold on a backend. While it lives, the backend's drain waits.
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) leaving: CancellationToken,
+    pub(super) unpublished: CancellationToken,
     _connection: TaskTrackerToken,
 }
 
@@ -191,23 +194,33 @@ impl Rotation {
 
     /// Takes the managers' list as the whole truth.
     pub(super) fn set(&mut self, services: Vec<IngressService>) {
-        let mut routes = BTreeMap::new();
+        let (mut routes, mut before) = (BTreeMap::new(), std::mem::take(&mut self.routes));
         let (mut listed, mut nodes) = (BTreeSet::new(), BTreeSet::new());
         for service in services {
             listed.extend(service.backends.iter().map(|backend| backend.task_id));
             nodes.extend(service.backends.iter().map(|backend| backend.node_id));
             for port in &service.ports {
-                let cursor = self.routes.get(&port.published).map_or(0, |route| route.cursor);
                 // Managers give a port to one service only; should two claim it, the first keeps it.
-                routes.entry(port.published).or_insert_with(|| Route {
-                    service_id: service.service_id,
-                    target: port.target,
-                    backends: service.backends.clone(),
-                    cursor,
+                routes.entry(port.published).or_insert_with(|| {
+                    let means = (service.service_id, port.target);
+                    let (cursor, unpublished) = match before.get(&port.published) {
+                        Some(route) if means == (route.service_id, route.target) => {
+                            (route.cursor, before.remove(&port.published).map(|route| route.unpublished))
+                        }
+                        Some(_) | None => (0, None),
+                    };
+                    Route {
+                        service_id: service.service_id,
+                        target: port.target,
+                        backends: service.backends.clone(),
+                        cursor,
+                        unpublished: unpublished.unwrap_or_default(),
+                    }
                 });
             }
         }
         self.routes = routes;
+        before.values().for_each(|route| route.unpublished.cancel());
         self.suspects.retain(|node, _| nodes.contains(node));
         for (id, member) in &mut self.members {
             if member.standing == Standing::Listed && !listed.contains(id) {
@@ -273,11 +286,13 @@ impl Rotation {
             return Admission::Refused;
         }
         let Some(own) = self.own.get(&id) else { return Admission::NoSuchTask };
-        if !self.routes.values().any(|route| route.service_id == own.service_id && route.target == target) {
-            return Admission::NotPublished;
-        }
+        let published = |route: &&Route| route.service_id == own.service_id && route.target == target;
+        let Some(route) = self.routes.values().find(published) else { return Admission::NotPublished };
         let member = self.members.entry(id).or_insert_with(|| Member::new(Standing::Unlisted));
-        Admission::Granted { address: SocketAddr::new(own.address, target), lease: member.lease() }
+        Admission::Granted {
+            address: SocketAddr::new(own.address, target),
+            lease: member.lease(route.unpublished.clone()),
+        }
     }
 
     /// The least busy backend that was not tried, in turn among equals. Unhealthy ones, and those that just refused a
@@ -302,7 +317,7 @@ impl Rotation {
             .min_by_key(|(rank, _, _)| *rank);
         let Some((_, at, way)) = best else { return Pick::NoBackend };
         route.cursor = (at + 1) % count;
-        let task_id = route.backends[at].task_id;
+        let (task_id, unpublished) = (route.backends[at].task_id, route.unpublished.clone());
         if let Some(until) = way.node().and_then(|node| self.suspects.get_mut(&node)) {
             *until = now + AVOID_AFTER_FAILURE;
         }
@@ -310,7 +325,7 @@ impl Rotation {
         if member.avoid_until.is_some() {
             member.avoid_until = Some(now + AVOID_AFTER_FAILURE);
         }
-        Pick::Backend(Choice { task_id, way, lease: member.lease() })
+        Pick::Backend(Choice { task_id, way, lease: member.lease(unpublished) })
     }
 }
 
@@ -457,6 +472,21 @@ mod tests {
         assert!(pick(&mut rotation, &[]).is_none(), "also when it was drained before it was ever listed");
         list(&mut rotation, &[]);
         assert!(rotation.members.is_empty(), "and nothing is kept of those that are gone");
+    }
+
+    #[test]
+    fn connections_of_a_port_that_means_something_else_move() {
+        let mut rotation = rotation(&[1]);
+        let (_, lease) = pick(&mut rotation, &[]).expect("a backend");
+        list(&mut rotation, &[1]);
+        assert!(!lease.unpublished.is_cancelled(), "the same as before");
+        let changed = PortConfig { protocol: Protocol::Tcp, target: 8081, published: PORT, mode: PublishMode::Ingress };
+        let backends = rotation.routes[&PORT].backends.clone();
+        rotation.set(vec![IngressService { service_id: SERVICE, ports: vec![changed], backends: backends.clone() }]);
+        assert!(lease.unpublished.is_cancelled());
+        let (_, lease) = pick(&mut rotation, &[]).expect("the same task, at its other port");
+        rotation.set(vec![IngressService { service_id: SERVICE, ports: Vec::new(), backends }]);
+        assert!(lease.unpublished.is_cancelled());
     }
 
     #[test]

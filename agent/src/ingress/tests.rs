@@ -322,3 +322,10 @@ async fn stopping_ends_idle_connections() {
     let mut nothing = Vec::new();
     assert_eq!(client.stream.read_to_end(&mut nothing).await.expect("a proper end"), 0);
 }
+
+#[test]
+fn clients_leave_descriptors_to_everything_else() {
+    for (descriptors, places) in [(u64::MAX, 16_384), (65_536, 15_872), (1_024, 128), (0, 0)] {
+        assert_eq!(super::places(descriptors), places, "of {descriptors}");
+    }
+}

@@ -33,6 +33,11 @@ impl Lease {
         self.is_over &= until <= now;
     }
 
+    /// As of the last look.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     pub(super) fn outages(&self) -> u64 {
         self.outages
     }

@@ -17,7 +17,7 @@ const RETRY: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct Strays {
     complete_set_seen: bool,
-    /// Being removed, or removed.
+    /// Being removed, or removed since the last look.
     taken: BTreeSet<ContainerId>,
     removals: JoinSet<()>,
 }
@@ -31,6 +31,7 @@ impl Strays {
         if !self.complete_set_seen {
             return;
         }
+        self.taken.retain(|taken| census.iter().any(|found| found.container == *taken));
         for found in census.iter().filter(|found| !known(found)) {
             // What was known when the agent began has an actor that saw to its removal.
             if self.taken.insert(found.container.clone()) {

@@ -3,77 +3,46 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    error::Error as _,
     time::Duration,
 };
 
-use hyper_util::rt::TokioIo;
-use muster_proto::{
-    assignment::{AGENT_MESSAGE_BYTES_MAX, LEADER_METADATA, MANAGER_MESSAGE_BYTES_MAX, SESSION_PROTOCOL},
-    node::NodeOrders,
-    v1::{
-        self,
-        agent_message::{Heartbeat, Hello, LogChunk, Message, Reports},
-        dispatcher_client::DispatcherClient,
-        manager_message::{self, Welcome},
-    },
+use muster_proto::v1::{
+    self,
+    agent_message::{Heartbeat, LogChunk, Message, Reports},
+    manager_message,
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Status, Streaming,
-    transport::{Channel, Endpoint, Uri},
-};
-use tower::service_fn;
+use tonic::Status;
 use tracing::info;
 
-use super::{Sessions, candidates::Tried, delta::Delta, logs::Readers};
+use super::{
+    Sessions,
+    delta::Delta,
+    logs::Readers,
+    open::{Opened, Refusal},
+};
 
-/// To open a connection, and again to be welcomed on it. Longer, and another manager is asked sooner.
-const OPEN_MAX: Duration = Duration::from_secs(2);
 /// Statuses that follow one another faster go out together.
 const REPORT_PAUSE: Duration = Duration::from_millis(5);
 /// Report messages without an ack. Beyond it reports gather in the outbox.
 const REPORTS_IN_FLIGHT_MAX: usize = 8;
-/// Messages handed to the connection that it has not sent. Few: what waits behind them can still be put in order.
-const OUT_MAX: usize = 4;
 /// Messages waiting for the connection; reports wait in the outbox instead.
 const QUEUE_MAX: usize = 16;
+/// At least; see [`period`].
+const BEATS_IN_A_LEASE: u32 = 10;
 /// Against a manager that asks for the impossible.
 const PERIOD_MIN: Duration = Duration::from_millis(50);
 
+/// A session that ended.
 pub(super) struct Ended {
-    pub(super) how: Tried,
     pub(super) why: String,
-}
-
-/// Why there is no session, or none any more.
-struct Refusal {
-    why: String,
-    /// Where to go instead.
-    leader: Option<String>,
-}
-
-impl From<String> for Refusal {
-    fn from(why: String) -> Self {
-        Self { why, leader: None }
-    }
-}
-
-impl From<&str> for Refusal {
-    fn from(why: &str) -> Self {
-        why.to_owned().into()
-    }
-}
-
-impl From<Status> for Refusal {
-    fn from(status: Status) -> Self {
-        let leader = status.metadata().get(LEADER_METADATA).and_then(|leader| leader.to_str().ok()).map(str::to_owned);
-        Self { why: told(&status), leader }
-    }
+    /// Who leads instead, where that was said.
+    pub(super) leader: Option<String>,
+    /// It lasted longer than a lease.
+    pub(super) was_stable: bool,
 }
 
 /// All that can wake a session.
@@ -107,17 +76,9 @@ pub(super) struct Link<'a> {
 }
 
 impl<'a> Link<'a> {
-    pub(super) async fn serve(sessions: &'a Sessions, manager: &str) -> Ended {
-        let mut description = sessions.description.clone();
-        // The greeting carries what is known by then; whatever changes from here on is told in the session.
-        description.mark_unchanged();
-        let opened = timeout(OPEN_MAX * 2, open(sessions, manager)).await;
-        let (out, mut inbound, welcome) = match opened {
-            Ok(Ok(opened)) => opened,
-            Ok(Err(Refusal { why, leader: Some(leader) })) => return Ended { how: Tried::Redirected { leader }, why },
-            Ok(Err(Refusal { why, leader: None })) => return Ended { how: Tried::Refused, why },
-            Err(_elapsed) => return Ended { how: Tried::Refused, why: "no answer in time".to_owned() },
-        };
+    pub(super) async fn serve(sessions: &'a Sessions, opened: Opened) -> Ended {
+        let Opened { manager, out, mut inbound, welcome, mut description } = opened;
+        let (began, lease) = (Instant::now(), Duration::from_millis(welcome.lease_ms));
         info!(%manager, "session begins");
         sessions.outbox.rewind();
         let (readers, mut chunks) = Readers::new(sessions.executor.clone(), sessions.directory.clone());
@@ -125,17 +86,17 @@ impl<'a> Link<'a> {
             sessions,
             out,
             queue: VecDeque::new(),
-            patience: patience(Duration::from_millis(welcome.lease_ms)),
+            patience: patience(lease),
             acked_at: Instant::now(),
             heartbeats: 0,
             beats_sent: BTreeMap::new(),
-            lease: Duration::from_millis(welcome.lease_ms),
+            lease,
             reports: 0,
             reports_due: Some(Instant::now()),
             in_flight: BTreeSet::new(),
             readers,
         };
-        let mut beats = beats(Duration::from_millis(welcome.heartbeat_ms).max(PERIOD_MIN));
+        let mut beats = beats(period(Duration::from_millis(welcome.heartbeat_ms), lease));
         let Refusal { why, leader } = loop {
             let (reports_due, out) = (link.reports_due, link.out.clone());
             let may_report = link.in_flight.len() < REPORTS_IN_FLIGHT_MAX && link.queue.len() < QUEUE_MAX;
@@ -159,7 +120,7 @@ impl<'a> Link<'a> {
                 break refusal;
             }
         };
-        Ended { how: Tried::Served { leader }, why }
+        Ended { why, leader, was_stable: began.elapsed() > lease }
     }
 
     fn handle(&mut self, event: Event) -> Result<(), Refusal> {
@@ -247,10 +208,16 @@ impl<'a> Link<'a> {
     }
 }
 
-/// How long a manager may say nothing. Shorter than the lease, so that of a manager that vanished without a word a third
-/// of it is left to find the next one.
+/// How long a manager may say nothing. Of one that vanished without a word, or of a network that comes back, half a lease
+/// is left to find the next.
 fn patience(lease: Duration) -> Duration {
-    (lease / 3 * 2).max(PERIOD_MIN)
+    (lease / 2).max(PERIOD_MIN)
+}
+
+/// Between two heartbeats. A lease counts from the last that was answered: whatever passes between it and the cut is
+/// taken from what a node can be cut off for. So there are at least ten in a lease, whatever was set.
+fn period(heartbeat: Duration, lease: Duration) -> Duration {
+    heartbeat.min(lease / BEATS_IN_A_LEASE).max(PERIOD_MIN)
 }
 
 /// Pending while nothing is due.
@@ -265,88 +232,4 @@ fn beats(period: Duration) -> Interval {
     let mut beats = interval(period);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     beats
-}
-
-type Opened = (mpsc::Sender<v1::AgentMessage>, Streaming<v1::ManagerMessage>, Welcome);
-
-async fn open(sessions: &Sessions, manager: &str) -> Result<Opened, Refusal> {
-    let channel = connect(sessions, manager).await?;
-    let mut client = DispatcherClient::new(channel)
-        .max_decoding_message_size(MANAGER_MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(AGENT_MESSAGE_BYTES_MAX);
-    let (out, outbound) = mpsc::channel(OUT_MAX);
-    let hello = Hello {
-        cluster_id: sessions.identity.cluster_id.to_string(),
-        node_id: sessions.identity.node_id.to_string(),
-        description: Some((&*sessions.description.borrow()).into()),
-        protocol: SESSION_PROTOCOL,
-        incarnation: sessions.acquaintance.incarnation(),
-        advertise_addr: sessions.advertise_addr.clone(),
-    };
-    let sent_at = sessions.isolation.now();
-    let hello = v1::AgentMessage { message: Some(Message::Hello(hello)) };
-    out.try_send(hello).map_err(|_full| "no room for a greeting".to_owned())?;
-    let mut inbound = client.session(ReceiverStream::new(outbound)).await?.into_inner();
-    match inbound.message().await?.and_then(|message| message.message) {
-        Some(manager_message::Message::Welcome(mut welcome)) => {
-            sessions.meet(&mut welcome)?;
-            sessions.isolation.renew(sent_at, Duration::from_millis(welcome.lease_ms));
-            Ok((out, inbound, welcome))
-        }
-        Some(_) | None => Err("the manager did not welcome this node".into()),
-    }
-}
-
-impl Sessions {
-    fn meet(&self, welcome: &mut Welcome) -> Result<(), String> {
-        let (seen, now) = (self.acquaintance.incarnation(), welcome.incarnation);
-        if now < seen {
-            return Err(format!(
-                "the manager was left behind when the cluster was recovered (its incarnation is {now}, this node has \
-                 seen {seen}); run `muster leave --force` there and join it again"
-            ));
-        }
-        self.acquaintance.meet(now);
-        welcome.orders.take().map_or(Ok(()), |orders| self.take_orders(orders))
-    }
-
-    fn take_orders(&self, orders: v1::NodeOrders) -> Result<(), String> {
-        let orders = NodeOrders::try_from(orders).map_err(|error| format!("orders refused: {error}"))?;
-        self.acquaintance.ordered(orders);
-        Ok(())
-    }
-}
-
-async fn connect(sessions: &Sessions, manager: &str) -> Result<Channel, String> {
-    // To HTTP the connection is one in the clear: what protects it is beneath, and the daemon's.
-    let endpoint = Endpoint::from_shared(format!("http://{manager}"))
-        .map_err(|_invalid| format!("{manager} is no address of a manager"))?
-        .connect_timeout(OPEN_MAX);
-    let (dial, address) = (sessions.dial.clone(), manager.to_owned());
-    let connector = service_fn(move |_uri: Uri| {
-        let dialled = dial.manager(&address);
-        async move { dialled.await.map(TokioIo::new) }
-    });
-    endpoint.connect_with_connector(connector).await.map_err(|error| format!("no connection: {}", chain(&error)))
-}
-
-/// tonic says "transport error" and leaves the reason to the sources.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
-fn told(status: &Status) -> String {
-    match status.source() {
-        Some(source) => chain(source),
-        None => status.message().to_owned(),
-    }
 }

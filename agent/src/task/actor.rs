@@ -78,7 +78,7 @@ pub(crate) struct Actor {
     /// Until it has ended, of a task that must not run in isolation.
     pub(super) guarded: Option<Guarded>,
     /// Of those that it has nothing to do with any more: they were before it.
-    outages_before: u64,
+    pub(super) outages_before: u64,
 }
 
 /// Says when a task shall stop, whoever wants it to.

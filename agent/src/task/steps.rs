@@ -43,8 +43,16 @@ impl Actor {
             Some(found) => self.resume(found).await,
             None if self.story.status.state.is_final() => self.gone_for_good().await,
             None if self.story.status.state == TaskState::Running => self.vanished().await,
-            None => self.phase = Phase::Accepted,
+            None => self.begin_anew(),
         }
+    }
+
+    /// It never ran here: an outage that was before a manager asked for it is nothing to it.
+    fn begin_anew(&mut self) {
+        if let Some(outages) = self.context.isolation.held() {
+            self.outages_before = outages;
+        }
+        self.phase = Phase::Accepted;
     }
 
     async fn resume(&mut self, found: Found) {

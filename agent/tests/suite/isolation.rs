@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use muster_agent::{
     clock::SystemClock,
-    executor::{ContainerState, Executor, sim::Sim},
+    executor::{
+        ContainerState, Executor,
+        sim::{Engine, Sim},
+    },
     guard,
 };
 use muster_proto::{
@@ -102,6 +105,19 @@ async fn a_restart_within_the_lease_changes_nothing_and_one_after_it_stops_first
     std::fs::remove_file(dir.path().join("lease")).unwrap();
     let agent = Node::start_with(config(dir.path(), &sim, Vec::new())).await;
     until_running(&sim, &[task(2)]).await;
+    agent.stop().await;
+}
+
+/// What was before the task was asked for is nothing to it, though its agent began in an outage.
+#[tokio::test]
+async fn a_task_that_is_assigned_before_the_engine_answers_runs_once_it_does() {
+    let (dir, sim, manager) = (tempfile::tempdir().unwrap(), sim(), Manager::start().await);
+    sim.set_engine(Engine::Away);
+    let agent = Node::start(dir.path(), &sim, &manager).await;
+    manager.assign(stopping_and_kept()[0].clone());
+    manager.until("a task that waits", |heard| heard.hindered(task(1)).then_some(())).await;
+    sim.set_engine(Engine::Up);
+    manager.until_state(task(1), Running).await;
     agent.stop().await;
 }
 

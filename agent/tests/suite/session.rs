@@ -1,6 +1,10 @@
 //! What an agent and its manager do with each other.
 
-use std::{fs, sync::Arc};
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    sync::Arc,
+};
 
 use crate::fake::{
     Manager, PATIENCE, assignment,
@@ -12,11 +16,14 @@ use muster_agent::executor::{
     sim::{Engine, Sim},
 };
 use muster_proto::{
-    id::NodeId,
+    assignment::IngressService,
+    endpoint::{PortConfig, Protocol, PublishMode},
+    id::{NodeId, ServiceId},
     task_state::{
         DesiredState,
         TaskState::{Preparing, Running, Shutdown},
     },
+    v1::NodeDescription,
 };
 use tokio::time::timeout;
 
@@ -223,5 +230,50 @@ async fn images_that_take_long_to_fetch_hold_up_no_other_task() {
     }
     manager.assign(assignment(13, &[]));
     manager.until_state(task(13), Running).await;
+    agent.stop().await;
+}
+
+fn is_hindered(description: &NodeDescription) -> bool {
+    description.problems.iter().any(|problem| problem.contains("takes no new tasks"))
+}
+
+fn published(port: u16) -> IngressService {
+    let port = PortConfig { protocol: Protocol::Tcp, target: 8000, published: port, mode: PublishMode::Ingress };
+    IngressService { service_id: ServiceId::from_bits(1), ports: vec![port], backends: Vec::new() }
+}
+
+/// Every write fails, as on a full disk.
+#[tokio::test]
+async fn a_disk_that_takes_nothing_holds_up_no_end_and_no_list() {
+    let (dir, sim, manager) = (tempfile::tempdir().unwrap(), sim(), Manager::start().await);
+    let agent = Node::start(dir.path(), &sim, &manager).await;
+    manager.assign(assignment(1, &[]));
+    manager.assign(assignment(2, &[]));
+    manager.until_state(task(2), Running).await;
+    manager.until_state(task(1), Running).await;
+    let (tasks, away) = (dir.path().join("tasks"), dir.path().join("away"));
+    fs::rename(&tasks, &away).unwrap();
+    fs::write(&tasks, "no folder").unwrap();
+
+    manager.assign(assignment(3, &[]));
+    manager.until_described(is_hindered).await;
+    manager.want(task(1), DesiredState::Shutdown);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    manager.list(vec![published(port.port())]);
+    manager.until_state(task(1), Shutdown).await;
+    manager.forget(task(2));
+    timeout(PATIENCE, async {
+        while running(&sim).await > 0 || TcpStream::connect(port).is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("a list that is not applied, or a container that nobody asks for");
+    assert_eq!(manager.times_told(task(3), Running), 0, "it is not on the disk");
+
+    fs::remove_file(&tasks).unwrap();
+    fs::rename(&away, &tasks).unwrap();
+    manager.until_state(task(3), Running).await;
+    manager.until_described(|description| !is_hindered(description)).await;
     agent.stop().await;
 }

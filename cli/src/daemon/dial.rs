@@ -3,7 +3,11 @@
 //! The protocol is agreed on in the handshake, and so is who must answer: any manager, or one node. It knows nothing of
 //! what is said then.
 
-use std::{io, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
 use futures_util::{FutureExt, TryFutureExt, future::BoxFuture};
 use muster_agent::dial::{Dial, Stream};
@@ -13,24 +17,41 @@ use muster_manager::{
     raft::Peer,
 };
 use muster_proto::id::NodeId;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::Semaphore};
 use tokio_rustls::client::TlsStream;
 
-/// A peer whose host has died is noticed after the first and three of the second, or when nothing it was sent has been
-/// taken for the third.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
-const UNANSWERED_MAX: Duration = Duration::from_secs(8);
+use super::relayed::Relayed;
+
+/// Handshakes under way with one node, for clients. When it comes back all its clients come at once, and it lets only so
+/// many in that have not said yet who they are: the others wait here instead of pushing each other out there.
+const HANDSHAKES_MAX: usize = 32;
 
 #[derive(Clone, Debug)]
 pub(super) struct Secured {
     keeper: Keeper,
+    handshakes: Handshakes,
+}
+
+/// The places of each node that is being dialled.
+#[derive(Clone, Debug, Default)]
+struct Handshakes(Arc<Mutex<BTreeMap<NodeId, Weak<Semaphore>>>>);
+
+impl Handshakes {
+    fn with(&self, node: NodeId) -> Arc<Semaphore> {
+        let mut nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(places) = nodes.get(&node).and_then(Weak::upgrade) {
+            return places;
+        }
+        nodes.retain(|_, places| places.strong_count() > 0);
+        let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        nodes.insert(node, Arc::downgrade(&places));
+        places
+    }
 }
 
 impl Secured {
     pub(super) fn new(keeper: Keeper) -> Self {
-        Self { keeper }
+        Self { keeper, handshakes: Handshakes::default() }
     }
 
     fn dial(
@@ -40,15 +61,7 @@ impl Secured {
         alpn: Alpn,
     ) -> impl Future<Output = io::Result<TlsStream<TcpStream>>> + Send + use<> {
         let (keeper, address) = (self.keeper.clone(), address.to_owned());
-        async move {
-            let stream = keeper.dial(&address, expect, alpn).await.map_err(as_io)?;
-            let socket = SockRef::from(stream.get_ref().0);
-            socket.set_tcp_keepalive(
-                &TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_INTERVAL).with_retries(3),
-            )?;
-            socket.set_tcp_user_timeout(Some(UNANSWERED_MAX))?;
-            Ok(stream)
-        }
+        async move { keeper.dial(&address, expect, alpn).await.map_err(as_io) }
     }
 }
 
@@ -68,7 +81,14 @@ impl Dial for Secured {
     }
 
     fn node(&self, node: NodeId, address: &str) -> BoxFuture<'static, io::Result<Stream>> {
-        self.dial(address, Expect::Node(node), Alpn::Relay).map_ok(|stream| Box::new(stream) as Stream).boxed()
+        let (places, address) = (self.handshakes.with(node), address.to_owned());
+        let this = self.clone();
+        async move {
+            let _place = places.acquire_owned().await.map_err(io::Error::other)?;
+            let stream = this.dial(&address, Expect::Node(node), Alpn::Relay).await?;
+            Ok(Box::new(Relayed::new(stream)?) as Stream)
+        }
+        .boxed()
     }
 }
 

@@ -37,7 +37,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
 
-use connections::Connections;
+use connections::{Connections, Purpose};
 use lobby::Lobby;
 use refusals::Refusals;
 
@@ -81,7 +81,8 @@ struct Shared {
     /// The services behind the table of who may call what.
     authorized: Inner,
     lobby: Lobby,
-    connections: Connections,
+    calls: Connections,
+    relays: Connections,
     refusals: Mutex<Refusals>,
     shutdown: CancellationToken,
 }
@@ -99,15 +100,17 @@ impl Port {
             authorized: Inner::new(authorized),
             options,
             lobby: Lobby::default(),
-            connections: Connections::default(),
+            calls: Connections::new(Purpose::Calls),
+            relays: Connections::new(Purpose::Relays),
             refusals: Mutex::default(),
             shutdown: shutdown.clone(),
         });
         let mut tasks = JoinSet::new();
-        let (connections, roll) = (shared.connections.clone(), Arc::clone(&shared.options.roll));
+        let of_nodes = [shared.calls.clone(), shared.relays.clone()];
+        // A client on its way to a published port may end what it began, whatever becomes of the root.
         let reviews = [
-            tokio::spawn(review(connections.clone(), roll)),
-            tokio::spawn(recheck(connections, shared.options.keeper.clone())),
+            tokio::spawn(review(of_nodes, Arc::clone(&shared.options.roll))),
+            tokio::spawn(recheck(shared.calls.clone(), shared.options.keeper.clone())),
         ];
         loop {
             tokio::select! {
@@ -154,13 +157,13 @@ impl Shared {
 }
 
 /// Cuts off whoever is no member any more, as soon as this host knows.
-async fn review(connections: Connections, roll: Arc<dyn Roll>) {
+async fn review(of_nodes: [Connections; 2], roll: Arc<dyn Roll>) {
     loop {
         // First listen, then look: nothing falls in between.
         let changed = roll.changed();
-        connections.review(&*roll);
+        of_nodes.iter().for_each(|connections| connections.review(&*roll));
         changed.await;
-        connections.review(&*roll);
+        of_nodes.iter().for_each(|connections| connections.review(&*roll));
         sleep(REVIEW_PAUSE).await;
     }
 }

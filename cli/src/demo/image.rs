@@ -12,6 +12,12 @@ const CALL_TIMEOUT_SECONDS: u64 = 60;
 /// Where the app listens in its container.
 pub const PORT: u16 = 8000;
 
+/// The app itself, to be run without an engine.
+#[must_use]
+pub fn program() -> &'static [u8] {
+    PROGRAM
+}
+
 pub fn connect(socket: &Path) -> anyhow::Result<Docker> {
     let path = socket.to_str().context("the path of the engine's socket is not text")?;
     Ok(Docker::connect_with_unix(path, CALL_TIMEOUT_SECONDS, bollard::API_DEFAULT_VERSION)?)

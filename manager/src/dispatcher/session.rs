@@ -1,7 +1,7 @@
 //! One session: a loop over everything that can happen to it. The arms only take in; what goes out is put into the
 //! [`Outbox`] and leaves when the connection has room, so that a slow connection never delays a heartbeat.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use muster_core::{
@@ -80,6 +80,7 @@ pub(super) struct Session {
     beats: FuturesOrdered<BoxFuture<'static, u64>>,
     logs: LogStreams,
     pace: Pace,
+    down: watch::Receiver<Arc<BTreeSet<NodeId>>>,
 }
 
 /// An agent's message that is in the log.
@@ -98,6 +99,8 @@ enum Event {
     /// This manager led when that heartbeat was sent.
     Backed(u64),
     Look,
+    /// Other nodes are down than before.
+    Down,
     LogRequest(Request),
     LogAbandoned(v1::manager_message::Message),
     MaySend,
@@ -133,6 +136,7 @@ impl Session {
             unsettled: FuturesOrdered::new(),
             beats: FuturesOrdered::new(),
             logs: LogStreams::default(),
+            down: handle.leases.down(),
             pace: Pace::new(replica.watch(), LOOK_INTERVAL, move |touched| {
                 touched.ingress || touched.orders || touched.nodes.contains(&node)
             }),
@@ -178,6 +182,7 @@ impl Session {
                 }
                 Some(settled) = self.unsettled.next() => Event::Settled(settled),
                 Some(sequence) = self.beats.next() => Event::Backed(sequence),
+                Ok(()) = self.down.changed() => Event::Down,
                 () = self.pace.changed(), if self.outbox.may_take_delta() => Event::Look,
                 Some(request) = self.seated.log_requests.recv(), if self.outbox.may_take_log() => {
                     Event::LogRequest(request)
@@ -206,6 +211,7 @@ impl Session {
                 Event::Settled(settled) => self.settle(settled)?,
                 Event::Backed(sequence) => self.outbox.ack_heartbeat(sequence),
                 Event::Look => self.look()?,
+                Event::Down => self.pace.wake(),
                 Event::LogRequest(request) => {
                     self.logs.asked(request).into_iter().for_each(|message| self.outbox.put_log(message));
                 }
@@ -293,10 +299,12 @@ impl Session {
     }
 
     fn look(&mut self) -> Result<(), Status> {
-        let node = self.node;
+        let (node, down) = (self.node, self.down.borrow_and_update().clone());
         let (next, orders, terms) = self
             .replica
-            .read(|state| assign::orders(state, node).map(|orders| (View::of(state, node), orders, Terms::of(state))))
+            .read(|state| {
+                assign::orders(state, node).map(|orders| (View::of(state, node, &down), orders, Terms::of(state)))
+            })
             .ok_or_else(|| hello::not_a_member(node))?;
         if terms != self.terms {
             return Err(Status::aborted(

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use muster_tests::{
     cluster::Cluster,
-    daemon::{Daemon, Engine},
+    daemon::{Daemon, Engine, free_port},
     engine::{self, Images},
     settings, wait,
 };
@@ -67,6 +67,38 @@ fn what_the_leaders_host_ran_runs_elsewhere() {
         let placed = placed(&cluster, other);
         if placed.len() == 6 && placed.iter().all(|(_, node)| *node != dead) { Ok(()) } else { Err(placed) }
     });
+}
+
+/// A global service keeps its task on a node for as long as that is away. Clients must not.
+#[test]
+fn clients_are_sent_to_no_node_that_is_down() {
+    let cluster = Cluster::local(MUSTER, &Engine::Sim, 3, 1);
+    cluster.wait_ready(0);
+    let (port, away) = (free_port().to_string(), cluster[3].node_id());
+    let create = ["service", "create", "--quiet", "--name", "web", "--mode", "global", "--env"];
+    cluster[0].ok(&[&create[..], &["MUSTER_SIM_ADDRESS=127.0.0.1", "-p", &format!("{port}:8000"), "sim:1"]].concat());
+    cluster[0].wait_running("web", 4);
+    let listed = |cluster: &Cluster, number: usize| {
+        let list = std::fs::read_to_string(cluster[number].data_dir().join("agent/ingress.json")).unwrap_or_default();
+        let nodes = cluster.nodes().iter().map(Daemon::node_id);
+        nodes.filter(|node| list.contains(node)).collect::<BTreeSet<_>>()
+    };
+    let wait_listed = |cluster: &Cluster, what: &str, expected: &BTreeSet<String>| {
+        for number in 0..3 {
+            wait::until(what, || {
+                let listed = listed(cluster, number);
+                if listed == *expected { Ok(()) } else { Err((number, listed)) }
+            });
+        }
+    };
+    let all: BTreeSet<String> = cluster.nodes().iter().map(Daemon::node_id).collect();
+    let others: BTreeSet<String> = all.iter().filter(|node| **node != away).cloned().collect();
+    wait_listed(&cluster, "all tasks to be listed", &all);
+    cluster[3].pause();
+    wait_listed(&cluster, "the node that is down not to be listed", &others);
+    assert_eq!(cluster[0].states("web").len(), 4, "its task is still wanted");
+    cluster[3].resume();
+    wait_listed(&cluster, "all tasks to be listed again", &all);
 }
 
 /// A lease that no loaded machine outlasts by accident.

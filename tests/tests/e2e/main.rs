@@ -1,11 +1,14 @@
 //! The product through its own doors: real daemons, the real command line, real containers.
 
+mod at_most_one;
 mod bad_input;
 mod certificates;
 mod chaos;
 mod cluster;
 mod containers;
 mod crash;
+mod cuts;
+mod dead_hosts;
 mod demo;
 mod deploy;
 mod disk;

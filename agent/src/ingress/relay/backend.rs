@@ -18,6 +18,7 @@ const REPLAY_BYTES_MAX: usize = 16 * 1024;
 pub(super) struct Backend {
     pub(super) stream: Stream,
     leaving: Pin<Box<WaitForCancellationFutureOwned>>,
+    unpublished: Pin<Box<WaitForCancellationFutureOwned>>,
     _lease: Lease,
     /// It has answered something: from now on it may close between requests, as servers do when idle.
     has_answered: bool,
@@ -31,12 +32,16 @@ impl Backend {
     pub(super) fn new(upstream: Upstream) -> Self {
         let Upstream { stream, lease } = upstream;
         let leaving = Box::pin(lease.leaving.clone().cancelled_owned());
-        Self { stream, leaving, _lease: lease, has_answered: false, replay: None, is_broken: false }
+        let unpublished = Box::pin(lease.unpublished.clone().cancelled_owned());
+        Self { stream, leaving, unpublished, _lease: lease, has_answered: false, replay: None, is_broken: false }
     }
 
-    /// Whether it left rotation; wakes the task when it does.
+    /// Whether it left rotation, or its port did; wakes the task when that happens.
     pub(super) fn poll_leaving(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.leaving.as_mut().poll(cx)
+        match self.leaving.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => self.unpublished.as_mut().poll(cx),
+        }
     }
 
     /// Only a connection that was used before can have died of idleness; a backend that closes a new one unanswered

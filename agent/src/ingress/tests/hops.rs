@@ -180,6 +180,21 @@ async fn the_only_node_may_be_away_for_as_long_as_its_daemon_takes_to_start() {
     stop([here, there]).await;
 }
 
+/// Its agent was started again, and answers before it has found what runs there.
+#[tokio::test]
+async fn a_task_that_its_node_finds_late_is_asked_for_again() {
+    let (nodes, here, there, _servers) = here_and_there(&[]).await;
+    let _server = there.serve(21, Manners::Proper).await;
+    here.list(&[(21, THERE)]);
+    there.list(&[(21, THERE)]);
+    let mut client = here.connect().await;
+    client.send("GET / HTTP/1.1\r\n\r\n").await;
+    until("it was refused and is tried again", || nodes.dialled(THERE) > 1).await;
+    there.offer(21);
+    assert_eq!(client.answer().await.as_deref(), Some("21"));
+    stop([here, there]).await;
+}
+
 #[tokio::test]
 async fn garbage_and_silence_from_a_peer_are_let_go_and_other_ports_are_closed() {
     let (nodes, here, there, _servers) = here_and_there(&[21]).await;

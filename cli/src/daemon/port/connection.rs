@@ -16,6 +16,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::{connections::Seat, lobby::Place};
+use crate::daemon::relayed::OverTcp;
 
 /// In which capacity it goes on; given back with it.
 #[derive(Debug)]
@@ -61,6 +62,12 @@ impl Connection {
         }
         self.end = None;
         Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was cut"))
+    }
+}
+
+impl OverTcp for Connection {
+    fn socket(&self) -> &TcpStream {
+        self.stream.get_ref().0
     }
 }
 

@@ -1,5 +1,6 @@
 //! The connections of other nodes, by node, so that a node that is removed or loses its role is cut off at once and not
-//! at its next call; and so is one whose certificate is of a root that is given up.
+//! at its next call; and so is one whose certificate is of a root that is given up. What clients of an ingress need is
+//! counted apart from calls: however many they are, nodes and managers still reach each other.
 //!
 //! Pure but for the lock. Who is a member is asked of a [`Roll`].
 
@@ -13,16 +14,50 @@ use muster_proto::{id::NodeId, node::Role};
 use rustls::pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 
-/// Of one node at once. An agent opens one for each client that it passes on.
-const OF_ONE_MAX: usize = 4_096;
-/// Of all nodes at once; each takes a descriptor and some 30 KiB.
-const ALL_MAX: usize = 16_384;
+/// What a node's connections are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To the services of this node's manager and agent.
+    Calls,
+    /// One for each client whose bytes the node passes on.
+    Relays,
+}
 
 /// What a connection has shown and must not outlast; one for all connections that have shown the same.
 pub(super) type Certificates = Arc<[CertificateDer<'static>]>;
 
-#[derive(Clone, Debug, Default)]
-pub(super) struct Connections(Arc<Mutex<Table>>);
+impl Purpose {
+    /// Of one node at once.
+    fn of_one_max(self) -> usize {
+        match self {
+            // A session, Raft's two, and those that the commands of its users take.
+            Purpose::Calls => 256,
+            Purpose::Relays => 4_096,
+        }
+    }
+
+    /// Of all nodes at once; each takes a descriptor and some 30 KiB.
+    fn all_max(self) -> usize {
+        match self {
+            // Ten thousand nodes, each with a session, and some to spare.
+            Purpose::Calls | Purpose::Relays => 16_384,
+        }
+    }
+
+    /// A relay is nothing that a role allows: demoting a node must not break its clients' requests.
+    fn needs_role(self) -> bool {
+        match self {
+            Purpose::Calls => true,
+            Purpose::Relays => false,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Connections {
+    purpose: Purpose,
+    table: Arc<Mutex<Table>>,
+}
 
 #[derive(Debug, Default)]
 struct Table {
@@ -51,6 +86,10 @@ pub(super) struct Seat {
 }
 
 impl Connections {
+    pub(super) fn new(purpose: Purpose) -> Self {
+        Self { purpose, table: Arc::default() }
+    }
+
     /// None: there are too many. What the roll says of the node is looked at in here, so that no change of it falls
     /// between this and the reviews.
     pub(super) fn enter(
@@ -60,7 +99,8 @@ impl Connections {
         roll: &dyn Roll,
     ) -> Option<Seat> {
         let mut table = self.table();
-        if table.count >= ALL_MAX || table.by_node.get(&node).map_or(0, BTreeMap::len) >= OF_ONE_MAX {
+        let of_one = table.by_node.get(&node).map_or(0, BTreeMap::len);
+        if table.count >= self.purpose.all_max() || of_one >= self.purpose.of_one_max() {
             return None;
         }
         table.numbers_given += 1;
@@ -75,14 +115,16 @@ impl Connections {
         Some(Seat { connections: self.clone(), node, number, cut })
     }
 
-    /// Ends the connections of whoever was removed, or was a manager and is none any more.
+    /// Ends the connections of whoever was removed, and calls of whoever was a manager and is none any more.
     pub(super) fn review(&self, roll: &dyn Roll) {
         for (node, entries) in &mut self.table().by_node {
             let standing = roll.standing(*node);
             for entry in entries.values_mut() {
                 match standing {
                     Standing::Removed => entry.cut.cancel(),
-                    Standing::Member(Role::Worker) if entry.was_manager => entry.cut.cancel(),
+                    Standing::Member(Role::Worker) if entry.was_manager && self.purpose.needs_role() => {
+                        entry.cut.cancel();
+                    }
                     Standing::Member(Role::Manager) => entry.was_manager = true,
                     Standing::Member(Role::Worker) | Standing::Unlisted => {}
                 }
@@ -113,7 +155,7 @@ impl Connections {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -153,7 +195,7 @@ mod tests {
 
     #[test]
     fn who_was_removed_or_demoted_is_cut_off_and_who_is_not_known_yet_is_not() {
-        let connections = Connections::default();
+        let connections = Connections::new(Purpose::Calls);
         let enter = |node, standing| connections.enter(node, &[], &Says(standing)).unwrap();
         let review = |standing| connections.review(&Says(standing));
         let (seat, other) = (enter(NODE, Standing::Unlisted), enter(OTHER, Standing::Unlisted));
@@ -174,7 +216,7 @@ mod tests {
 
     #[test]
     fn whose_certificate_is_not_trusted_any_more_is_cut_off_and_each_is_asked_about_once() {
-        let connections = Connections::default();
+        let connections = Connections::new(Purpose::Calls);
         let enter = |node, shown: u8| {
             let shown = [CertificateDer::from(vec![shown])];
             connections.enter(node, &shown, &Says(Standing::Unlisted)).unwrap()
@@ -191,13 +233,23 @@ mod tests {
 
     #[test]
     fn one_node_has_only_so_many() {
-        let connections = Connections::default();
+        let connections = Connections::new(Purpose::Calls);
         let enter = |node| connections.enter(node, &[], &Says(Standing::Unlisted));
-        let seats: Vec<Seat> = (0..OF_ONE_MAX).map(|_| enter(NODE).unwrap()).collect();
+        let seats: Vec<Seat> = (0..Purpose::Calls.of_one_max()).map(|_| enter(NODE).unwrap()).collect();
         assert!(enter(NODE).is_none());
         assert!(enter(OTHER).is_some());
         drop(seats);
         assert!(enter(NODE).is_some());
         assert_eq!(connections.table().count, 0);
+    }
+
+    #[test]
+    fn relays_go_on_when_their_node_is_demoted_and_end_when_it_is_removed() {
+        let connections = Connections::new(Purpose::Relays);
+        let seat = connections.enter(NODE, &Says(Standing::Member(Role::Manager))).unwrap();
+        connections.review(&Says(Standing::Member(Role::Worker)));
+        assert!(!seat.cut.is_cancelled(), "a client's request ended because a role changed");
+        connections.review(&Says(Standing::Removed));
+        assert!(seat.cut.is_cancelled());
     }
 }

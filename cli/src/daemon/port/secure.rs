@@ -20,6 +20,7 @@ use super::{
     Refused, Shared,
     connection::{Connection, Standing},
 };
+use crate::daemon::relayed::Relayed;
 
 /// A connection that has not said who it is holds a place no longer than this.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -61,12 +62,12 @@ pub(super) async fn serve(shared: &Shared, stream: TcpStream, from: SocketAddr) 
     // First the seat, then what this host knows of the node: whoever changes that later finds the connection.
     let (standing, life) = match presented {
         Presented::Certificate(identity) => {
-            // A client on its way to a published port may end what it began, whatever becomes of the root.
-            let kept = match alpn {
-                Alpn::Grpc => &*certificates,
-                Alpn::Relay => &[],
+            drop(place);
+            let connections = match alpn {
+                Alpn::Grpc => &shared.calls,
+                Alpn::Relay => &shared.relays,
             };
-            let seat = shared.connections.enter(identity.node_id, kept, &*shared.options.roll);
+            let seat = connections.enter(identity.node_id, &certificates, &*shared.options.roll);
             let left = identity.expires_at.since(now);
             // A certificate is good for its time, also on a connection that outlasts it: the next has the newer one.
             let life = if left.is_zero() { STRANGER_MAX } else { left };
@@ -86,7 +87,8 @@ pub(super) async fn serve(shared: &Shared, stream: TcpStream, from: SocketAddr) 
         Alpn::Relay => {
             authorization::decide(authorization::RELAY, caller).map_err(Refused::Relay)?;
             if let Presented::Certificate(identity) = presented {
-                (shared.options.relay)(identity.node_id, Box::new(connection));
+                let relayed = Relayed::new(connection).map_err(Refused::Handshake)?;
+                (shared.options.relay)(identity.node_id, Box::new(relayed));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use muster_agent::dial::Dial as _;
 use muster_manager::{
     authorization::Standing,
     ca::{Authority, Credentials, Keeper, NODE_VALIDITY, Part},
@@ -11,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::Code;
 
 use super::site::{CLUSTER, DEMOTED, MANAGER, MYSELF, NEW, REMOVED, SESSION, Site, WORKER, call, hold, issue, soon};
+use crate::daemon::dial::Secured;
 
 #[tokio::test]
 async fn a_connection_that_an_agent_passes_on_arrives_with_its_bytes_and_its_node() {
@@ -81,6 +83,51 @@ async fn a_demoted_manager_is_cut_off_and_may_do_what_a_worker_may() {
     assert_ne!(held.code(), Code::Ok, "{held}");
     assert_eq!(call(&channel, "muster.v1.Control/ListNodes").await.code(), Code::PermissionDenied);
     assert_eq!(call(&channel, "muster.v1.Membership/Renew").await.code(), Code::Ok);
+    site.stop().await;
+}
+
+/// The bytes are a client's, and the role of the node that passes them on is nothing to it.
+#[tokio::test]
+async fn a_demoted_managers_clients_are_served_on() {
+    let site = Site::start().await;
+    let keeper = site.keeper(MANAGER, Role::Manager);
+    let channel = site.channel(&keeper);
+    let mut here = site.relay(&keeper).await;
+    let (_, mut there) = soon("arriving", async { site.relayed.lock().await.recv().await }).await.expect("one");
+    let (held, ()) = tokio::join!(hold(&channel), async {
+        site.book.write(MANAGER, Standing::Member(Role::Worker));
+    });
+    assert_ne!(held.code(), Code::Ok, "calls were cut off: {held}");
+    there.write_all(b"still here").await.expect("sends");
+    there.shutdown().await.expect("ends its half");
+    let mut heard = String::new();
+    soon("the bytes", here.read_to_string(&mut heard)).await.expect("read");
+    assert_eq!(heard, "still here");
+    site.stop().await;
+}
+
+/// A client that pauses for longer than a host may be silent.
+const PAUSE: Duration = Duration::from_secs(12);
+
+#[tokio::test]
+async fn a_client_may_take_its_time_to_read() {
+    let site = Site::start().await;
+    let keeper = site.keeper(WORKER, Role::Worker);
+    let dialled = Secured::new(keeper).node(MYSELF, &site.address.to_string());
+    let mut here = soon("dialling", dialled).await.expect("is secured");
+    let (_, mut there) = soon("arriving", async { site.relayed.lock().await.recv().await }).await.expect("one");
+    let body: Vec<u8> = (0..=250).cycle().take(64 << 20).collect();
+    let sent = body.clone();
+    let sending = tokio::spawn(async move {
+        there.write_all(&sent).await?;
+        there.shutdown().await
+    });
+    // What is looked at is what becomes of bytes that wait: the pause is not waited for, it is what happens.
+    tokio::time::sleep(PAUSE).await;
+    let mut heard = Vec::new();
+    soon("the body", here.read_to_end(&mut heard)).await.expect("whole");
+    assert!(heard == body);
+    sending.await.expect("no panic").expect("sent");
     site.stop().await;
 }
 

@@ -1,0 +1,147 @@
+//! From no session to one: managers are asked beside one another until the first serves.
+//!
+//! [`Candidates`] says who is asked when. A manager that has taken a connection is greeted once at a time, as the newer
+//! of two sessions of a node ends the older; one that named it as the leader is not asked again meanwhile.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, warn};
+
+use super::{
+    Sessions,
+    candidates::Candidates,
+    open::{self, Opened, Refusal},
+};
+
+/// Under way at once. Tries end after a few seconds, so that more than a handful means that managers send us around.
+const TRIES_MAX: usize = 16;
+/// Managers whose last words are remembered.
+const WORDS_MAX: usize = 64;
+
+/// What became of a try.
+enum Outcome {
+    Opened(Box<Opened>),
+    Refused(Refusal),
+    Silent,
+    /// Another try is being answered by the same manager.
+    Superseded,
+}
+
+/// The last reason that was told of each manager: one that is away for an hour fills no log.
+#[derive(Debug, Default)]
+pub(super) struct Words(BTreeMap<String, String>);
+
+impl Words {
+    pub(super) fn tell(&mut self, manager: &str, why: &str) {
+        if self.0.get(manager).is_some_and(|told| told == why) {
+            debug!(%manager, reason = why, "still no session");
+            return;
+        }
+        if self.0.len() >= WORDS_MAX {
+            self.0.clear();
+        }
+        self.0.insert(manager.to_owned(), why.to_owned());
+        warn!(%manager, reason = why, "no session; trying again, and containers run on meanwhile");
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// The managers that are being greeted.
+#[derive(Debug, Default)]
+struct Greeted(Mutex<BTreeSet<String>>);
+
+/// The right to greet a manager; given back when it is dropped.
+struct Turn<'a>(&'a Greeted, &'a str);
+
+impl Greeted {
+    fn locked(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn contains(&self, manager: &str) -> bool {
+        self.locked().contains(manager)
+    }
+
+    fn turn<'a>(&'a self, manager: &'a str) -> Option<Turn<'a>> {
+        self.locked().insert(manager.to_owned()).then_some(Turn(self, manager))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.locked().remove(self.1);
+    }
+}
+
+impl Sessions {
+    /// Until a manager serves. Tries that are under way then are given up.
+    pub(super) async fn reach(&self, candidates: &mut Candidates, words: &mut Words) -> Opened {
+        let greeted = Greeted::default();
+        // Who named whom as the leader.
+        let mut named = BTreeMap::<String, String>::new();
+        let mut tries = FuturesUnordered::new();
+        let mut next_at = Instant::now();
+        loop {
+            let (manager, outcome) = tokio::select! {
+                Some(ended) = tries.next() => ended,
+                () = sleep_until(next_at), if tries.len() < TRIES_MAX => {
+                    let is_busy = |manager: &str| {
+                        greeted.contains(manager) || named.get(manager).is_some_and(|leader| greeted.contains(leader))
+                    };
+                    if let Some(manager) = candidates.next(|manager| !is_busy(manager)) {
+                        named.remove(&manager);
+                        tries.push(self.attempt(manager, &greeted));
+                    }
+                    next_at = Instant::now() + candidates.beside();
+                    continue;
+                }
+            };
+            candidates.learn(self.candidates());
+            let pause = match outcome {
+                Outcome::Opened(opened) => return *opened,
+                Outcome::Superseded => continue,
+                Outcome::Silent => {
+                    words.tell(&manager, "no answer in time");
+                    continue;
+                }
+                Outcome::Refused(Refusal { leader: Some(leader), .. }) => {
+                    debug!(%manager, %leader, "sent on to the leader");
+                    named.insert(manager, leader.clone());
+                    candidates.redirected(leader, rand::random())
+                }
+                Outcome::Refused(Refusal { why, leader: None }) => {
+                    words.tell(&manager, &why);
+                    candidates.refused(rand::random())
+                }
+            };
+            next_at = Instant::now() + pause;
+        }
+    }
+
+    async fn attempt(&self, manager: String, greeted: &Greeted) -> (String, Outcome) {
+        let outcome = self.outcome(&manager, greeted).await;
+        (manager, outcome)
+    }
+
+    async fn outcome(&self, manager: &str, greeted: &Greeted) -> Outcome {
+        let channel = match open::connect(self, manager).await {
+            Some(Ok(channel)) => channel,
+            Some(Err(refusal)) => return Outcome::Refused(refusal),
+            None => return Outcome::Silent,
+        };
+        let Some(_turn) = greeted.turn(manager) else { return Outcome::Superseded };
+        match open::greet(self, manager, channel).await {
+            Some(Ok(opened)) => Outcome::Opened(Box::new(opened)),
+            Some(Err(refusal)) => Outcome::Refused(refusal),
+            None => Outcome::Silent,
+        }
+    }
+}
