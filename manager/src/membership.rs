@@ -23,7 +23,9 @@ use muster_proto::{
 use tonic::{Request, Response, Status};
 
 pub(crate) use self::attempts::Attempts;
-use crate::{ca, manager::Handle, status};
+pub use self::wish::address;
+pub use crate::status::{NOT_AS_SUCH_METADATA, UNTOUCHED_METADATA};
+use crate::{ca, forward::PassedOn, manager::Handle, status};
 
 /// Of `Join`; counted up when a manager could misread a request.
 pub const JOIN_PROTOCOL: u32 = 1;
@@ -37,6 +39,10 @@ impl Handle {
     pub fn membership(&self) -> MembershipServer<Membership> {
         MembershipServer::new(Membership { handle: self.clone() }).max_decoding_message_size(REQUEST_BYTES_MAX)
     }
+}
+
+impl PassedOn for MembershipServer<Membership> {
+    const REQUEST_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 }
 
 #[derive(Clone, Debug)]

@@ -55,7 +55,21 @@ pub(crate) fn rejected(rejection: &Rejection) -> Status {
         | Rejection::NotForward => Code::FailedPrecondition,
         Rejection::ModeChanged | Rejection::NameChanged(_) | Rejection::PortRepeated(_) => Code::InvalidArgument,
     };
-    Status::new(code, rejection.to_string())
+    let mut status = Status::new(code, rejection.to_string());
+    if matches!(rejection, Rejection::NodeRemoved(_) | Rejection::OtherKey(_)) {
+        status.metadata_mut().insert(NOT_AS_SUCH_METADATA, MetadataValue::from_static("1"));
+    }
+    status
+}
+
+/// In the metadata of a refusal that is about the id or the key that a host gives itself: with others it may join.
+pub const NOT_AS_SUCH_METADATA: &str = "muster-not-as-such";
+/// In the metadata of a refusal that came before anything was done.
+pub const UNTOUCHED_METADATA: &str = "muster-untouched";
+
+pub(crate) fn untouched(mut refusal: Status) -> Status {
+    refusal.metadata_mut().insert(UNTOUCHED_METADATA, MetadataValue::from_static("1"));
+    refusal
 }
 
 /// In the metadata of a refusal after which the call may be made again, on the leader that there is then: see

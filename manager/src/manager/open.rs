@@ -208,7 +208,20 @@ pub(super) async fn start(
     let (sessions, attempts, streams) = (Sessions::default(), Attempts::default(), Streams::default());
     let dismissed = standing.dismissed();
     let inbox = Inbox { standing, raft: raft.clone(), snapshots, contact, invited, room };
-    let handle =
-        Handle { config, outside, inbox, members, succession, replica, leases, reports, sessions, attempts, streams };
+    let turns = Arc::new(Semaphore::new(1));
+    let handle = Handle {
+        config,
+        outside,
+        inbox,
+        members,
+        succession,
+        replica,
+        leases,
+        reports,
+        sessions,
+        attempts,
+        turns,
+        streams,
+    };
     Ok(Manager { handle, raft, tasks, stop, failure, dismissed })
 }
