@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use muster_core::command::LOG_FORMAT;
 use muster_manager::{
     ca::{JoinToken, NodeKey, dial_pinned},
-    membership::JOIN_PROTOCOL,
+    membership::{JOIN_PROTOCOL, NOT_AS_SUCH_METADATA, UNTOUCHED_METADATA},
 };
 use muster_proto::{
     id::{ClusterId, NodeId},
@@ -24,7 +24,7 @@ use super::{
     managers::said,
     member::hostname,
     port::probe,
-    record::{Identity, Phase, Record, hex},
+    record::{Identity, Phase, Record, Store, hex},
 };
 
 const PORT: u16 = 7377;
@@ -69,6 +69,7 @@ pub(super) fn newcomer(earlier: Option<Record>, wish: &Wish, advertise_addr: Str
         advertise_addr,
         role: Role::Worker,
         raft_id: None,
+        store: Store::Own,
         managers: vec![wish.address.clone()],
         incarnation: 0,
         recovering: None,
@@ -81,8 +82,30 @@ pub(super) fn newcomer(earlier: Option<Record>, wish: &Wish, advertise_addr: Str
 pub(super) enum Refused {
     /// The cluster knows nothing of this host.
     Clearly(anyhow::Error),
+    /// It does not take this host under the id or the key that it gives itself, and never will.
+    AsSuch(anyhow::Error),
     /// It may know this host: the answer was lost.
     Unheard(anyhow::Error),
+}
+
+impl Refused {
+    /// Whether nothing of this host is known to any cluster. Where an earlier attempt may have gone through, a refusal of
+    /// this one says nothing of that.
+    pub(super) fn leaves_nothing(&self, repeated: bool) -> bool {
+        match self {
+            Refused::AsSuch(_) => true,
+            Refused::Clearly(_) => !repeated,
+            Refused::Unheard(_) => false,
+        }
+    }
+}
+
+impl From<Refused> for anyhow::Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Clearly(error) | Refused::AsSuch(error) | Refused::Unheard(error) => error,
+        }
+    }
 }
 
 /// Returns the record of a member. `listener` is what others will reach at the advertised address.
@@ -121,6 +144,12 @@ fn request(wish: &Wish, record: &Record, nonce: &str) -> anyhow::Result<v1::Join
 
 fn refused(address: &str, status: &Status) -> Refused {
     let error = anyhow::anyhow!("{}", said(status));
+    if status.metadata().contains_key(NOT_AS_SUCH_METADATA) {
+        return Refused::AsSuch(error);
+    }
+    if status.metadata().contains_key(UNTOUCHED_METADATA) {
+        return Refused::Clearly(error);
+    }
     match status.code() {
         Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Cancelled | Code::Internal => {
             Refused::Unheard(error.context(format!(

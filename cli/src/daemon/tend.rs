@@ -7,11 +7,15 @@
 use std::{sync::Arc, time::Duration};
 
 use muster_core::command::LOG_FORMAT;
-use muster_manager::ca::{self, Credentials, NodeKey};
+use muster_manager::{
+    ca::{self, Credentials, NodeKey},
+    raft::standing::Dismissal,
+};
 use muster_proto::{
     node::{NodeOrders, Role},
     time::Timestamp,
     v1,
+    version::RaftId,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +31,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// Why a node needs another grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
-    /// Another role, or other roots.
+    /// Another role, or other roots; or it is a manager and runs none, or another than it is to be.
     Ordered,
     /// This muster reads another log format than the one before it did, and the others wait for it.
     Upgraded,
@@ -44,6 +48,10 @@ pub(super) struct Look {
     pub(super) credentials: Credentials,
     pub(super) managers: Managers,
     pub(super) orders: watch::Receiver<Option<NodeOrders>>,
+    /// Of the manager that runs here and that the others count on.
+    pub(super) serving: Option<RaftId>,
+    /// When they do no more.
+    pub(super) dismissed: Option<watch::Receiver<Option<Dismissal>>>,
     /// The newest log format that the cluster believes this node's muster to read; managers only.
     pub(super) log_format: Option<u16>,
 }
@@ -53,7 +61,7 @@ fn due(look: &mut Look, now: Timestamp) -> Due {
     let ordered = look.orders.borrow_and_update().as_ref().is_some_and(|orders| {
         orders.role != look.record.role || orders.roots_digest != ca::digests(&look.credentials.ca_pem)
     });
-    if ordered {
+    if ordered || look.record.raft_id != look.serving {
         return Due::Ordered;
     }
     if look.log_format.is_some_and(|known| known != LOG_FORMAT) {
@@ -84,10 +92,15 @@ pub(super) async fn run(host: Arc<Host>, shutdown: CancellationToken) {
             why @ (Due::Ordered | Due::Upgraded | Due::Aged) => match renew(&host, &look, why).await {
                 Ok(()) => {
                     // What was ordered and is not granted yet must not be asked for in a spin.
-                    RETRY_MIN
+                    retry = (retry * 2).min(RETRY_MAX);
+                    retry
                 }
                 Err(error) => {
                     tracing::warn!("the next certificate was not granted: {error:#}");
+                    // Where no other manager can be asked, this host's own may have what it takes.
+                    if let Err(error) = host.heal().await {
+                        tracing::error!("{error:#}");
+                    }
                     retry = (retry * 2).min(RETRY_MAX);
                     retry
                 }
@@ -97,8 +110,22 @@ pub(super) async fn run(host: Arc<Host>, shutdown: CancellationToken) {
             () = shutdown.cancelled() => return,
             _ = changes.changed() => {}
             _ = look.orders.changed() => retry = RETRY_MIN,
+            () = let_go(look.dismissed) => retry = RETRY_MIN,
             () = tokio::time::sleep(pause) => {}
         }
+    }
+}
+
+/// Returns when the others let this node's manager go, unless they have already.
+async fn let_go(dismissed: Option<watch::Receiver<Option<Dismissal>>>) {
+    match dismissed {
+        Some(mut dismissed) if dismissed.borrow().is_none() => {
+            // Without the manager there is nothing to hear.
+            if dismissed.wait_for(Option::is_some).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+        Some(_) | None => std::future::pending().await,
     }
 }
 
@@ -106,11 +133,14 @@ async fn renew(host: &Host, look: &Look, why: Due) -> anyhow::Result<()> {
     let request = v1::RenewRequest {
         public_key: NodeKey::from_pem(&look.record.identity.key)?.public_der(),
         log_format: LOG_FORMAT.into(),
-        advertise_addr: look.record.advertise_addr.clone(),
     };
     let grant = look.managers.renew(request).await?;
     let role = v1::Role::try_from(grant.role).unwrap_or(v1::Role::Unspecified);
+    let another = grant.raft_id.is_some_and(|granted| Some(RaftId(granted)) != look.record.raft_id);
     match (why, role, look.record.role) {
+        (Due::Ordered, v1::Role::Manager, Role::Manager) if another => {
+            tracing::info!("this node was demoted and is promoted to a manager again");
+        }
         (Due::Ordered, v1::Role::Manager, Role::Worker) => tracing::info!("this node is promoted to a manager"),
         (Due::Ordered, v1::Role::Worker, Role::Manager) => tracing::info!("this node is no manager any more"),
         (Due::Ordered | Due::Upgraded | Due::Aged | Due::In(_), ..) => {

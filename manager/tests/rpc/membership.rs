@@ -78,11 +78,7 @@ fn asked_by<T>(id: NodeId, message: T) -> Request<T> {
 }
 
 pub(crate) async fn renew(bench: &Bench, newcomer: &Newcomer) -> Result<v1::Grant, Status> {
-    let request = v1::RenewRequest {
-        public_key: newcomer.key.public_der(),
-        log_format: LOG_FORMAT.into(),
-        advertise_addr: newcomer.address.clone(),
-    };
+    let request = v1::RenewRequest { public_key: newcomer.key.public_der(), log_format: LOG_FORMAT.into() };
     soon("renew", bench.membership().renew(asked_by(newcomer.id, request))).await.map(tonic::Response::into_inner)
 }
 
