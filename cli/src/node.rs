@@ -9,12 +9,13 @@ pub mod role;
 pub mod update;
 
 use clap::Subcommand;
-use muster_proto::v1;
+use muster_proto::{node::NodeState, time::Timestamp, v1};
 
 use crate::{
     connect::Daemon,
     context::Context,
     error::Error,
+    format::text::ago,
     object::{self, Node},
 };
 
@@ -44,6 +45,15 @@ pub async fn run(command: Command, context: &mut Context<'_>) -> Result<(), Erro
         Command::Ps(args) => ps::run(args, context).await,
         Command::Rm(args) => rm::run(args, context).await,
         Command::Update(args) => update::run(args, context).await,
+    }
+}
+
+/// What the leader knows of the last heartbeat: one that has just begun has heard none of a node that was down before.
+fn last_seen(node: &Node, now: Timestamp) -> String {
+    match (node.last_seen, node.state) {
+        (Some(at), _) => ago(at, now),
+        (None, NodeState::Down) => "not by this leader".to_owned(),
+        (None, NodeState::Ready | NodeState::Unknown) => String::new(),
     }
 }
 

@@ -34,7 +34,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use self::request::Asked;
-use crate::{backup, logs, manager::Handle, status};
+use crate::{backup, forward::PassedOn, logs, manager::Handle, status};
 
 pub(crate) use lookup::LogScope;
 
@@ -53,6 +53,10 @@ impl Handle {
             .max_decoding_message_size(REQUEST_BYTES_MAX)
             .max_encoding_message_size(ANSWER_BYTES_MAX)
     }
+}
+
+impl PassedOn for ControlServer<Control> {
+    const REQUEST_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 }
 
 #[derive(Clone, Debug)]

@@ -31,7 +31,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{ca, manager::Handle, status};
 
-/// From the call to the agent's first message. A connection that says nothing holds a place no longer than this.
+/// From the call to the agent's first message. A call that says nothing is held no longer than this.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// Messages between a session and its connection; what does not fit waits in the outbox, where it stays fresh.
 const OUT_MAX: usize = 4;
@@ -60,15 +60,16 @@ impl dispatcher_server::Dispatcher for Dispatcher {
         request: Request<Streaming<v1::AgentMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let peer = ca::peer(&request)?;
-        let place = self.handle.streams.admit()?;
         let mut inbound = request.into_inner();
         let hello = first_message(&mut inbound).await?;
         // Refused here unless this manager leads; and a node that was just made is known once its making is applied.
         self.handle.replica.barrier().await.map_err(|error| status::unproposed(&error))?;
         let (node, address) = self.handle.replica.read(|state| {
             let node = hello::check(&hello, &peer, state)?;
-            Ok::<_, Status>((node, hello::address(&hello, node, state)?))
+            Ok::<_, Status>((node, hello::address(&hello, node, state, &self.handle.config.advertise_addr)?))
         })?;
+        // Not before: calls of one node that say nothing would take the places of all.
+        let place = self.handle.streams.admit()?;
         let (out, outbound) = mpsc::channel(OUT_MAX);
         let session = session::Session::begin(&self.handle, node, address, hello.description)?;
         self.handle.streams.spawn(async move {

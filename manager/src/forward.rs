@@ -36,11 +36,11 @@ use crate::{
     leadership::Leadership,
     manager::Handle,
     raft::Peer,
-    status::{self, REPEAT_METADATA},
+    status::{self, REPEAT_METADATA, UNTOUCHED_METADATA},
 };
 
-/// Of a request with what gRPC puts around it; the services take less.
-const REQUEST_BYTES_MAX: usize = (4 << 20) + (1 << 10);
+/// What gRPC puts around a request.
+const FRAME_BYTES_MAX: usize = 1 << 10;
 /// How long a call is tried anew, from its first failure.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two attempts at the same leader.
@@ -48,10 +48,16 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// On a call that another manager has passed on.
 const PASSED_ON: &str = "muster-passed-on";
 
+/// A service whose calls may be passed on. They are held in memory for that, also while their caller has not shown who
+/// it is, so none may be larger than the service has a use for.
+pub trait PassedOn: NamedService {
+    const REQUEST_BYTES_MAX: usize;
+}
+
 impl Handle {
     /// A service of this manager, or the leader's in its place.
     #[must_use]
-    pub fn forward<S>(&self, connect: Arc<dyn Connect>, service: S) -> Forward<S> {
+    pub fn forward<S: PassedOn>(&self, connect: Arc<dyn Connect>, service: S) -> Forward<S> {
         Forward {
             handle: self.clone(),
             leader: Arc::new(Leader { connect, channel: Mutex::default() }),
@@ -99,6 +105,33 @@ struct Call {
     body: Bytes,
 }
 
+/// Whom the attempts at a call have reached so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reached {
+    /// Nobody who could have done anything.
+    Nobody,
+    Somebody,
+}
+
+impl Reached {
+    /// After an attempt whose end was not waited for.
+    fn and(self, leadership: &Leadership) -> Self {
+        match leadership {
+            Leadership::Nobody => self,
+            Leadership::Me { .. } | Leadership::Other { .. } => Self::Somebody,
+        }
+    }
+
+    /// A refusal says of its own attempt alone that nothing was done.
+    fn told(self, mut response: http::Response<Body>) -> http::Response<Body> {
+        match self {
+            Self::Nobody => {}
+            Self::Somebody => drop(response.headers_mut().remove(UNTOUCHED_METADATA)),
+        }
+        response
+    }
+}
+
 enum Attempt {
     Answered(http::Response<Body>),
     /// Nothing was done, or what was done is remembered under the request's id.
@@ -111,7 +144,8 @@ impl<S: NamedService> NamedService for Forward<S> {
 
 impl<S> Service<http::Request<Body>> for Forward<S>
 where
-    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+    S: PassedOn
+        + Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
         + Clone
         + Send
         + Sync
@@ -134,7 +168,8 @@ where
 
 impl<S> Forward<S>
 where
-    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+    S: PassedOn
+        + Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
         + Clone
         + Send
         + Sync
@@ -143,7 +178,7 @@ where
 {
     async fn serve(&self, request: http::Request<Body>) -> http::Response<Body> {
         let (mut parts, body) = request.into_parts();
-        let body = match Limited::new(body, REQUEST_BYTES_MAX).collect().await {
+        let body = match Limited::new(body, S::REQUEST_BYTES_MAX + FRAME_BYTES_MAX).collect().await {
             Ok(body) => body.to_bytes(),
             Err(_) => return Status::out_of_range("the request is too large or was cut short").into_http(),
         };
@@ -179,7 +214,7 @@ where
 
     async fn serve_until_done(&self, call: &Call) -> http::Response<Body> {
         let mut leadership = self.handle.replica().leadership();
-        let mut give_up = None;
+        let (mut give_up, mut reached) = (None, Reached::Nobody);
         loop {
             let now = leadership.borrow_and_update().clone();
             let attempt = async {
@@ -198,18 +233,26 @@ where
             let failed = tokio::select! {
                 biased;
                 attempt = attempt => match attempt {
-                    Attempt::Answered(response) => return response,
+                    Attempt::Answered(response) => return reached.told(response),
                     Attempt::Repeat(why) => why,
                 },
                 // Whatever became of it there, the new leader knows of it.
                 changed = another => match changed {
-                    Ok(_) => continue,
+                    Ok(_) => {
+                        reached = reached.and(&now);
+                        continue;
+                    }
                     Err(_closed) => return crate::streams::stopping().into_http(),
                 },
-                () = elapsed(until) => return status::not_leading(&now).into_http(),
+                () = elapsed(until) => {
+                    return reached.told(status::untouched(status::not_leading(&now)).into_http());
+                }
             };
             if *give_up.get_or_insert_with(|| Instant::now() + PATIENCE) <= Instant::now() {
-                return failed.into_http();
+                return reached.told(failed.into_http());
+            }
+            if !failed.metadata().contains_key(UNTOUCHED_METADATA) {
+                reached = Reached::Somebody;
             }
             // Either is a reason to try again.
             let _ = timeout(PAUSE, leadership.changed()).await;

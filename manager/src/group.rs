@@ -70,7 +70,15 @@ impl Service {
         while self.replica.leading() == Some(term) {
             changes.mark_unchanged();
             let (group, wanted) = (self.members.now(), self.wanted());
-            let Some(step) = next_step(&group, &wanted, self.members.me()) else {
+            let step = match next_step(&group, &wanted, self.members.me()) {
+                // Who has just died still looks alive, and a change that needs it would never end.
+                Some(Step::SetVoters(voters)) if !voters.is_superset(&group.voters) && group.joint.is_none() => {
+                    let wanted = self.wanted();
+                    next_step(&self.members.who_answers().await, &wanted, self.members.me())
+                }
+                step => step,
+            };
+            let Some(step) = step else {
                 let pause = if is_settled(&group, &wanted) { SETTLED } else { UNSETTLED };
                 // Either is a reason to look.
                 let _ = timeout(pause, changes.changed()).await;

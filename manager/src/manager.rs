@@ -11,8 +11,12 @@ use muster_core::command::Founding;
 use muster_proto::{
     cluster::ClusterSpec,
     id::{ClusterId, NodeId},
+    version::RaftId,
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 pub use self::open::OpenError;
@@ -80,6 +84,8 @@ pub struct Handle {
     pub(crate) reports: ReportBatcher,
     pub(crate) sessions: Sessions,
     pub(crate) attempts: Attempts,
+    /// One place: managers are taken out one after another.
+    pub(crate) turns: Arc<Semaphore>,
     /// Closed when the manager stops, before the replica: open streams would hold up the server.
     pub(crate) streams: Streams,
 }
@@ -170,6 +176,17 @@ impl Handle {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    #[must_use]
+    pub fn raft_id(&self) -> RaftId {
+        RaftId(self.config.raft_id)
+    }
+
+    /// Why this manager is none any more, once another has said so.
+    #[must_use]
+    pub fn dismissed(&self) -> watch::Receiver<Option<Dismissal>> {
+        self.inbox.standing.dismissed()
     }
 
     /// Where Raft messages of the other managers go.

@@ -23,13 +23,12 @@ use muster_proto::{
 use tonic::{Request, Response, Status};
 
 pub(crate) use self::attempts::Attempts;
-use crate::{ca, manager::Handle, status};
+pub use self::wish::address;
+pub use crate::status::{NOT_AS_SUCH_METADATA, UNTOUCHED_METADATA};
+use crate::{ca, forward::PassedOn, manager::Handle, status};
 
 /// Of `Join`; counted up when a manager could misread a request.
 pub const JOIN_PROTOCOL: u32 = 1;
-
-/// On a refusal of the id and key that a host gave itself: no repetition will ever succeed.
-pub const OTHER_IDENTITY_METADATA: &str = "muster-other-identity";
 
 /// Of a request: a key and a few short texts.
 const REQUEST_BYTES_MAX: usize = 16 << 10;
@@ -40,6 +39,10 @@ impl Handle {
     pub fn membership(&self) -> MembershipServer<Membership> {
         MembershipServer::new(Membership { handle: self.clone() }).max_decoding_message_size(REQUEST_BYTES_MAX)
     }
+}
+
+impl PassedOn for MembershipServer<Membership> {
+    const REQUEST_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 }
 
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! Whether the managers that would be left could still decide, and what to tell whoever takes one out. Pure.
 //!
-//! Asked by the RPCs that demote or remove a manager, before they propose. The leader's view of who is up is what it
-//! knows now; a manager that fails a moment later is the failure that a quorum is for.
+//! Asked by the RPCs that demote or remove a manager, before they propose. Who is up has answered since the command
+//! came; a manager that fails a moment later is the failure that a quorum is for.
 
 use std::collections::BTreeMap;
 

@@ -35,7 +35,9 @@ const ANSWER_GRACE: Duration = Duration::from_secs(1);
 pub enum ProposeError {
     #[error("another manager leads ({leader}); ask it instead")]
     NotLeader { leader: String },
-    #[error("the managers have no leader, so nothing can be changed; see that a majority of them runs, then repeat")]
+    #[error(
+        "the managers have no leader, so nothing can be read or changed; see that a majority of them runs, then repeat"
+    )]
     NoLeader,
     /// Nothing was changed.
     #[error(

@@ -5,10 +5,7 @@ use muster_core::{command::Outcome, rejection::Rejection};
 use muster_proto::{assignment::LEADER_METADATA, version::Version};
 use tonic::{Code, Status, metadata::MetadataValue};
 
-use crate::{
-    ca::CaError, founding::FoundingError, leadership::Leadership, membership::OTHER_IDENTITY_METADATA,
-    quorum::QuorumLost, replica::ProposeError,
-};
+use crate::{ca::CaError, founding::FoundingError, leadership::Leadership, quorum::QuorumLost, replica::ProposeError};
 
 /// The new version of the object that a command was about.
 pub(crate) fn accepted(outcome: Outcome) -> Result<Version, Status> {
@@ -60,9 +57,19 @@ pub(crate) fn rejected(rejection: &Rejection) -> Status {
     };
     let mut status = Status::new(code, rejection.to_string());
     if matches!(rejection, Rejection::NodeRemoved(_) | Rejection::OtherKey(_) | Rejection::NodeExists(_)) {
-        status.metadata_mut().insert(OTHER_IDENTITY_METADATA, MetadataValue::from_static("1"));
+        status.metadata_mut().insert(NOT_AS_SUCH_METADATA, MetadataValue::from_static("1"));
     }
     status
+}
+
+/// In the metadata of a refusal that is about the id or the key that a host gives itself: with others it may join.
+pub const NOT_AS_SUCH_METADATA: &str = "muster-not-as-such";
+/// In the metadata of a refusal that came before anything was done.
+pub const UNTOUCHED_METADATA: &str = "muster-untouched";
+
+pub(crate) fn untouched(mut refusal: Status) -> Status {
+    refusal.metadata_mut().insert(UNTOUCHED_METADATA, MetadataValue::from_static("1"));
+    refusal
 }
 
 /// In the metadata of a refusal after which the call may be made again, on the leader that there is then: see

@@ -27,8 +27,10 @@ const QUEUE_MAX: usize = 8;
 /// managers of before are refused until they leave and join again.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Examples:
-  muster restore cluster.backup                           asks for the passphrase
-  muster restore --passphrase-file /root/passphrase --advertise-addr 10.0.0.9 /backup/muster-2026-11-22")]
+  muster restore cluster.backup
+  muster restore --passphrase-file /root/passphrase --advertise-addr 10.0.0.9 cluster.backup
+
+Without a file for it, the passphrase is asked for.")]
 pub struct Args {
     #[command(flatten)]
     pub secret: SecretFlags,
@@ -43,12 +45,15 @@ pub struct Args {
 pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     let refused = |error: OpenError| Error::Failed(format!("cannot restore {}: {error}", args.file.display()));
     let (header, _) = open(&args.file).map_err(refused)?;
+    // First what needs no key: to make one of a passphrase takes its time, on purpose.
+    let daemon = context.connect().await?;
+    let check = v1::RestoreRequest { check_only: true, ..settings(&args) };
+    daemon.local().restore(tokio_stream::once(check)).await?;
     let secret = args.secret.recall(header.kind, context.surroundings)?;
-    // The daemon is sent nothing before the file is known to be whole.
+    // The daemon is sent nothing of the file before all of it is known to be whole.
     let mut opener = opener(&args.file, &secret).map_err(refused)?;
     while opener.next().map_err(refused)?.is_some() {}
 
-    let daemon = context.connect().await?;
     let (queue, messages) = mpsc::channel(QUEUE_MAX);
     let sending = async {
         match send(&args, &secret, &queue).await {
@@ -92,15 +97,18 @@ fn opener(path: &Path, secret: &Secret) -> Result<Opener<impl Read + use<>>, Ope
     Opener::new(secret, &header, file)
 }
 
+fn settings(args: &Args) -> v1::RestoreRequest {
+    v1::RestoreRequest { advertise_addr: Some(args.advertise_addr.clone()), ..v1::RestoreRequest::default() }
+}
+
 /// The settings, then the content.
 async fn send(args: &Args, secret: &Secret, queue: &mpsc::Sender<v1::RestoreRequest>) -> Result<(), OpenError> {
-    let settings = v1::RestoreRequest { advertise_addr: Some(args.advertise_addr.clone()), bytes: Vec::new() };
-    if queue.send(settings).await.is_err() {
+    if queue.send(settings(args)).await.is_err() {
         return Ok(());
     }
     let mut opener = opener(&args.file, secret)?;
     while let Some(bytes) = opener.next()? {
-        if queue.send(v1::RestoreRequest { advertise_addr: None, bytes }).await.is_err() {
+        if queue.send(v1::RestoreRequest { bytes, ..v1::RestoreRequest::default() }).await.is_err() {
             break;
         }
     }

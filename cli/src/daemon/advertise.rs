@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
+use muster_manager::membership;
 
 /// The first of: what the command said, what the daemon was started with, the listen address where it is one address,
 /// the address of the interface that leads to other networks.
@@ -10,7 +11,11 @@ pub(super) fn choose(asked: &str, configured: Option<&str>, listen: SocketAddr) 
     let said = if asked.is_empty() { configured } else { Some(asked) };
     if let Some(text) = said {
         return match muster_proto::parse::address(text) {
-            Ok(address) => Ok(address.or_port(listen.port()).to_string()),
+            Ok(address) => {
+                let address = address.or_port(listen.port()).to_string();
+                // Of one's own the loopback interface will do: a cluster may be of this host alone.
+                membership::address(&address, &address).map_err(|status| anyhow!("{}", status.message()))
+            }
             Err(error) => bail!("{error}"),
         };
     }
@@ -24,6 +29,13 @@ pub(super) fn choose(asked: &str, configured: Option<&str>, listen: SocketAddr) 
              --advertise-addr 127.0.0.1 for a cluster of this host alone"
         ),
     }
+}
+
+/// Where a node that was at `before` is to be from now on.
+pub(super) fn moved(before: &str, configured: &str, listen: SocketAddr) -> anyhow::Result<String> {
+    let address = choose("", Some(configured), listen)?;
+    // Others know it: its own loopback interface would lead each of them to itself.
+    membership::address(&address, before).map_err(|status| anyhow!("{}", status.message()))
 }
 
 /// The local address a packet to another network would carry. Connecting a UDP socket only looks up the route; nothing
@@ -45,5 +57,27 @@ mod tests {
         assert_eq!(choose("", Some("10.0.0.1:9"), listen).unwrap(), "10.0.0.1:9");
         assert_eq!(choose("", None, "127.0.0.2:7400".parse().unwrap()).unwrap(), "127.0.0.2:7400");
         assert!(choose("not an address", None, listen).is_err());
+    }
+
+    #[test]
+    fn an_address_that_leads_nobody_here_is_refused() {
+        let listen = "0.0.0.0:7377".parse().unwrap();
+        for (text, why) in [
+            ("0.0.0.0", "stands for every address"),
+            ("[::]:7377", "stands for every address"),
+            ("224.0.0.1", "address of many hosts"),
+            ("10.0.0.1:0", "has no port"),
+        ] {
+            for said in
+                [choose(text, None, listen), choose("", Some(text), listen), moved("10.0.0.1:7377", text, listen)]
+            {
+                let said = said.unwrap_err().to_string();
+                assert!(said.contains(why), "{text}: {said}");
+            }
+        }
+        assert_eq!(choose("127.0.0.1", None, listen).unwrap(), "127.0.0.1:7377");
+        assert_eq!(moved("127.0.0.1:7377", "127.0.0.2", listen).unwrap(), "127.0.0.2:7377");
+        let said = moved("10.0.0.1:7377", "127.0.0.1", listen).unwrap_err().to_string();
+        assert!(said.contains("leads every host to itself"), "{said}");
     }
 }

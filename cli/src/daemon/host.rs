@@ -2,6 +2,7 @@
 //! written down before it is begun and can be finished by the next daemon.
 
 mod beginning;
+mod ending;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +24,7 @@ use super::{
     data_dir::DataDir,
     engine,
     gate::Gate,
-    join::{self, Claim, Wish},
+    join::{self, Wish},
     leave,
     member::{self, Member, Surroundings},
     record::{Phase, Record},
@@ -44,8 +45,8 @@ pub(super) struct Host {
     data_dir: Arc<DataDir>,
     gate: Gate,
     member: Mutex<Option<Member>>,
-    /// Whenever the membership did.
-    changed: watch::Sender<()>,
+    /// What the membership is, told whenever it changes.
+    changed: watch::Sender<Option<Record>>,
     failures: (mpsc::Sender<anyhow::Error>, Mutex<mpsc::Receiver<anyhow::Error>>),
 }
 
@@ -66,7 +67,7 @@ impl Host {
             data_dir,
             gate: Gate::default(),
             member: Mutex::new(None),
-            changed: watch::Sender::new(()),
+            changed: watch::Sender::new(None),
             failures: (sender, Mutex::new(receiver)),
         };
         match Record::read(&host.data_dir.member())? {
@@ -89,6 +90,7 @@ impl Host {
                 let record = self.with_present_address(record)?;
                 let listener = join::listen(self.args.listen_addr).await?;
                 let started = self.start(record, Beginning::Again, listener).await?;
+                self.announce(Some(started.record()));
                 *self.member.lock().await = Some(started);
             }
             Phase::Creating => {
@@ -99,7 +101,13 @@ impl Host {
             Phase::Joining => tracing::warn!("an earlier `join` did not finish; repeat it, or start anew with `init`"),
             Phase::Leaving => {
                 tracing::warn!("an earlier `leave` did not finish; finishing it");
-                leave::remove_containers(&self.args, &record).await?;
+                leave::remove_containers(&self.args, &record).await.with_context(|| {
+                    format!(
+                        "an earlier `muster leave` has not removed all containers of cluster {}; make sure that the engine \
+                         runs and start the daemon again",
+                        record.cluster_id
+                    )
+                })?;
                 member::erase(&self.data_dir)?;
             }
         }
@@ -109,7 +117,7 @@ impl Host {
     /// A daemon that is started with another address than before tells the others of it.
     fn with_present_address(&self, record: Record) -> anyhow::Result<Record> {
         let Some(configured) = self.args.advertise_addr.as_deref() else { return Ok(record) };
-        let address = advertise::choose("", Some(configured), self.args.listen_addr)?;
+        let address = advertise::moved(&record.advertise_addr, configured, self.args.listen_addr)?;
         if address == record.advertise_addr {
             return Ok(record);
         }
@@ -156,8 +164,12 @@ impl Host {
     }
 
     /// Changes whenever the membership does.
-    pub(super) fn changes(&self) -> watch::Receiver<()> {
+    pub(super) fn changes(&self) -> watch::Receiver<Option<Record>> {
         self.changed.subscribe()
+    }
+
+    fn announce(&self, record: Option<&Record>) {
+        self.changed.send_replace(record.cloned());
     }
 
     /// None when this host is in no cluster.
@@ -169,7 +181,9 @@ impl Host {
             credentials: member.keeper().credentials(),
             managers: member.managers(),
             orders: member.agent().orders(),
-            log_format: member.manager().and_then(|manager| {
+            serving: member.serving().map(muster_manager::Handle::raft_id),
+            dismissed: member.dismissed(),
+            log_format: member.serving().and_then(|manager| {
                 let own = member.record().node_id;
                 manager.replica().read(|state| state.node(own).map(|node| node.log_format))
             }),
@@ -188,37 +202,47 @@ impl Host {
             );
         }
         member.take_on(granted).await?;
-        self.changed.send_replace(());
+        self.announce(Some(member.record()));
         Ok(())
+    }
+
+    /// See [`Member::heal`].
+    pub(super) async fn heal(&self) -> anyhow::Result<()> {
+        match self.member.lock().await.as_mut() {
+            Some(member) => member.heal().await,
+            None => Ok(()),
+        }
     }
 
     /// Makes this host a node of a cluster that is there.
     pub(super) async fn join(&self, request: &v1::JoinClusterRequest) -> anyhow::Result<Joined> {
         let mut slot = self.member.lock().await;
-        refuse_members(slot.as_ref())?;
+        let earlier = self.refuse_members(slot.as_ref())?;
         let wish = Wish::read(request)?;
         let advertise_addr = self.advertise(&request.advertise_addr)?;
         let folder = self.data_dir.member();
         let listener = join::listen(self.args.listen_addr).await?;
-        let earlier = Record::read(&folder)?;
         let newcomer = join::newcomer(earlier.as_ref(), &wish, advertise_addr)?;
         newcomer.write(&folder)?;
         let granted = match join::ask(&wish, &newcomer, &listener).await {
             Ok(granted) => granted,
             Err(refused) => {
-                match refused.claim(earlier.as_ref()) {
-                    Claim::Kept => {}
-                    Claim::Erased => member::erase(&self.data_dir)?,
+                if refused.leaves_nothing(earlier.as_ref()) {
+                    member::erase(&self.data_dir)?;
                 }
                 return Err(refused.into());
             }
         };
         granted.write(&folder)?;
-        let member = self.start(granted.clone(), Beginning::Member, listener).await?;
+        let started = self.start(granted.clone(), Beginning::Again, listener).await;
+        let member = started.context(
+            "this host is a node of the cluster now and could not start as one; mend what is said here and start its \
+             daemon again, or take it out with `muster leave`",
+        )?;
         let manager = member.manager().cloned();
         *slot = Some(member);
         drop(slot);
-        self.changed.send_replace(());
+        self.announce(Some(&granted));
         let voter = match manager {
             Some(manager) => tokio::time::timeout(VOTER_MAX, manager.until_voter()).await.is_ok(),
             None => false,
@@ -228,38 +252,6 @@ impl Host {
 
     fn advertise(&self, asked: &str) -> anyhow::Result<String> {
         advertise::choose(asked, self.args.advertise_addr.as_deref(), self.args.listen_addr)
-    }
-
-    /// Ends this host's membership, and with the only manager's the cluster. Returns how many containers were removed.
-    pub(super) async fn leave(&self, force: Force) -> anyhow::Result<u32> {
-        let mut slot = self.member.lock().await;
-        let Some(member) = slot.as_ref() else {
-            // What an interrupted `join` has left is not wanted any more either.
-            member::erase(&self.data_dir)?;
-            bail!("this host is in no cluster; there is nothing to leave");
-        };
-        leave::part(member, force).await?;
-        let record = Record { phase: Phase::Leaving, ..member.record().clone() };
-        record.write(&self.data_dir.member())?;
-        let Some(member) = slot.take() else { return Ok(0) };
-        let removed = member.agent().remove_everything().await;
-        member.stop().await;
-        let outcome = match removed {
-            Ok(count) => {
-                member::erase(&self.data_dir)?;
-                Ok(count)
-            }
-            // Who forgot the cluster now could never tell which containers were its own.
-            Err(error) => {
-                let stays = Record { phase: Phase::Member, ..record };
-                stays.write(&self.data_dir.member())?;
-                let listener = join::listen(self.args.listen_addr).await?;
-                *slot = Some(self.start(stays, Beginning::Again, listener).await?);
-                Err(anyhow::Error::new(error).context("this host stays in its cluster"))
-            }
-        };
-        self.changed.send_replace(());
-        outcome
     }
 
     /// A cluster of this manager alone, which goes on from what it has.
@@ -278,12 +270,13 @@ impl Host {
         let recovered = member.recover(address).await?;
         let record = member.record().clone();
         drop(slot);
-        self.changed.send_replace(());
+        self.announce(Some(&record));
         Ok((record, recovered))
     }
 
     pub(super) async fn describe(&self) -> anyhow::Result<(Option<Record>, EngineDescription)> {
-        let record = self.member.lock().await.as_ref().map(|member| member.record().clone());
+        // Not asked of the member itself, which a `join` keeps busy for as long as it waits.
+        let record = self.changed.borrow().clone();
         let nobody = Owner { cluster_id: ClusterId::from_bits(0), node_id: NodeId::from_bits(0) };
         let owner =
             record.as_ref().map_or(nobody, |record| Owner { cluster_id: record.cluster_id, node_id: record.node_id });
@@ -299,18 +292,11 @@ impl Host {
     }
 }
 
-fn refuse_members(member: Option<&Member>) -> anyhow::Result<()> {
-    match member {
-        None => Ok(()),
-        Some(member) => bail!(
-            "this host is in cluster {} already; see it with `muster info`, or leave it first with `muster leave`",
-            member.record().cluster_id
-        ),
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Force {
     No,
     Yes,
 }
+
+#[cfg(test)]
+mod tests;

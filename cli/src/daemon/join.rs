@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use muster_core::command::LOG_FORMAT;
 use muster_manager::{
     ca::{JoinToken, NodeKey, dial_pinned},
-    membership::{JOIN_PROTOCOL, OTHER_IDENTITY_METADATA},
+    membership::{JOIN_PROTOCOL, NOT_AS_SUCH_METADATA, UNTOUCHED_METADATA},
 };
 use muster_proto::{
     id::{ClusterId, NodeId},
@@ -24,7 +24,7 @@ use super::{
     managers::said,
     member::hostname,
     port::probe,
-    record::{Identity, Phase, Record, hex},
+    record::{Identity, Phase, Record, Store, hex},
 };
 
 const PORT: u16 = 7377;
@@ -69,6 +69,7 @@ pub(super) fn newcomer(earlier: Option<&Record>, wish: &Wish, advertise_addr: St
         advertise_addr,
         role: Role::Worker,
         raft_id: None,
+        store: Store::Own,
         managers: vec![wish.address.clone()],
         incarnation: 0,
         recovering: None,
@@ -81,26 +82,20 @@ pub(super) fn newcomer(earlier: Option<&Record>, wish: &Wish, advertise_addr: St
 pub(super) enum Refused {
     /// The cluster knows nothing of this host, or nothing new.
     Clearly(anyhow::Error),
-    /// By this id and key it will never be a node.
-    ForGood(anyhow::Error),
+    /// It does not take this host under the id or the key that it gives itself, and never will.
+    AsSuch(anyhow::Error),
     /// It may know this host: the answer was lost.
     Unheard(anyhow::Error),
 }
 
-/// What becomes of who this host said it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Claim {
-    /// The cluster may know it.
-    Kept,
-    Erased,
-}
-
 impl Refused {
-    /// `earlier` is what an earlier attempt wrote down: the cluster may have taken it in, whatever becomes of this one.
-    pub(super) fn claim(&self, earlier: Option<&Record>) -> Claim {
-        match (self, earlier) {
-            (Self::Unheard(_), _) | (Self::Clearly(_), Some(_)) => Claim::Kept,
-            (Self::Clearly(_), None) | (Self::ForGood(_), _) => Claim::Erased,
+    /// Whether nothing of this host is known to any cluster. Where an earlier attempt may have gone through, a refusal of
+    /// this one says nothing of that.
+    pub(super) fn leaves_nothing(&self, earlier: Option<&Record>) -> bool {
+        match self {
+            Refused::AsSuch(_) => true,
+            Refused::Clearly(_) => earlier.is_none(),
+            Refused::Unheard(_) => false,
         }
     }
 }
@@ -108,7 +103,7 @@ impl Refused {
 impl From<Refused> for anyhow::Error {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::Clearly(error) | Refused::ForGood(error) | Refused::Unheard(error) => error,
+            Refused::Clearly(error) | Refused::AsSuch(error) | Refused::Unheard(error) => error,
         }
     }
 }
@@ -149,13 +144,18 @@ fn request(wish: &Wish, record: &Record, nonce: &str) -> anyhow::Result<v1::Join
 
 fn refused(address: &str, status: &Status) -> Refused {
     let error = anyhow::anyhow!("{}", said(status));
+    if status.metadata().contains_key(NOT_AS_SUCH_METADATA) {
+        return Refused::AsSuch(error);
+    }
+    if status.metadata().contains_key(UNTOUCHED_METADATA) {
+        return Refused::Clearly(error);
+    }
     match status.code() {
         Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Cancelled | Code::Internal => {
             Refused::Unheard(error.context(format!(
                 "the answer of {address} was lost; repeat the command, which goes on where this one stopped"
             )))
         }
-        _ if status.metadata().contains_key(OTHER_IDENTITY_METADATA) => Refused::ForGood(error),
         _ => Refused::Clearly(error),
     }
 }
@@ -185,17 +185,18 @@ mod tests {
         assert_eq!((again.node_id, &again.identity.key), (earlier.node_id, &earlier.identity.key));
 
         let mut for_good = Status::permission_denied("joined with another key");
-        for_good.metadata_mut().insert(OTHER_IDENTITY_METADATA, "1".parse().expect("ASCII"));
+        for_good.metadata_mut().insert(NOT_AS_SUCH_METADATA, "1".parse().expect("ASCII"));
         let unreachable = Refused::Clearly(anyhow::anyhow!("cannot connect"));
         let refusals = [
-            (unreachable, Claim::Erased, Claim::Kept),
-            (refused("b", &Status::resource_exhausted("wait")), Claim::Erased, Claim::Kept),
-            (refused("b", &Status::permission_denied("no such token")), Claim::Erased, Claim::Kept),
-            (refused("b", &for_good), Claim::Erased, Claim::Erased),
-            (refused("b", &Status::unavailable("lost")), Claim::Kept, Claim::Kept),
+            (unreachable, true, false),
+            (refused("b", &Status::resource_exhausted("wait")), true, false),
+            (refused("b", &Status::permission_denied("no such token")), true, false),
+            (refused("b", &for_good), true, true),
+            (refused("b", &Status::unavailable("lost")), false, false),
         ];
         for (refused, first, repeated) in refusals {
-            assert_eq!((refused.claim(None), refused.claim(Some(&earlier))), (first, repeated), "{refused:?}");
+            let erased = (refused.leaves_nothing(None), refused.leaves_nothing(Some(&earlier)));
+            assert_eq!(erased, (first, repeated), "{refused:?}");
         }
     }
 }

@@ -92,7 +92,14 @@ impl Local for Service {
         &self,
         request: Request<tonic::Streaming<v1::RestoreRequest>>,
     ) -> Result<Response<v1::RestoreResponse>, Status> {
-        let (advertise_addr, backup) = collect(request.into_inner()).await?;
+        let mut messages = request.into_inner();
+        let first = messages.message().await?.unwrap_or_default();
+        let advertise_addr = first.advertise_addr.clone().unwrap_or_default();
+        self.host.check_restore(&advertise_addr).await.map_err(|error| refused(&error))?;
+        if first.check_only {
+            return Ok(Response::new(v1::RestoreResponse::default()));
+        }
+        let backup = collect(first.bytes, messages).await?;
         let restored = self.host.restore(&advertise_addr, backup).await;
         let (record, recovered) = restored.map_err(|error| refused(&error))?;
         Ok(Response::new(v1::RestoreResponse {
@@ -131,11 +138,9 @@ fn membership(record: Record) -> v1::Member {
     }
 }
 
-/// The settings of the first message, and all the bytes. A stream that breaks off is no backup.
-async fn collect(mut messages: tonic::Streaming<v1::RestoreRequest>) -> Result<(String, Vec<u8>), Status> {
-    let (mut settings, mut backup) = (None, Vec::new());
+/// All the bytes. A stream that breaks off is no backup.
+async fn collect(mut backup: Vec<u8>, mut messages: tonic::Streaming<v1::RestoreRequest>) -> Result<Vec<u8>, Status> {
     while let Some(message) = messages.message().await? {
-        settings = settings.or(message.advertise_addr);
         if backup.len() + message.bytes.len() > BACKUP_BYTES_MAX {
             return Err(Status::invalid_argument(format!(
                 "a backup of more than {} is not taken; name the file that `muster backup` wrote",
@@ -144,5 +149,5 @@ async fn collect(mut messages: tonic::Streaming<v1::RestoreRequest>) -> Result<(
         }
         backup.extend(message.bytes);
     }
-    Ok((settings.unwrap_or_default(), backup))
+    Ok(backup)
 }

@@ -4,6 +4,8 @@
 //! port and the agent do not notice. A part that ends by itself is the daemon's end: the host is not left with half of
 //! what it should run.
 
+mod manager;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
@@ -12,26 +14,21 @@ use muster_agent::{
     executor::{Executor, Identity},
 };
 use muster_manager::{
-    Manager, RunError, Start as Beginning,
-    ca::{Keeper, NodeKey},
-    connect::Connect,
-    group::HandOverError,
-    outside::Outside,
-    raft::grpc::Grpc,
-    recovery::{self, Recovered},
+    Manager, Start as Beginning, ca::Keeper, group::HandOverError, raft::standing::Dismissal, recovery::Recovered,
 };
-use muster_proto::{node::Role, version::RaftId};
-use tokio::{net::TcpListener, sync::mpsc};
-use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
 use tower::util::BoxCloneSyncService;
 
+use self::manager::{heal, open, run_until_told, services};
 use super::{
     args::Args,
     data_dir::DataDir,
     dial::Secured,
     engine,
-    gate::{Gate, Inner},
+    gate::Gate,
     managers::Managers,
     part::Part,
     port::{self, Port},
@@ -42,9 +39,6 @@ use super::{
 
 /// How long a leader that stops may look for another to take its place.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
-
-/// How long a manager reads its state from the disk before it can sign itself a certificate.
-const HEAL_MAX: Duration = Duration::from_secs(10);
 
 /// What a member is started with.
 #[derive(Clone, Debug)]
@@ -87,8 +81,9 @@ impl Member {
         let identity = Identity { cluster_id: record.cluster_id, node_id: record.node_id };
         let executor = engine::choose(&surroundings.args, identity);
         let preflight = Arc::new(LocalHost::new(Arc::clone(&executor)));
+        let mut record = record;
         let manager = match record.raft_id {
-            Some(raft_id) => Some(open(&surroundings, &record, raft_id, &keeper, &preflight, beginning).await?),
+            Some(raft_id) => Some(open(&surroundings, &mut record, raft_id, &keeper, &preflight, beginning).await?),
             None => None,
         };
         let record = match &manager {
@@ -131,9 +126,19 @@ impl Member {
         self.manager.as_ref().map(|manager| &manager.handle)
     }
 
+    /// The manager that runs here and that the others count on, as far as it knows.
+    pub(super) fn serving(&self) -> Option<&muster_manager::Handle> {
+        self.manager().filter(|manager| manager.dismissed().borrow().is_none())
+    }
+
+    /// Hears of it when the others let this node's manager go.
+    pub(super) fn dismissed(&self) -> Option<watch::Receiver<Option<Dismissal>>> {
+        self.manager().map(muster_manager::Handle::dismissed)
+    }
+
     /// Whom to ask, this node's own manager first where it has one.
     pub(super) fn managers(&self) -> Managers {
-        let own = self.manager.is_some().then(|| self.record.advertise_addr.clone());
+        let own = self.serving().map(|_| self.record.advertise_addr.clone());
         let known = match self.agent.orders().borrow().as_ref() {
             Some(orders) if !orders.managers.is_empty() => orders.managers.clone(),
             Some(_) | None => self.record.managers.clone(),
@@ -145,7 +150,8 @@ impl Member {
     /// From now on this node is what `record` says; it is on the disk before anything acts on it.
     pub(super) async fn take_on(&mut self, record: Record) -> anyhow::Result<()> {
         let credentials = record.credentials()?;
-        if record.role == Role::Worker && self.manager.is_some() {
+        // A manager that was demoted and promoted again is another one.
+        if self.manager().is_some_and(|manager| Some(manager.raft_id()) != record.raft_id) {
             self.stop_manager().await;
         }
         record.write(&self.surroundings.data_dir.member())?;
@@ -153,9 +159,8 @@ impl Member {
         self.record = record;
         match (self.record.raft_id, &self.manager) {
             (Some(raft_id), None) => {
-                let manager =
-                    open(&self.surroundings, &self.record, raft_id, &self.keeper, &self.preflight, Beginning::Member)
-                        .await?;
+                let (surroundings, preflight, again) = (&self.surroundings, &self.preflight, Beginning::Again);
+                let manager = open(surroundings, &mut self.record, raft_id, &self.keeper, preflight, again).await?;
                 self.run_manager(manager);
             }
             (None, _) => {
@@ -164,6 +169,13 @@ impl Member {
             }
             (Some(_), Some(_)) => {}
         }
+        Ok(())
+    }
+
+    /// Has this node's manager sign the next certificate for itself, where the present one is over.
+    pub(super) async fn heal(&mut self) -> anyhow::Result<()> {
+        let Some(manager) = self.serving().cloned() else { return Ok(()) };
+        self.record = heal(&self.surroundings, self.record.clone(), &self.keeper, &manager).await?;
         Ok(())
     }
 
@@ -181,7 +193,8 @@ impl Member {
         };
         if let Some(raft_id) = self.record.raft_id {
             let (surroundings, preflight) = (&self.surroundings, &self.preflight);
-            let manager = open(surroundings, &self.record, raft_id, &self.keeper, preflight, Beginning::Again).await?;
+            let again = Beginning::Again;
+            let manager = open(surroundings, &mut self.record, raft_id, &self.keeper, preflight, again).await?;
             self.record = heal(surroundings, self.record.clone(), &self.keeper, &manager.handle()).await?;
             self.run_manager(manager);
         }
@@ -238,27 +251,6 @@ impl Member {
     }
 }
 
-async fn open(
-    surroundings: &Surroundings,
-    record: &Record,
-    raft_id: RaftId,
-    keeper: &Keeper,
-    preflight: &Arc<LocalHost>,
-    beginning: Beginning,
-) -> anyhow::Result<Manager> {
-    let config = muster_manager::Config {
-        data_dir: surroundings.data_dir.path().to_owned(),
-        cluster_id: record.cluster_id,
-        node_id: record.node_id,
-        raft_id: raft_id.0,
-        advertise_addr: record.advertise_addr.clone(),
-        cluster_key: record.cluster_key()?,
-        preflight: Arc::clone(preflight) as _,
-    };
-    let transport = Arc::new(Grpc::new(Arc::new(Secured::new(keeper.clone()))));
-    Ok(Manager::open(config, Outside::of_host(transport), beginning).await?)
-}
-
 fn port_options(keeper: &Keeper, gate: &Gate, agent: &muster_agent::Handle) -> port::Options {
     let agent = agent.clone();
     port::Options {
@@ -269,73 +261,6 @@ fn port_options(keeper: &Keeper, gate: &Gate, agent: &muster_agent::Handle) -> p
     }
 }
 
-/// A manager that the others let go has nothing left to do; what becomes of its node is not for it to say.
-async fn run_until_told(manager: Manager, gate: Gate, shutdown: CancellationToken) -> anyhow::Result<()> {
-    match manager.run(shutdown.clone()).await {
-        Err(RunError::Dismissed(why)) => {
-            tracing::warn!("this node's manager has ended: {why}");
-            gate.refuse(&why.to_string());
-            shutdown.cancelled().await;
-            Ok(())
-        }
-        ended => Ok(ended?),
-    }
-}
-
-/// What the manager offers, each for those whom the table of authorization names. What only the leader does goes on to
-/// the leader.
-fn services(manager: &muster_manager::Handle, keeper: &Keeper) -> Inner {
-    let connect: Arc<dyn Connect> = Arc::new(Secured::new(keeper.clone()));
-    let routes = Routes::new(manager.forward(Arc::clone(&connect), manager.control()))
-        .add_service(manager.forward(connect, manager.membership()))
-        .add_service(manager.dispatcher())
-        .add_service(manager.raft());
-    BoxCloneSyncService::new(routes.prepare())
-}
-
-/// A manager whose certificate has run out makes itself another, and so does one that goes on under another Raft id:
-/// nobody would take it for the manager that it is otherwise.
-async fn heal(
-    surroundings: &Surroundings,
-    record: Record,
-    keeper: &Keeper,
-    manager: &muster_manager::Handle,
-) -> anyhow::Result<Record> {
-    let identity = keeper.identity();
-    let why = match (identity.expires_at > super::now(), identity.raft_id == record.raft_id) {
-        (true, true) => return Ok(record),
-        (false, _) => "had expired",
-        (true, false) => "did not name the manager that this node is now",
-    };
-    let public_key = NodeKey::from_pem(&record.identity.key)?.public_der();
-    let changes = manager.replica().watch();
-    let signed = async {
-        loop {
-            match manager.certify_self(&public_key) {
-                Ok(grant) => return grant,
-                // What it knows is still on its way from the disk.
-                Err(why) => tracing::debug!("no certificate of its own yet: {}", why.message()),
-            }
-            changes.changed().await;
-        }
-    };
-    match tokio::time::timeout(HEAL_MAX, signed).await {
-        Ok(grant) => {
-            let healed = record.granted(grant)?;
-            healed.write(&surroundings.data_dir.member())?;
-            keeper.replace(healed.credentials()?)?;
-            tracing::warn!("this manager's certificate {why}; it has signed itself the next");
-            Ok(healed)
-        }
-        Err(_elapsed) => {
-            tracing::error!(
-                "this manager's certificate {why}, and its state cannot sign another; recover on another manager"
-            );
-            Ok(record)
-        }
-    }
-}
-
 fn agent_config(
     surroundings: &Surroundings,
     record: &Record,
@@ -343,7 +268,7 @@ fn agent_config(
     executor: Arc<dyn Executor>,
     identity: Identity,
 ) -> muster_agent::Config {
-    let own = (record.role == Role::Manager).then(|| record.advertise_addr.clone());
+    let own = record.raft_id.is_some().then(|| record.advertise_addr.clone());
     let others = record.managers.iter().filter(|address| Some(*address) != own.as_ref()).cloned();
     muster_agent::Config {
         identity,

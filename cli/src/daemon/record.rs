@@ -38,6 +38,27 @@ pub(super) enum Phase {
     Leaving,
 }
 
+/// What the folder `manager` holds, for a manager. It is written down before the folder is touched: a store that should
+/// be there and is not is refused, and one that was not made yet is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Store {
+    /// The store of this very manager.
+    #[default]
+    Own,
+    /// This manager's own, perhaps not all of it.
+    Begun,
+    /// Nothing, or what a former manager of this node has left.
+    Former,
+}
+
+impl Store {
+    // By reference, as serde calls it.
+    fn is_own(&self) -> bool {
+        matches!(self, Store::Own)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) phase: Phase,
@@ -48,6 +69,8 @@ pub(super) struct Record {
     pub(super) role: Role,
     /// Of managers.
     pub(super) raft_id: Option<RaftId>,
+    #[serde(default, skip_serializing_if = "Store::is_own")]
+    pub(super) store: Store,
     /// Where managers were reached last, `host:port` each.
     pub(super) managers: Vec<String>,
     pub(super) incarnation: u64,
@@ -138,6 +161,7 @@ impl Record {
             cluster_id,
             role,
             raft_id,
+            store: if raft_id == self.raft_id { self.store } else { Store::Former },
             managers: if grant.managers.is_empty() { self.managers.clone() } else { grant.managers },
             incarnation: grant.incarnation,
             identity: Identity {
@@ -200,6 +224,7 @@ mod tests {
             advertise_addr: "10.0.0.1:7377".to_owned(),
             role: Role::Worker,
             raft_id: None,
+            store: Store::Own,
             managers: vec!["10.0.0.9:7377".to_owned()],
             incarnation: 0,
             recovering: None,
@@ -260,7 +285,28 @@ mod tests {
         let manager = worker.granted(promoted).unwrap();
         assert_eq!((manager.role, manager.raft_id), (Role::Manager, Some(RaftId(4))));
         assert_eq!(manager.cluster_key().unwrap().bytes(), key.bytes());
+        assert_eq!(manager.store, Store::Former, "a new manager's store is not made yet");
         assert_eq!(manager.granted(grant(&manager, Role::Worker)).unwrap().identity.cluster_key, None);
+    }
+
+    #[test]
+    fn another_managers_store_is_not_this_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let granted = |record: &Record, raft_id| {
+            let key = Some(ClusterKey::generate().unwrap().bytes().to_vec());
+            record.granted(v1::Grant { raft_id, cluster_key: key, ..grant(record, Role::Manager) }).unwrap()
+        };
+        let third = Record { store: Store::Own, ..granted(&joining(), Some(3)) };
+        assert_eq!(granted(&third, Some(3)).store, Store::Own, "renewed");
+        let begun = Record { store: Store::Begun, ..third.clone() };
+        assert_eq!(granted(&begun, Some(3)).store, Store::Begun, "renewed before it was made");
+        let fourth = granted(&third, Some(4));
+        assert_eq!(fourth.store, Store::Former, "demoted and promoted");
+        fourth.write(folder.path()).unwrap();
+        assert_eq!(Record::read(folder.path()).unwrap(), Some(fourth));
+        // What an earlier version wrote says nothing of it.
+        third.write(folder.path()).unwrap();
+        assert!(!fs::read_to_string(folder.path().join(RECORD_FILE)).unwrap().contains("store"));
     }
 
     #[test]

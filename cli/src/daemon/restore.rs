@@ -15,7 +15,7 @@ use muster_proto::{id::NodeId, node::Role};
 
 use super::{
     data_dir::DataDir,
-    record::{Identity, Phase, Record, hex},
+    record::{Identity, Phase, Record, Store, hex},
 };
 
 /// Of a backup as it comes from the command line; it is held in memory.
@@ -43,6 +43,7 @@ pub(super) async fn prepare(
         advertise_addr: advertise_addr.clone(),
         role: Role::Manager,
         raft_id: None,
+        store: Store::Own,
         managers: vec![advertise_addr.clone()],
         incarnation: 0,
         recovering: None,

@@ -7,11 +7,15 @@
 use std::{sync::Arc, time::Duration};
 
 use muster_core::command::LOG_FORMAT;
-use muster_manager::ca::{self, Credentials, NodeKey};
+use muster_manager::{
+    ca::{self, Credentials, NodeKey},
+    raft::standing::Dismissal,
+};
 use muster_proto::{
     node::{NodeOrders, Role},
     time::Timestamp,
     v1,
+    version::RaftId,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +31,8 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// Why a node needs another grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
-    /// Another role, other roots, or the managers have not seen the certificate that they gave.
+    /// Another role, other roots, or the managers have not seen the certificate that they gave; or it is a manager and
+    /// runs none, or another than it is to be.
     Ordered,
     /// This muster reads another log format than the one before it did, and the others wait for it.
     Upgraded,
@@ -44,6 +49,10 @@ pub(super) struct Look {
     pub(super) credentials: Credentials,
     pub(super) managers: Managers,
     pub(super) orders: watch::Receiver<Option<NodeOrders>>,
+    /// Of the manager that runs here and that the others count on.
+    pub(super) serving: Option<RaftId>,
+    /// When they do no more.
+    pub(super) dismissed: Option<watch::Receiver<Option<Dismissal>>>,
     /// The newest log format that the cluster believes this node's muster to read; managers only.
     pub(super) log_format: Option<u16>,
 }
@@ -55,7 +64,7 @@ fn due(look: &mut Look, now: Timestamp) -> Due {
             || orders.roots_digest != ca::digests(&look.credentials.ca_pem)
             || orders.show_certificate
     });
-    if ordered {
+    if ordered || look.record.raft_id != look.serving {
         return Due::Ordered;
     }
     if look.log_format.is_some_and(|known| known != LOG_FORMAT) {
@@ -93,6 +102,10 @@ pub(super) async fn run(host: Arc<Host>, shutdown: CancellationToken) {
                 }
                 Err(error) => {
                     tracing::warn!("the next certificate was not granted: {error:#}");
+                    // Where no other manager can be asked, this host's own may have what it takes.
+                    if let Err(error) = host.heal().await {
+                        tracing::error!("{error:#}");
+                    }
                     retry = (retry * 2).min(RETRY_MAX);
                     retry
                 }
@@ -102,8 +115,22 @@ pub(super) async fn run(host: Arc<Host>, shutdown: CancellationToken) {
             () = shutdown.cancelled() => return,
             _ = changes.changed() => {}
             _ = look.orders.changed() => retry = RETRY_MIN,
+            () = let_go(look.dismissed) => retry = RETRY_MIN,
             () = tokio::time::sleep(pause) => {}
         }
+    }
+}
+
+/// Returns when the others let this node's manager go, unless they have already.
+async fn let_go(dismissed: Option<watch::Receiver<Option<Dismissal>>>) {
+    match dismissed {
+        Some(mut dismissed) if dismissed.borrow().is_none() => {
+            // Without the manager there is nothing to hear.
+            if dismissed.wait_for(Option::is_some).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+        Some(_) | None => std::future::pending().await,
     }
 }
 
@@ -111,11 +138,14 @@ async fn renew(host: &Host, look: &Look, why: Due) -> anyhow::Result<()> {
     let request = v1::RenewRequest {
         public_key: NodeKey::from_pem(&look.record.identity.key)?.public_der(),
         log_format: LOG_FORMAT.into(),
-        advertise_addr: look.record.advertise_addr.clone(),
     };
     let grant = look.managers.renew(request).await?;
     let role = v1::Role::try_from(grant.role).unwrap_or(v1::Role::Unspecified);
+    let another = grant.raft_id.is_some_and(|granted| Some(RaftId(granted)) != look.record.raft_id);
     match (why, role, look.record.role) {
+        (Due::Ordered, v1::Role::Manager, Role::Manager) if another => {
+            tracing::info!("this node was demoted and is promoted to a manager again");
+        }
         (Due::Ordered, v1::Role::Manager, Role::Worker) => tracing::info!("this node is promoted to a manager"),
         (Due::Ordered, v1::Role::Worker, Role::Manager) => tracing::info!("this node is no manager any more"),
         (Due::Ordered | Due::Upgraded | Due::Aged | Due::In(_), ..) => {
@@ -131,7 +161,7 @@ mod tests {
     use muster_proto::id::{ClusterId, NodeId};
 
     use super::*;
-    use crate::daemon::record::{Identity, Phase};
+    use crate::daemon::record::{Identity, Phase, Store};
 
     /// The agent hands out the receiver it holds, which has seen nothing: had a look left it so, the loop would spin.
     #[test]
@@ -157,6 +187,7 @@ mod tests {
                 advertise_addr: String::new(),
                 role: Role::Worker,
                 raft_id: None,
+                store: Store::Own,
                 managers: Vec::new(),
                 incarnation: 1,
                 recovering: None,
@@ -170,6 +201,8 @@ mod tests {
             credentials,
             managers: Managers { keeper, addresses: Vec::new() },
             orders: told,
+            serving: None,
+            dismissed: None,
             log_format: None,
         };
         assert!(look.orders.has_changed().unwrap());

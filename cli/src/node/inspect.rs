@@ -2,7 +2,7 @@
 
 use muster_proto::{show, time::Timestamp};
 
-use super::SELF;
+use super::{SELF, last_seen};
 use crate::{
     context::{Context, Each},
     error::Error,
@@ -60,7 +60,7 @@ fn pretty(node: &Node, now: Timestamp) -> String {
     lines.top("ID", &node.id).top("Hostname", node.hostname()).top("Labels", labels(&node.labels));
     lines.top("Joined", ago(node.created_at, now)).top("Role", node.role).top("Address", &node.address);
     lines.heading("Status").under("State", node.state).under("Availability", node.availability);
-    lines.under("Last seen", node.last_seen.map_or_else(String::new, |at| ago(at, now)));
+    lines.under("Last seen", last_seen(node, now));
     lines.under("Certificate until", node.certificate_expires_at.map_or_else(String::new, |at| at.to_string()));
     lines.heading("Manager").under("Status", node.manager_status());
     if let Some(manager) = node.manager {

@@ -2,13 +2,14 @@
 
 use muster_proto::time::Timestamp;
 
+use super::last_seen;
 use crate::{
     context::Context,
     error::Error,
     filter::{self, Filter, Filters},
     format::{
         list::{Column, List, ListFlags},
-        text::{ago, labels},
+        text::labels,
     },
     object::{Node, node::Description},
 };
@@ -90,7 +91,7 @@ fn row(node: &Node, own: Option<&str>, now: Timestamp) -> Vec<String> {
         node.address.clone(),
         said(&|description| format!("{} {}", description.engine, description.engine_version)),
         said(&|description| description.muster_version.clone()),
-        node.last_seen.map_or_else(String::new, |at| ago(at, now)),
+        last_seen(node, now),
         is_own.to_string(),
         node.role.to_string(),
         said(&|description| description.engine.clone()),

@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) backup: Vec<u8>,
     pub(crate) joined: Vec<v1::JoinClusterRequest>,
     pub(crate) restored: Vec<v1::RestoreRequest>,
+    /// Why no cluster can begin on this host.
+    pub(crate) no_beginning: Option<&'static str>,
     pub(crate) recovered: Vec<v1::RecoverRequest>,
     /// So many streams of a watch, of logs or of a backup end for want of a leader after their first message.
     pub(crate) breaks_left: u32,
@@ -64,6 +66,10 @@ impl World {
             }
             None => Ok(()),
         }
+    }
+
+    fn may_begin(&self) -> Result<(), Status> {
+        self.no_beginning.map_or(Ok(()), |why| Err(Status::failed_precondition(why)))
     }
 
     /// The messages of a stream, or of one that breaks.
@@ -422,6 +428,9 @@ impl Local for Fake {
     async fn restore(&self, request: Request<Streaming<v1::RestoreRequest>>) -> Answer<v1::RestoreResponse> {
         let mut messages = request.into_inner();
         while let Some(message) = messages.message().await? {
+            if message.check_only {
+                return self.world().may_begin().map(|()| Response::new(v1::RestoreResponse::default()));
+            }
             self.world().restored.push(message);
         }
         Ok(Response::new(v1::RestoreResponse {

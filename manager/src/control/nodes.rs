@@ -1,5 +1,7 @@
 //! Changes to nodes: check, propose, answer.
 
+use std::time::Duration;
+
 use muster_core::{command::Command, state::State};
 use muster_proto::{
     id::NodeId,
@@ -7,10 +9,16 @@ use muster_proto::{
     v1, validate,
     version::Version,
 };
+use tokio::time::{sleep, timeout};
 use tonic::Status;
 
 use super::{Control, Known, lookup, request::Asked};
 use crate::{managers::Group, quorum, status};
+
+/// Longer than the usual lease, and short enough for whoever waits.
+const STATE_MAX: Duration = Duration::from_secs(5);
+/// Between looks at a lease.
+const STATE_POLL: Duration = Duration::from_millis(50);
 
 /// Who is to be taken out.
 struct Leaver {
@@ -60,8 +68,9 @@ impl Control {
             Known::New(node) if node.spec.role == role => return Ok(read),
             Known::New(node) => node,
         };
+        let mut turn = None;
         match role {
-            Role::Worker => self.handle.can_do_without(id)?,
+            Role::Worker => turn = Some(self.handle.can_do_without(id).await?),
             Role::Manager if self.handle.leases.state(id) == NodeState::Down => warnings.push(format!(
                 "node {} is down; it becomes a manager once its daemon is up again",
                 lookup::name(&node)
@@ -69,13 +78,26 @@ impl Control {
             Role::Manager => {}
         }
         let version = self.propose(asked.first(), Command::ChangeRole { id, version: read, role }).await?;
+        drop(turn);
         warnings.extend(self.advice());
         Ok(version)
     }
 
+    /// A leader that has just begun has not heard of anybody: a node that is up says so within its lease.
+    async fn known_state(&self, id: NodeId) -> NodeState {
+        let known = async {
+            while self.handle.leases.state(id) == NodeState::Unknown {
+                sleep(STATE_POLL).await;
+            }
+        };
+        // It is looked at once more in any case.
+        let _ = timeout(STATE_MAX, known).await;
+        self.handle.leases.state(id)
+    }
+
     /// Waits for a node that was a manager until a moment ago.
     async fn let_go(&self, id: NodeId, name: &str) -> Result<(), Status> {
-        match self.handle.out_of_group(id).await? {
+        match self.handle.out_of_group(id, None).await? {
             Group::Out => Ok(()),
             Group::In => Err(still_in_group(name)),
         }
@@ -95,7 +117,7 @@ impl Control {
             Known::Done(_) => return Ok(v1::RemoveNodeResponse::default()),
             Known::New(leaver) => leaver,
         };
-        let id = node.id;
+        let (id, mut turn) = (node.id, None);
         match (node.raft_id, request.force) {
             (Some(_), false) => {
                 return Err(Status::failed_precondition(format!(
@@ -109,14 +131,16 @@ impl Control {
                      leave` on it"
                 )));
             }
-            (Some(_), true) => self.handle.can_do_without(id)?,
-            (None, false) => match self.handle.leases.state(id) {
+            (Some(_), true) => turn = Some(self.handle.can_do_without(id).await?),
+            (None, false) => match self.known_state(id).await {
                 NodeState::Ready => return Err(still_up(&name)),
-                NodeState::Unknown | NodeState::Down => self.let_go(id, &name).await?,
+                NodeState::Unknown => return Err(not_known_yet(&name)),
+                NodeState::Down => self.let_go(id, &name).await?,
             },
             (None, true) => {}
         }
         self.propose(asked.first(), Command::RemoveNode { id }).await?;
+        drop(turn);
         let warnings = node.raft_id.and_then(|_| self.advice());
         Ok(v1::RemoveNodeResponse { warnings: warnings.into_iter().collect() })
     }
@@ -124,6 +148,13 @@ impl Control {
 
 fn still_in_group(name: &str) -> Status {
     Status::unavailable(format!("the managers have not let node {name} go yet; repeat the command in a moment"))
+}
+
+fn not_known_yet(name: &str) -> Status {
+    Status::unavailable(format!(
+        "whether node {name} is up is not known yet, as the managers have a new leader; repeat the command in a moment, or \
+         with --force"
+    ))
 }
 
 fn still_up(name: &str) -> Status {

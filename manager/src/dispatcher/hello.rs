@@ -4,15 +4,11 @@ use muster_core::{rejection::Rejection, state::State};
 use muster_proto::{
     assignment::SESSION_PROTOCOL,
     id::{ClusterId, ID_TEXT_LEN, NodeId},
-    parse,
     v1::agent_message::Hello,
 };
 use tonic::Status;
 
-use crate::{ca::PeerIdentity, status};
-
-/// A name of the DNS and a port.
-const ADDRESS_BYTES_MAX: usize = 260;
+use crate::{ca::PeerIdentity, membership, status};
 
 /// The node that may have a session: a member of this cluster, and the one its certificate names.
 pub(super) fn check(hello: &Hello, peer: &PeerIdentity, state: &State) -> Result<NodeId, Status> {
@@ -49,26 +45,17 @@ pub(super) fn check(hello: &Hello, peer: &PeerIdentity, state: &State) -> Result
     Ok(peer.node_id)
 }
 
-/// Where others reach the node from now on: where it says, which must be no other node's address.
-pub(super) fn address(hello: &Hello, node: NodeId, state: &State) -> Result<String, Status> {
+/// Where others reach the node from now on: where it says, which must be no other node's address. `own` is where this
+/// manager is reached.
+pub(super) fn address(hello: &Hello, node: NodeId, state: &State, own: &str) -> Result<String, Status> {
     let said = &hello.advertise_addr;
     if said.is_empty() {
         return state.node(node).map(|row| row.address.clone()).ok_or_else(|| not_a_member(node));
     }
-    match parse::address(said) {
-        Ok(address) if address.port.is_some_and(|port| port != 0) && said.len() <= ADDRESS_BYTES_MAX => {}
-        Ok(_) | Err(_) => {
-            return Err(Status::invalid_argument(
-                "the node's address is not one that others could reach; start its daemon with --advertise-addr HOST:PORT",
-            ));
-        }
-    }
-    match state.nodes().find(|row| row.id != node && row.address == *said) {
-        Some(other) => {
-            let taken = Rejection::AddressTaken { address: said.clone(), node: other.id };
-            Err(status::rejected(&taken))
-        }
-        None => Ok(said.clone()),
+    let address = membership::address(said, own)?;
+    match state.nodes().find(|row| row.id != node && row.address == address) {
+        Some(other) => Err(status::rejected(&Rejection::AddressTaken { address, node: other.id })),
+        None => Ok(address),
     }
 }
 

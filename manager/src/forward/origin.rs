@@ -1,13 +1,15 @@
 //! Who made a call that another manager passes on. The leader judges the call as theirs, by its own state, and not as
 //! the manager's that passed it on; only managers are believed.
 
+use std::net::{IpAddr, SocketAddr};
+
 use http::{Extensions, HeaderMap, HeaderValue, request::Parts};
 use muster_proto::{
     id::{ClusterId, NodeId},
     node::Role,
     time::Timestamp,
 };
-use tonic::Status;
+use tonic::{Status, transport::server::TcpConnectInfo};
 
 use crate::{
     authorization::{Caller, decide},
@@ -24,8 +26,8 @@ const NOBODY: &str = "nobody";
 pub(super) enum Origin {
     /// The command line on the other manager's host.
     Host,
-    /// A host without a certificate.
-    Nobody,
+    /// A host without a certificate, and its address where that is known.
+    Nobody(Option<IpAddr>),
     Node(PeerIdentity),
 }
 
@@ -70,7 +72,12 @@ pub(super) fn adopt(parts: &mut Parts, replica: &Replica) -> Result<(), Status> 
     parts.extensions.remove::<PeerIdentity>();
     let caller = match origin {
         Origin::Host => Caller::Local,
-        Origin::Nobody => Caller::Nobody,
+        Origin::Nobody(from) => {
+            parts
+                .extensions
+                .insert(TcpConnectInfo { local_addr: None, remote_addr: from.map(|from| SocketAddr::new(from, 0)) });
+            Caller::Nobody
+        }
         Origin::Node(identity) => {
             parts.extensions.insert(identity);
             Caller::of(Presented::Certificate(identity), WallClock.now(), replica)
@@ -85,14 +92,18 @@ impl Origin {
         match (extensions.get::<PeerIdentity>(), extensions.get::<Caller>()) {
             (Some(identity), _) => Origin::Node(*identity),
             (None, Some(Caller::Local) | None) => Origin::Host,
-            (None, Some(_)) => Origin::Nobody,
+            (None, Some(_)) => {
+                let from = extensions.get().and_then(TcpConnectInfo::remote_addr);
+                Origin::Nobody(from.map(|from| from.ip()))
+            }
         }
     }
 
     pub(super) fn write(&self, headers: &mut HeaderMap) {
         let text = match self {
             Origin::Host => HOST.to_owned(),
-            Origin::Nobody => NOBODY.to_owned(),
+            Origin::Nobody(None) => NOBODY.to_owned(),
+            Origin::Nobody(Some(from)) => format!("{NOBODY} {from}"),
             Origin::Node(identity) => {
                 // A Raft message is never passed on, so the Raft id stays out.
                 let root = identity.root.map(|root| format!(" {root}")).unwrap_or_default();
@@ -107,11 +118,15 @@ impl Origin {
     fn read(text: &str, cluster_id: ClusterId) -> Option<Self> {
         match text {
             HOST => return Some(Origin::Host),
-            NOBODY => return Some(Origin::Nobody),
+            NOBODY => return Some(Origin::Nobody(None)),
             _ => {}
         }
         let mut words = text.split(' ');
-        let node_id = words.next()?.parse().ok()?;
+        let first = words.next()?;
+        if first == NOBODY {
+            return words.next()?.parse().ok().map(|from| Origin::Nobody(Some(from)));
+        }
+        let node_id = first.parse().ok()?;
         let role = match words.next()? {
             "manager" => Role::Manager,
             "worker" => Role::Worker,
@@ -143,13 +158,15 @@ mod tests {
             root: None,
             expires_at: Timestamp::from_millis(99),
         };
-        let of_a_root = PeerIdentity { root: Some(Digest([7; 32])), ..node };
-        for origin in [Origin::Host, Origin::Nobody, Origin::Node(node), Origin::Node(of_a_root)] {
+        let of_a_root = Origin::Node(PeerIdentity { root: Some(Digest([7; 32])), ..node });
+        let from = |text: &str| Origin::Nobody(Some(text.parse().unwrap()));
+        let strangers = [Origin::Nobody(None), from("10.0.0.7"), from("2001:db8::7")];
+        for origin in strangers.into_iter().chain([Origin::Host, Origin::Node(node), of_a_root]) {
             let mut headers = HeaderMap::new();
             origin.write(&mut headers);
             assert_eq!(Origin::read(headers[ORIGIN].to_str().unwrap(), cluster_id), Some(origin));
         }
-        for text in ["", "root", "7 manager", "7 worker 5", "7 worker 5 root"] {
+        for text in ["", "root", "nobody ", "nobody 10.0.0", "7 manager", "7 worker 5", "7 worker 5 root"] {
             assert_eq!(Origin::read(text, cluster_id), None, "{text}");
         }
     }

@@ -210,6 +210,7 @@ pub(super) async fn start(
     let installing = Installing::default();
     let inbox =
         Inbox { standing, raft: raft.clone(), snapshots, contact, invited, room, installing, backing: backing.clone() };
+    let turns = Arc::new(Semaphore::new(1));
     let handle = Handle {
         config,
         outside,
@@ -222,6 +223,7 @@ pub(super) async fn start(
         reports,
         sessions,
         attempts,
+        turns,
         streams,
     };
     Ok(Manager { handle, raft, tasks, stop, failure, dismissed })

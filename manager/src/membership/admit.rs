@@ -19,7 +19,7 @@ impl Membership {
         let attempts = &self.handle.attempts;
         attempts.check(from)?;
         let wish = Wish::read(request, &self.handle.config.advertise_addr)?;
-        self.up_to_date().await?;
+        self.up_to_date().await.map_err(status::untouched)?;
         let token = self.handle.replica.read(|state| find(state, &wish).cloned());
         let Some(token) = token else {
             attempts.failed(from);

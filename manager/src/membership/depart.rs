@@ -50,10 +50,10 @@ impl Membership {
     async fn demote(&self, node: &Node, force: bool) -> Result<(), Status> {
         let mut version = node.version;
         for _ in 0..ATTEMPTS_MAX {
-            if !force {
-                self.handle.can_do_without(node.id)?;
-            }
-            match self.outcome(Command::ChangeRole { id: node.id, version, role: Role::Worker }).await? {
+            let turn = if force { None } else { Some(self.handle.can_do_without(node.id).await?) };
+            let outcome = self.outcome(Command::ChangeRole { id: node.id, version, role: Role::Worker }).await?;
+            drop(turn);
+            match outcome {
                 Outcome::Done { .. } | Outcome::Partly { .. } => return Ok(()),
                 Outcome::Rejected(Rejection::NodeChanged { now, .. }) => version = now,
                 Outcome::Rejected(why) => return Err(status::rejected(&why)),
@@ -63,7 +63,7 @@ impl Membership {
     }
 
     async fn leave_group(&self, id: NodeId, force: bool) -> Result<(), Status> {
-        match (self.handle.out_of_group(id).await?, force) {
+        match (self.handle.out_of_group(id, None).await?, force) {
             (Group::Out, _) | (Group::In, true) => Ok(()),
             (Group::In, false) => Err(Status::unavailable(
                 "the other managers have not let this one go yet; repeat the command, or use --force where they never will",

@@ -4,7 +4,7 @@ use muster_core::{
     command::{Command, Outcome},
     rejection::Rejection,
 };
-use muster_proto::{id::NodeId, node::Role, trust::NodeCertificate, v1};
+use muster_proto::{id::NodeId, node::Role, trust::NodeCertificate, v1, version::RaftId};
 use tonic::Status;
 
 use super::{Membership, wish};
@@ -20,10 +20,8 @@ impl Membership {
         self.up_to_date().await?;
         let mut refused = Rejection::NoSuchNode(caller.node_id);
         for _ in 0..ATTEMPTS_MAX {
-            let role = self.role_of(caller)?;
-            if role == Role::Worker {
-                self.out_of_the_group(caller.node_id).await?;
-            }
+            let (role, raft_id) = self.role_of(caller)?;
+            self.former_is_out(caller.node_id, raft_id).await?;
             let prepared = self.prepare(role, public_key.clone())?;
             let certificate = NodeCertificate { shown: caller.root, ..prepared.record.clone() };
             let command = Command::CertifyNode { id: caller.node_id, certificate, log_format };
@@ -36,10 +34,10 @@ impl Membership {
         Err(status::rejected(&refused))
     }
 
-    /// A node that is told that it is no manager stops being one. Until the Raft group has let it go, its vote may be
-    /// needed for that.
-    async fn out_of_the_group(&self, id: NodeId) -> Result<(), Status> {
-        match self.handle.out_of_group(id).await? {
+    /// A node that is told that it is no manager, or another than before, ends the one that it was. Until the Raft group
+    /// has let that go, its vote may be needed for it.
+    async fn former_is_out(&self, id: NodeId, now: Option<RaftId>) -> Result<(), Status> {
+        match self.handle.out_of_group(id, now).await? {
             Group::Out => Ok(()),
             Group::In => {
                 Err(Status::unavailable("the managers have not let this node go yet; its daemon asks again by itself"))
@@ -47,12 +45,12 @@ impl Membership {
         }
     }
 
-    fn role_of(&self, caller: &PeerIdentity) -> Result<Role, Status> {
+    fn role_of(&self, caller: &PeerIdentity) -> Result<(Role, Option<RaftId>), Status> {
         let id: NodeId = caller.node_id;
         self.handle.replica.read(|state| {
             let here = state.cluster().map(|cluster| cluster.id);
             match state.node(id) {
-                Some(node) if here == Some(caller.cluster_id) => Ok(node.spec.role),
+                Some(node) if here == Some(caller.cluster_id) => Ok((node.spec.role, node.raft_id)),
                 Some(_) | None => Err(status::rejected(&Rejection::NodeRemoved(id))),
             }
         })

@@ -94,7 +94,10 @@ fn within(what: &str, bytes: usize, max: usize) -> Result<(), Status> {
 
 /// An address that others may reach, as one text for each address. `own` tells whether the whole cluster is on one
 /// host, where the loopback interface will do.
-pub(super) fn address(text: &str, own: &str) -> Result<String, Status> {
+///
+/// # Errors
+/// What is wrong with it, and what to do.
+pub fn address(text: &str, own: &str) -> Result<String, Status> {
     within("advertised address", text.len(), ADDRESS_BYTES_MAX)?;
     let address = parse::address(text).map_err(|error| Status::invalid_argument(error.to_string()))?;
     let refuse = |what: &str| {

@@ -16,6 +16,8 @@ use openraft::{
 };
 use tokio::time::timeout;
 
+use tokio::time::{Instant, sleep};
+
 use crate::raft::{
     Metrics, Peer, Raft, VOTE_MAX,
     network::Network,
@@ -25,6 +27,9 @@ use crate::raft::{
 
 /// Who answered within this is there: several heartbeats.
 pub const REACHABLE: Duration = Duration::from_millis(1_500);
+
+/// Between looks at who has answered: a fraction of a heartbeat.
+const ANSWER_POLL: Duration = Duration::from_millis(20);
 
 #[derive(Clone)]
 pub struct Members {
@@ -115,6 +120,22 @@ impl Members {
                 // Raft has ended, and the group with it.
                 return std::future::pending().await;
             }
+        }
+    }
+
+    /// The group, in which only those voters count as heard that have answered since this was called. Heartbeats come
+    /// all the time, so it takes no longer than it takes to miss somebody.
+    pub async fn who_answers(&self) -> Group {
+        let asked = Instant::now();
+        loop {
+            let (mut group, waited) = (self.now(), asked.elapsed());
+            let missed = |id: &u64| group.silence.get(id).is_none_or(|silence| *silence > waited);
+            let due = group.voters.iter().any(|id| group.is_heard(*id, self.me()) && *id != self.me() && missed(id));
+            if !due || waited >= REACHABLE {
+                group.silence.retain(|_, silence| *silence <= waited);
+                return group;
+            }
+            sleep(ANSWER_POLL).await;
         }
     }
 

@@ -83,11 +83,7 @@ pub(crate) async fn renew(bench: &Bench, newcomer: &Newcomer) -> Result<v1::Gran
 
 /// With a certificate of that root.
 pub(crate) async fn renew_showing(bench: &Bench, newcomer: &Newcomer, root: Option<&str>) -> Result<v1::Grant, Status> {
-    let request = v1::RenewRequest {
-        public_key: newcomer.key.public_der(),
-        log_format: LOG_FORMAT.into(),
-        advertise_addr: newcomer.address.clone(),
-    };
+    let request = v1::RenewRequest { public_key: newcomer.key.public_der(), log_format: LOG_FORMAT.into() };
     let mut request = asked_by(newcomer.id, request);
     if let Some(root) = root {
         request.metadata_mut().insert(CALLERS_ROOT, root.parse().expect("ASCII"));

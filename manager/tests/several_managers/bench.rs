@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    net::IpAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -15,6 +16,7 @@ use muster_core::{
 };
 use muster_manager::{
     Bootstrap, Config, Handle, Manager, Outside, RunError, Start,
+    authorization::Caller,
     ca::{ClusterKey, PeerIdentity},
     connect::{Connect, Stream},
     preflight::Preflight,
@@ -51,7 +53,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{
     Request, Status,
     service::interceptor::InterceptedService,
-    transport::{Channel, Server},
+    transport::{Channel, Server, server::TcpConnectInfo},
 };
 
 use crate::disk::{Trouble, Troubled};
@@ -281,7 +283,15 @@ impl One {
 /// Whom a call to the membership service is from, as its certificate would say.
 pub(crate) const CALLER: &str = "test-caller";
 
+/// A host without a certificate, at this address, as the port would say.
+pub(crate) const STRANGER: &str = "test-stranger";
+
 fn identify(mut request: Request<()>) -> Result<Request<()>, Status> {
+    if let Some(address) = request.metadata_mut().remove(STRANGER) {
+        let remote_addr = Some((address.to_str().unwrap().parse::<IpAddr>().unwrap(), 7377).into());
+        request.extensions_mut().insert(TcpConnectInfo { local_addr: None, remote_addr });
+        request.extensions_mut().insert(Caller::Nobody);
+    }
     if let Some(id) = request.metadata().get(CALLER) {
         let (node_id, role) = (id.to_str().unwrap().parse().unwrap(), Role::Manager);
         let identity =

@@ -1,10 +1,14 @@
 //! Managers that are demoted, removed, or leave by themselves, asked of any of them; and what is refused because too few
 //! would be left.
 
+use std::time::Duration;
+
+use muster_core::command::LOG_FORMAT;
+use muster_manager::membership::JOIN_PROTOCOL;
 use muster_proto::v1::{self, control_client::ControlClient};
 use tonic::{Code, Request, Status, transport::Channel};
 
-use crate::bench::{Bench, CALLER, node, soon};
+use crate::bench::{Bench, CALLER, STRANGER, node, soon};
 
 async fn shown(control: &mut ControlClient<Channel>, id: u64) -> v1::Node {
     let request = v1::GetNodeRequest { node: node(id).to_string() };
@@ -27,6 +31,21 @@ async fn depart(bench: &Bench, id: u64) -> Result<(), Status> {
     let mut request = Request::new(v1::DepartRequest { force: false });
     request.metadata_mut().insert(CALLER, node(id).to_string().parse().unwrap());
     soon("a departure", bench.one(id).membership().await.depart(request)).await.map(|_| ())
+}
+
+/// With a secret that no token has.
+async fn join_in_vain(bench: &Bench, through: u64, from: &str) -> Status {
+    let mut request = Request::new(v1::JoinRequest {
+        protocol: JOIN_PROTOCOL,
+        node_id: node(99).to_string(),
+        public_key: vec![1; 91],
+        advertise_addr: format!("{from}:7377"),
+        probe: "0123456789abcdef".to_owned(),
+        log_format: LOG_FORMAT.into(),
+        ..v1::JoinRequest::default()
+    });
+    request.metadata_mut().insert(STRANGER, from.parse().unwrap());
+    soon("a join", bench.one(through).membership().await.join(request)).await.expect_err("no token")
 }
 
 fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>, says: &str) {
@@ -58,6 +77,47 @@ async fn a_manager_that_is_needed_stays_and_a_lost_one_goes() {
     bench.one(1).voters([1]).await;
 }
 
+/// Whichever manager they ask: the leader counts by who they are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_without_a_token_keep_nobody_but_themselves_out() {
+    let bench = Bench::of(2).await;
+    assert!(bench.one(1).is_leader());
+    for _ in 0..10 {
+        assert_eq!(join_in_vain(&bench, 2, "10.0.0.7").await.code(), Code::PermissionDenied);
+    }
+    assert_eq!(join_in_vain(&bench, 2, "10.0.0.7").await.code(), Code::ResourceExhausted);
+    assert_eq!(join_in_vain(&bench, 1, "10.0.0.7").await.code(), Code::ResourceExhausted);
+    assert_eq!(join_in_vain(&bench, 2, "10.0.0.8").await.code(), Code::PermissionDenied);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_has_just_died_does_not_count_as_up() {
+    let mut bench = Bench::of(3).await;
+    assert!(bench.one(1).is_leader());
+    let mut control = bench.one(1).control().await;
+    bench.one_mut(3).kill().await;
+    refusal(demote(&mut control, 2).await, "only 1 of 2 managers would be up");
+    demote(&mut control, 3).await.unwrap();
+    bench.one(1).voters([1, 2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn managers_that_are_taken_out_at_once_are_not_each_counted_as_one_that_stays() {
+    let mut bench = Bench::of(5).await;
+    assert!(bench.one(1).is_leader());
+    bench.one_mut(5).kill().await;
+    let mut controls = [bench.one(1).control().await, bench.one(1).control().await, bench.one(1).control().await];
+    let [second, third, fourth] = &mut controls;
+    let answers = tokio::join!(demote(second, 2), demote(third, 3), demote(fourth, 4));
+    let (refused, demoted): (Vec<_>, Vec<_>) =
+        [answers.0, answers.1, answers.2].into_iter().partition(std::result::Result::is_err);
+    assert_eq!((refused.len(), demoted.len()), (1, 2), "{refused:?}");
+    refusal(refused.into_iter().next().unwrap(), "only 1 of 2 managers would be up");
+    let settled = bench.one(1).handle().members().until(|group| group.voters.len() == 3 && !group.changing);
+    soon("three voters", settled).await;
+    bench.leader().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_demoted_manager_is_removed_once_the_group_has_let_it_go() {
     let bench = Bench::of(3).await;
@@ -68,6 +128,27 @@ async fn a_demoted_manager_is_removed_once_the_group_has_let_it_go() {
     let group = bench.one(1).handle().members().now();
     assert!(!group.peers.contains_key(&3), "{group:?}");
     assert!(bench.one(1).handle().replica().read(|state| state.was_removed(node(3))));
+}
+
+/// A new leader has heard of nobody yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_up_is_not_removed_because_the_leader_is_new() {
+    let bench = Bench::of(3).await;
+    demote(&mut bench.one(1).control().await, 3).await.unwrap();
+    bench.one(1).voters([1, 2]).await;
+    soon("the hand-over", bench.one(1).handle().hand_over()).await.unwrap();
+    bench.until_another_leads(1).await;
+    let mut control = bench.one(2).control().await;
+    let heartbeats = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            bench.one(2).handle().leases().renew(node(3), Duration::ZERO);
+        }
+    };
+    tokio::select! {
+        answer = remove(&mut control, 3, false) => refusal(answer, "is up and would go on running its tasks"),
+        () = heartbeats => {}
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -76,6 +76,30 @@ fn a_node_that_was_off_too_long_heals_itself() {
     cluster.wait_managers(asleep[0], 3);
 }
 
+/// Nobody else could sign the next.
+#[test]
+fn an_only_manager_that_slept_too_long_heals_itself() {
+    let cluster = Cluster::of(MUSTER, 1);
+    shorten(&cluster[0]);
+    cluster[0].ok(&["ca", "rotate"]);
+    let end = ends(&cluster[0]).remove(0);
+    cluster[0].pause();
+    wait::until("the certificate to end", || {
+        let now = muster_proto::time::Timestamp::from_millis(millis()).to_string();
+        if end < now { Ok(()) } else { Err((now, end.clone())) }
+    });
+    cluster[0].resume();
+    wait::until("a certificate that is good", || {
+        let shown = cluster[0].run(&["node", "ls", "--format", "{{.Status}}"]);
+        let log = cluster[0].log();
+        if shown.stdout.trim() == "Ready" && log.contains("signed itself the next") {
+            Ok(())
+        } else {
+            Err((shown, log))
+        }
+    });
+}
+
 fn millis() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock after 1970");
     u64::try_from(since.as_millis()).expect("a clock of this age")

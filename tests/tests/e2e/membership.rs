@@ -116,12 +116,28 @@ fn advertised_addresses_are_checked() {
 }
 
 #[test]
+fn a_cluster_does_not_begin_at_an_address_that_is_none() {
+    let host = newcomer();
+    is_refused(&host, &["init", "--advertise-addr", "0.0.0.0"], &["0.0.0.0", "--advertise-addr"]);
+}
+
+#[test]
 fn joining_twice_is_refused_and_changes_nothing() {
     let cluster = Cluster::local(MUSTER, &Engine::Sim, 1, 1);
     let token = token(&cluster[0], &[]);
     let said = cluster[1].refused(&["join", "--token", &token, &cluster[0].address().to_string()]);
     assert!(said.contains("already") && said.contains("muster leave"), "{said}");
     assert_eq!(nodes(&cluster[0]), 2);
+}
+
+#[test]
+fn a_manager_without_a_majority_admits_nobody_and_nothing_is_left_of_the_join() {
+    let mut cluster = Cluster::of(MUSTER, 3);
+    let host = newcomer();
+    let (token, address) = (token(&cluster[0], &[]), cluster[0].address().to_string());
+    cluster[1].kill();
+    cluster[2].kill();
+    is_refused(&host, &["join", "--token", &token, &address], &["no leader", "majority"]);
 }
 
 #[test]
@@ -164,6 +180,84 @@ fn the_leader_is_demoted_and_hands_over_first() {
     cluster.wait_ready(other);
     cluster[other].ok(&["node", "promote", &cluster[leader].node_id()]);
     cluster.wait_managers(leader, 3);
+}
+
+/// It comes back as the manager that it was, and is another one by now.
+#[test]
+fn a_manager_that_was_demoted_and_promoted_while_it_was_off_comes_back_as_one() {
+    let mut cluster = Cluster::of(MUSTER, 3);
+    let leader = cluster.leader();
+    let (off, id) = (cluster.after(leader), cluster[cluster.after(leader)].node_id());
+    cluster[off].kill();
+    wait::until("the manager to be seen as unreachable", || {
+        let shown = cluster[leader].ok(&["node", "ls", "--format", "{{.ManagerStatus}}"]);
+        if shown.contains("Unreachable") { Ok(()) } else { Err(shown) }
+    });
+    cluster[leader].ok(&["node", "demote", &id]);
+    cluster[leader].ok(&["node", "promote", &id]);
+    cluster[off].restart();
+    cluster.wait_managers(leader, 3);
+    cluster.wait_managers(off, 3);
+}
+
+#[test]
+fn a_role_that_changes_faster_than_the_daemon_follows_is_taken_on() {
+    let cluster = Cluster::of(MUSTER, 3);
+    let leader = cluster.leader();
+    for number in [cluster.after(leader), leader] {
+        let id = cluster[number].node_id();
+        cluster[leader].ok(&["node", "update", "--role", "worker", &id]);
+        cluster[cluster.after(leader)].ok(&["node", "update", "--role", "manager", &id]);
+        cluster.wait_managers(number, 3);
+    }
+}
+
+/// A promotion that cannot be carried out is carried out once it can be, also by the next daemon.
+#[test]
+fn a_promotion_that_was_cut_short_is_finished() {
+    let mut cluster = Cluster::local(MUSTER, &Engine::Sim, 1, 2);
+    let in_the_way: Vec<_> = [1, 2].iter().map(|number| cluster[*number].data_dir().join("manager")).collect();
+    for (number, path) in [1, 2].into_iter().zip(&in_the_way) {
+        fs::write(path, "no folder").unwrap();
+        cluster[0].ok(&["node", "promote", &cluster[number].node_id()]);
+        let record = cluster[number].data_dir().join("member/node.json");
+        wait::until("the promotion to be written down", || {
+            let record = fs::read_to_string(&record).unwrap();
+            if record.contains("\"raft_id\": null") { Err(record) } else { Ok(()) }
+        });
+    }
+    cluster[1].kill();
+    in_the_way.iter().for_each(|path| fs::remove_file(path).unwrap());
+    cluster[1].restart();
+    cluster.wait_managers(0, 3);
+}
+
+/// The cluster knows it as a node already; it goes without leaving one behind.
+#[test]
+fn a_join_that_was_granted_and_could_not_start_is_taken_back() {
+    let cluster = Cluster::of(MUSTER, 1);
+    let host = newcomer();
+    fs::write(host.data_dir().join("manager"), "no folder").unwrap();
+    let token = cluster[0].ok(&["join-token", "--quiet", "manager"]);
+    let address = cluster[0].address().to_string();
+    let said = host.refused(&["join", "--token", &token, &address]);
+    assert!(said.contains("is a node of the cluster now") && said.contains("muster leave"), "{said}");
+    assert_eq!(nodes(&cluster[0]), 2);
+    let said = host.refused(&["join", "--token", &token, &address]);
+    assert!(said.contains("start its daemon again"), "{said}");
+    fs::remove_file(host.data_dir().join("manager")).unwrap();
+    host.ok(&["leave"]);
+    assert_eq!(nodes(&cluster[0]), 1);
+}
+
+#[test]
+fn the_last_but_one_manager_steps_back_and_leaves_at_once() {
+    let cluster = Cluster::of(MUSTER, 2);
+    let leader = cluster.leader();
+    let other = cluster.after(leader);
+    cluster[other].ok(&["node", "update", "--role", "worker", &cluster[other].node_id()]);
+    cluster[other].ok(&["leave"]);
+    assert_eq!(nodes(&cluster[leader]), 1);
 }
 
 #[test]

@@ -14,12 +14,12 @@ use muster_proto::{
 };
 use tokio::net::TcpListener;
 
-use super::{Host, refuse_members};
+use super::Host;
 use crate::daemon::{
     join,
     member::{self, Member},
     now,
-    record::{Identity, Phase, Record, hex},
+    record::{Identity, Phase, Record, Store, hex},
     restore,
 };
 
@@ -27,14 +27,14 @@ impl Host {
     /// Makes a cluster of this host alone.
     pub(in crate::daemon) async fn init(&self, advertise_addr: &str) -> anyhow::Result<Record> {
         let mut slot = self.member.lock().await;
-        refuse_members(slot.as_ref())?;
+        self.refuse_members(slot.as_ref())?;
         let advertise_addr = self.advertise(advertise_addr)?;
         let listener = join::listen(self.args.listen_addr).await?;
         match self.create(advertise_addr, listener).await {
             Ok(member) => {
                 let record = member.record().clone();
                 *slot = Some(member);
-                self.changed.send_replace(());
+                self.announce(Some(&record));
                 Ok(record)
             }
             Err(error) => {
@@ -56,6 +56,7 @@ impl Host {
             advertise_addr: advertise_addr.clone(),
             role: Role::Manager,
             raft_id: Some(founding::FIRST_RAFT_ID),
+            store: Store::Own,
             managers: vec![advertise_addr],
             incarnation: 1,
             recovering: None,
@@ -72,6 +73,13 @@ impl Host {
         self.settle(member, record).await
     }
 
+    /// Whether one could begin here, as far as that can be told without the backup.
+    pub(in crate::daemon) async fn check_restore(&self, advertise_addr: &str) -> anyhow::Result<()> {
+        let slot = self.member.lock().await;
+        self.refuse_members(slot.as_ref())?;
+        self.advertise(advertise_addr).map(|_| ())
+    }
+
     /// Makes a cluster of this host alone that goes on from a backup.
     pub(in crate::daemon) async fn restore(
         &self,
@@ -79,7 +87,7 @@ impl Host {
         backup: Vec<u8>,
     ) -> anyhow::Result<(Record, Recovered)> {
         let mut slot = self.member.lock().await;
-        refuse_members(slot.as_ref())?;
+        self.refuse_members(slot.as_ref())?;
         let advertise_addr = self.advertise(advertise_addr)?;
         let backup = restore::read(backup).await?;
         let listener = join::listen(self.args.listen_addr).await?;
@@ -87,7 +95,7 @@ impl Host {
             Ok((member, recovered)) => {
                 let record = member.record().clone();
                 *slot = Some(member);
-                self.changed.send_replace(());
+                self.announce(Some(&record));
                 Ok((record, recovered))
             }
             Err(error) => {

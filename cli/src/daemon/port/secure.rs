@@ -6,9 +6,10 @@ use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use muster_manager::{
     authorization::{self, Caller},
-    ca::{Alpn, Presented},
+    ca::{Alpn, PeerIdentity, Presented},
     clock::{Clock, WallClock},
 };
+use muster_proto::node::Role;
 use rustls::pki_types::CertificateDer;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{net::TcpStream, time::timeout};
@@ -35,6 +36,8 @@ const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const TCP_UNANSWERED_MAX: Duration = Duration::from_secs(8);
 /// Calls at once on one connection. A manager passes on those of all its users over one.
 const CALLS_MAX: u32 = 512;
+/// And of a worker: its session, and now and then the next certificate.
+const CALLS_OF_WORKERS_MAX: u32 = 16;
 /// And of a stranger: it has one thing to ask.
 const CALLS_OF_STRANGERS_MAX: u32 = 4;
 /// A call's metadata. Ours take a few hundred bytes.
@@ -122,7 +125,8 @@ async fn calls(shared: &Shared, presented: Presented, from: SocketAddr, connecti
         authorized.clone().call(request)
     });
     let at_once = match presented {
-        Presented::Certificate(_) => CALLS_MAX,
+        Presented::Certificate(PeerIdentity { role: Role::Manager, .. }) => CALLS_MAX,
+        Presented::Certificate(PeerIdentity { role: Role::Worker, .. }) => CALLS_OF_WORKERS_MAX,
         Presented::Nothing | Presented::Worthless(_) => CALLS_OF_STRANGERS_MAX,
     };
     let served = http2::Builder::new(TokioExecutor::new())

@@ -124,6 +124,17 @@ fn files_with_secrets() {
     }
 }
 
+/// To make a key of a passphrase takes its time.
+#[test]
+fn a_host_that_cannot_take_a_backup_says_so_before_it_asks_for_the_passphrase() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.backup");
+    assert_eq!(with_passphrase("correct horse", knowing(), &format!("backup {}", file.display())).code, 0);
+    let world = World { no_beginning: Some("this host is in cluster c1 already"), ..World::default() };
+    let ran = run(world, &format!("restore {}", file.display()));
+    assert!(ran.code == 1 && ran.stderr.contains("in cluster c1 already"), "{}", ran.stderr);
+}
+
 #[test]
 fn a_stream_that_breaks_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();

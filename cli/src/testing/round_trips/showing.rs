@@ -522,6 +522,7 @@ fn managers_in_every_state() {
         with("n5", "host5", v1::Role::Manager, None),
         with("n6", "host6", v1::Role::Worker, None),
         with("n7", "host7", v1::Role::Worker, Some((true, true))),
+        v1::Node { last_seen: None, state: v1::NodeState::Down.into(), ..with("n8", "host8", v1::Role::Worker, None) },
     ]);
     let world = World { nodes, ..world() };
     expect![[r#"
@@ -533,6 +534,7 @@ fn managers_in_every_state() {
         n500000000000000000000000     host5      Ready     Active         Learner          10.0.0.5:7377   docker 20.10.24   0.1.0     4 seconds ago
         n600000000000000000000000     host6      Ready     Active                          10.0.0.6:7377   docker 20.10.24   0.1.0     4 seconds ago
         n700000000000000000000000     host7      Ready     Active         Reachable        10.0.0.7:7377   docker 20.10.24   0.1.0     4 seconds ago
+        n800000000000000000000000     host8      Down      Active                          10.0.0.8:7377   docker 20.10.24   0.1.0     not by this leader
         exit code 0
     "#]].assert_eq(&shown(&run(world.clone(), "node ls")));
     expect![[r#"

@@ -324,7 +324,12 @@ pub(super) fn describe(
     address: &str,
     touched: &mut Touched,
 ) -> Result<Version, Rejection> {
+    let other = state.nodes().find(|other| other.id != id && other.address == address).map(|other| other.id);
     let node = state.nodes.get_mut(&id).ok_or(Rejection::NoSuchNode(id))?;
+    // Where two have it already, as a manager of a version before let them, their descriptions are still of use.
+    if let Some(other) = other.filter(|_| node.address != address) {
+        return Err(Rejection::AddressTaken { address: address.to_owned(), node: other });
+    }
     if node.description.as_ref() != Some(description) || node.address != address {
         let before = node.clone();
         node.description = Some(description.clone());

@@ -1,14 +1,21 @@
 //! Peers that mean harm, or are something else: each comes to nothing, and whoever means well is served meanwhile.
 
+use std::convert::Infallible;
+
 use futures_util::future::join_all;
+use muster_manager::ca::{Authority, PeerIdentity};
 use muster_proto::node::Role;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::watch,
 };
-use tonic::Code;
+use tonic::{Code, body::Body};
 
-use super::site::{SESSION, Site, WORKER, call, hold, send, soon};
+use super::{
+    super::Inner,
+    site::{CLUSTER, MANAGER, SESSION, Site, WORKER, call, hold, send, soon},
+};
 
 /// As many as one address may have without a certificate, in the lobby.
 const PLACES: usize = 64;
@@ -101,6 +108,41 @@ async fn metadata_without_end_reaches_nothing() {
     let refused = send(&worker, SESSION, &headers).await;
     assert_ne!(refused.code(), Code::Ok, "{refused}");
     site.still_serves().await;
+    site.stop().await;
+}
+
+/// Each is a stream that a manager holds.
+#[tokio::test]
+async fn a_worker_has_few_calls_at_once() {
+    let arrived = watch::Sender::new((0_usize, 0_usize));
+    let counted = arrived.clone();
+    let services = Inner::new(tower::service_fn(move |request: http::Request<Body>| {
+        let by = request.extensions().get::<PeerIdentity>().map(|peer| peer.role);
+        counted.send_modify(|(workers, managers)| match by {
+            Some(Role::Worker) => *workers += 1,
+            Some(Role::Manager) => *managers += 1,
+            None => {}
+        });
+        std::future::pending::<Result<http::Response<Body>, Infallible>>()
+    }));
+    let site = Site::start_with(Authority::create(CLUSTER).expect("a CA"), services).await;
+    let held = |node, role| {
+        let channel = site.channel(&site.keeper(node, role));
+        async move { join_all((0..64).map(|_| call(&channel, SESSION))).await }
+    };
+    let mut seen = arrived.subscribe();
+    let counts = async {
+        soon("a worker's calls", seen.wait_for(|(workers, _)| *workers >= 16)).await.expect("counted");
+        // A manager's come after them, and all of them.
+        tokio::select! {
+            _answered = held(MANAGER, Role::Manager) => panic!("nothing is answered"),
+            all = soon("a manager's calls", seen.wait_for(|(_, managers)| *managers == 64)) => *all.expect("counted"),
+        }
+    };
+    tokio::select! {
+        _answered = held(WORKER, Role::Worker) => panic!("nothing is answered"),
+        counts = counts => assert_eq!(counts, (16, 64)),
+    }
     site.stop().await;
 }
 

@@ -1,13 +1,22 @@
 //! A manager's own services behind the port: a session is that of the certificate's node, messages have a limit.
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use hyper::body::{Body as HttpBody, Bytes, Frame};
 use muster_manager::{
     Bootstrap, Config, Manager, Outside, Start,
     ca::{Authority, ClusterKey},
+    connect::{Connect, Stream as Duplex},
     preflight::Preflight,
-    raft::alone::Alone,
+    raft::{Peer, alone::Alone},
 };
 use muster_proto::{
     assignment::{AGENT_MESSAGE_BYTES_MAX, SESSION_PROTOCOL},
@@ -25,8 +34,8 @@ use tempfile::TempDir;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status, Streaming, service::Routes};
-use tower::util::BoxCloneSyncService;
+use tonic::{Code, Status, Streaming, body::Body, service::Routes};
+use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 
 use super::site::{CLUSTER, MYSELF, NEW, Site, soon};
 
@@ -41,6 +50,34 @@ impl Preflight for NoHost {
 
     async fn check_ingress_port(&self, _port: u16) -> Result<(), String> {
         Ok(())
+    }
+}
+
+/// Nothing is passed on by the only manager.
+#[derive(Debug)]
+struct Nowhere;
+
+impl Connect for Nowhere {
+    fn connect(&self, _peer: &Peer) -> BoxFuture<'static, io::Result<Duplex>> {
+        Box::pin(async { Err(io::ErrorKind::HostUnreachable.into()) })
+    }
+}
+
+/// So many bytes, and the end never comes.
+struct Unfinished(Option<Bytes>);
+
+impl HttpBody for Unfinished {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.0.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            None => Poll::Pending,
+        }
     }
 }
 
@@ -66,7 +103,9 @@ impl Running {
         let begin = Start::Cluster(Bootstrap { spec: ClusterSpec::default(), founding: None });
         let outside = Outside::of_host(Arc::new(Alone));
         let manager = soon("opening", Manager::open(config, outside, begin)).await.expect("opens");
-        let routes = Routes::new(manager.handle().dispatcher()).prepare();
+        let handle = manager.handle();
+        let membership = handle.forward(Arc::new(Nowhere), handle.membership());
+        let routes = Routes::new(handle.dispatcher()).add_service(membership).prepare();
         let stop = CancellationToken::new();
         let shutdown = stop.clone();
         let manager = tokio::spawn(async move { manager.run(shutdown).await.expect("runs") });
@@ -116,6 +155,20 @@ async fn a_session_is_that_of_the_certificates_node() {
     let refused = running.session(NEW, hello(NEW)).await.expect_err("no member");
     assert_eq!(refused.code(), Code::PermissionDenied);
     assert!(refused.message().contains("is not a member of this cluster"), "{refused}");
+    running.stop().await;
+}
+
+/// It is held in memory before anything of it is looked at.
+#[tokio::test]
+async fn what_a_stranger_sends_is_not_held_beyond_what_a_join_takes() {
+    let running = Running::start().await;
+    let mut stranger = running.site.nobody().await;
+    let request = http::Request::post("/muster.v1.Membership/Join").header("content-type", "application/grpc");
+    let request = request.body(Body::new(Unfinished(Some(vec![0; 64 << 10].into())))).expect("a request");
+    let answered = async { stranger.ready().await?.call(request).await };
+    let answer = soon("an answer before the end", answered).await.expect("an answer");
+    let told = Status::from_header_map(answer.headers()).expect("a status");
+    assert_eq!(told.code(), Code::OutOfRange, "{told}");
     running.stop().await;
 }
 

@@ -2,7 +2,8 @@
 
 use muster_proto::{
     id::{RequestId, TokenId},
-    node::{Availability, Role},
+    node::{Availability, EngineHealth, NodeDescription, Role},
+    resources::Resources,
     trust::{CertificateAuthority, Digest, NodeCertificate, Root, Token},
     version::RaftId,
 };
@@ -28,6 +29,21 @@ fn token(id: TokenId, role: Role) -> Token {
 fn authority(root: u8) -> CertificateAuthority {
     let root = Root { certificate_pem: String::new(), digest: Digest([root; 32]) };
     CertificateAuthority { root, sealed_key: Vec::new(), previous: None, crossed_pem: None }
+}
+
+fn description() -> NodeDescription {
+    NodeDescription {
+        hostname: "b".to_owned(),
+        os: "linux".to_owned(),
+        arch: "x86_64".to_owned(),
+        resources: Resources::default(),
+        engine: "sim".to_owned(),
+        engine_version: "1".to_owned(),
+        engine_labels: std::collections::BTreeMap::new(),
+        engine_health: EngineHealth::Ok,
+        problems: Vec::new(),
+        muster_version: "0.2.0".to_owned(),
+    }
 }
 
 /// A cluster with a root, a manager and two standing tokens.
@@ -84,6 +100,23 @@ impl Log {
         let entry = Entry::new(Timestamp::from_millis(self.index), Some(RequestId::from_bits(request)), command);
         apply(&mut self.state, at, &entry).0
     }
+}
+
+#[test]
+fn nobody_moves_to_an_address_that_another_has() {
+    let mut log = founded();
+    log.done(admission(B, 2, WORKERS));
+    let describe = |address: &str| Command::DescribeNode {
+        id: B,
+        description: Box::new(description()),
+        address: address.to_owned(),
+    };
+    let taken = Rejection::AddressTaken { address: "10.0.0.1:7377".to_owned(), node: NODE };
+    assert_eq!(log.apply(describe("10.0.0.1:7377")), Outcome::Rejected(taken));
+    assert_eq!(log.state.node(B).expect("the node").address, "10.0.0.2:7377");
+    log.done(describe("10.0.0.2:7377"));
+    log.done(describe("10.0.0.9:7377"));
+    assert_eq!(log.state.node(B).expect("the node").address, "10.0.0.9:7377");
 }
 
 #[test]

@@ -1,0 +1,97 @@
+//! What a host makes of joins that come to nothing.
+
+use std::{path::Path, time::Duration};
+
+use muster_manager::ca::{JoinToken, NodeKey};
+use muster_proto::{node::Availability, trust::Digest};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::daemon::args::{EngineChoice, LogFormat};
+
+/// Far above what is asked of a lock that is free.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+async fn host(folder: &Path) -> Host {
+    let args = Args {
+        data_dir: folder.to_owned(),
+        listen_addr: "127.0.0.1:0".parse().unwrap(),
+        advertise_addr: Some("127.0.0.1:7377".to_owned()),
+        socket: folder.join("socket"),
+        engine: EngineChoice::Sim,
+        docker_socket: folder.join("no-docker"),
+        log_format: LogFormat::Text,
+        log_level: None,
+    };
+    Host::open(args).await.unwrap()
+}
+
+fn token() -> JoinToken {
+    JoinToken { ca: Digest([1; 32]), secret: "0".repeat(25).parse().unwrap() }
+}
+
+/// A join at an address where nobody is.
+async fn in_vain() -> v1::JoinClusterRequest {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    v1::JoinClusterRequest {
+        token: token().to_string(),
+        address: nobody.to_string(),
+        ..v1::JoinClusterRequest::default()
+    }
+}
+
+#[tokio::test]
+async fn a_first_join_that_reaches_nobody_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = host(folder.path()).await;
+    host.join(&in_vain().await).await.unwrap_err();
+    assert_eq!(Record::read(&host.data_dir.member()).unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_repeated_join_keeps_what_the_cluster_may_know_of_this_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = host(folder.path()).await;
+    let request = in_vain().await;
+    let wish = Wish { token: token(), address: request.address.clone(), availability: Availability::Active };
+    // The answer to this one was lost.
+    let first = join::newcomer(None, &wish, "127.0.0.1:7377".to_owned()).unwrap();
+    first.write(&host.data_dir.member()).unwrap();
+    host.join(&request).await.unwrap_err();
+    let kept = Record::read(&host.data_dir.member()).unwrap().expect("the record of the first attempt");
+    assert_eq!((kept.node_id, &kept.identity.key), (first.node_id, &first.identity.key));
+    // Who does not want it any more says so.
+    let said = host.leave(Force::No).await.unwrap_err().to_string();
+    assert!(said.contains("in no cluster"), "{said}");
+    assert_eq!(Record::read(&host.data_dir.member()).unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_host_tells_of_itself_while_it_joins() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = host(folder.path()).await;
+    let joining = host.member.lock().await;
+    let told = tokio::time::timeout(DEADLINE, host.describe()).await.expect("does not wait for the join").unwrap();
+    assert_eq!(told.0, None);
+    drop(joining);
+}
+
+#[tokio::test]
+async fn a_host_that_has_not_ended_one_membership_begins_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = host(folder.path()).await;
+    let wish = Wish { token: token(), address: "127.0.0.1:1".to_owned(), availability: Availability::Active };
+    let record = join::newcomer(None, &wish, "127.0.0.1:7377".to_owned()).unwrap();
+    assert!(NodeKey::from_pem(&record.identity.key).is_ok());
+    for (phase, words) in [(Phase::Leaving, "repeat `muster leave`"), (Phase::Member, "start its daemon again")] {
+        Record { phase, ..record.clone() }.write(&host.data_dir.member()).unwrap();
+        for said in [host.init("").await.unwrap_err(), host.join(&in_vain().await).await.unwrap_err()] {
+            assert!(said.to_string().contains(words), "{said}");
+        }
+        assert_eq!(Record::read(&host.data_dir.member()).unwrap().map(|kept| kept.phase), Some(phase));
+    }
+    // A leave that could not remove everything is finished by its repetition.
+    Record { phase: Phase::Leaving, ..record }.write(&host.data_dir.member()).unwrap();
+    assert_eq!(host.leave(Force::No).await.unwrap(), 0);
+    assert_eq!(Record::read(&host.data_dir.member()).unwrap(), None);
+}
