@@ -14,6 +14,7 @@ mod hosts;
 mod membership;
 mod nodes;
 mod pinning;
+mod power;
 mod recovery;
 mod requests;
 mod rollout;

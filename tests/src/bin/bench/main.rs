@@ -1,5 +1,5 @@
 //! The figures of the README, measured on this machine. Run by hand, in release:
-//! `cargo build --release -p muster-tests --bins && target/release/bench [idle|converge|commands|failover|writes|memory|nodes]`.
+//! `cargo build --release -p muster-tests --bins && target/release/bench [idle|converge|commands|failover|hop|writes|memory|nodes]`.
 //!
 //! It prints distributions and ratios and judges nothing. It needs a machine that does nothing else, Docker Engine for
 //! what runs containers, root for `nodes`, and etcd for `writes` to have something to compare with.
@@ -9,6 +9,7 @@ mod commands;
 mod converge;
 mod etcd;
 mod failover;
+mod hop;
 mod idle;
 mod memory;
 mod nodes;
@@ -54,6 +55,17 @@ enum What {
         /// Times that the leader stops in an orderly way
         #[arg(long, default_value_t = 20, value_parser = bounded(0, 1000))]
         hand_overs: u64,
+    },
+    /// Two nodes: requests to a task through its own node, and through the other
+    Hop {
+        #[arg(long, default_value_t = 4, value_parser = bounded(1, 512))]
+        clients: u64,
+        /// Of one turn
+        #[arg(long, default_value_t = 3, value_parser = bounded(1, 600))]
+        seconds: u64,
+        /// Turns of each
+        #[arg(long, default_value_t = 3, value_parser = bounded(1, 50))]
+        rounds: u64,
     },
     /// Three managers: acknowledged writes per second, beside three members of etcd
     Writes {
@@ -103,6 +115,9 @@ fn main() -> anyhow::Result<()> {
         Some(What::Converge { replicas, rounds }) => converge::run(&program, replicas, rounds)?,
         Some(What::Commands { rounds }) => commands::run(&program, rounds),
         Some(What::Failover { kills, hand_overs }) => failover::run(&program, size(kills), size(hand_overs))?,
+        Some(What::Hop { clients, seconds, rounds }) => {
+            hop::run(&program, hop::Size { clients: size(clients), seconds, rounds: size(rounds) })?;
+        }
         Some(What::Writes { clients, value_bytes, seconds, rounds }) => {
             let (clients, value_bytes, rounds) = (size(clients), size(value_bytes), size(rounds));
             writes::run(&program, writes::Size { clients, value_bytes, seconds, rounds })?;
