@@ -2,9 +2,9 @@
 //! it, and what a presented certificate says.
 //!
 //! A node's identity is its certificate's subject: common name = node id, organization = cluster id, organizational
-//! unit = role. Nothing else of a peer is believed. Called by the daemon (to make and to use identities), by whoever
-//! connects to another node ([`Keeper`]), and by RPCs (to ask [`peer`] who calls). Deliberately does not know where keys
-//! are kept, nor what a caller may do.
+//! unit = role, serial number = a manager's Raft id. Nothing else of a peer is believed. Called by the daemon (to make and
+//! to use identities), by whoever connects to another node ([`Keeper`]), and by RPCs (to ask [`peer`] who calls).
+//! Deliberately does not know where keys are kept, nor what a caller may do.
 
 mod authority;
 mod base36;
@@ -22,6 +22,7 @@ mod pinned;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use authority::check_public_key;
 pub use authority::{Authority, NODE_VALIDITY};
 pub use cluster_key::{ClusterKey, SealError};
 pub use credentials::Credentials;
@@ -32,7 +33,7 @@ pub use handshake::Alpn;
 pub use join_token::{InvalidToken, JoinSecret, JoinToken};
 pub use keeper::{Keeper, Presented, Worthless};
 pub use node_key::NodeKey;
-pub use peer::{PeerIdentity, peer};
+pub use peer::{Part, PeerIdentity, peer};
 
 use muster_proto::id::{ClusterId, NodeId};
 

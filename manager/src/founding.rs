@@ -13,13 +13,16 @@ use muster_proto::{
     node::Role,
     time::Timestamp,
     trust::{CertificateAuthority, NodeCertificate, Root, Token},
+    version::RaftId,
 };
 
 use crate::{
-    ca::{self, Authority, CaError, ClusterKey, SealError},
+    ca::{self, Authority, CaError, ClusterKey, Part, SealError},
     manager::Bootstrap,
 };
 
+/// Of the first manager of a cluster, as `apply` gives it.
+pub const FIRST_RAFT_ID: RaftId = RaftId(1);
 /// What a CA's key is sealed as.
 const CA_KEY: &[u8] = b"the key of the cluster's CA";
 
@@ -54,7 +57,7 @@ pub fn begin(
 ) -> Result<Begun, FoundingError> {
     let authority = Authority::create(cluster)?;
     let validity = spec.certificate_validity;
-    let certificate_pem = authority.sign(node, Role::Manager, public_key_der, validity)?;
+    let certificate_pem = authority.sign(node, Part::Manager(FIRST_RAFT_ID), public_key_der, validity)?;
     let sealed = seal(&authority, key)?;
     let certificate = NodeCertificate {
         key: ca::digest_of(public_key_der),
@@ -90,7 +93,9 @@ pub fn take_over(
 ) -> Result<Successor, FoundingError> {
     let (cluster, authority) = state.cluster().zip(state.authority()).ok_or(FoundingError::NoAuthority)?;
     let (root, validity) = (authority.root.digest, cluster.spec.certificate_validity);
-    let certificate_pem = unseal(authority, key)?.sign(node, Role::Manager, public_key_der, validity)?;
+    // What `recovery` gives it.
+    let part = Part::Manager(cluster.next_raft_id);
+    let certificate_pem = unseal(authority, key)?.sign(node, part, public_key_der, validity)?;
     let certificate =
         NodeCertificate { key: ca::digest_of(public_key_der), root, role: Role::Manager, expires_at: now + validity };
     let roots_pem = authority.roots().map(|root| root.certificate_pem.as_str()).collect();

@@ -181,6 +181,7 @@ impl Member {
         if let Some(raft_id) = self.record.raft_id {
             let (surroundings, preflight) = (&self.surroundings, &self.preflight);
             let manager = open(surroundings, &self.record, raft_id, &self.keeper, preflight, Beginning::Again).await?;
+            self.record = heal(surroundings, self.record.clone(), &self.keeper, &manager.handle()).await?;
             self.run_manager(manager);
         }
         outcome
@@ -291,16 +292,20 @@ fn services(manager: &muster_manager::Handle, keeper: &Keeper) -> Inner {
     BoxCloneSyncService::new(routes.prepare())
 }
 
-/// A manager whose certificate has run out makes itself another: nobody would take it for a manager otherwise.
+/// A manager whose certificate has run out makes itself another, and so does one that goes on under another Raft id:
+/// nobody would take it for the manager that it is otherwise.
 async fn heal(
     surroundings: &Surroundings,
     record: Record,
     keeper: &Keeper,
     manager: &muster_manager::Handle,
 ) -> anyhow::Result<Record> {
-    if keeper.identity().expires_at > super::now() {
-        return Ok(record);
-    }
+    let identity = keeper.identity();
+    let why = match (identity.expires_at > super::now(), identity.raft_id == record.raft_id) {
+        (true, true) => return Ok(record),
+        (false, _) => "had expired",
+        (true, false) => "was that of the manager it had been before the recovery",
+    };
     let public_key = NodeKey::from_pem(&record.identity.key)?.public_der();
     let changes = manager.replica().watch();
     let signed = async {
@@ -318,12 +323,12 @@ async fn heal(
             let healed = record.granted(grant)?;
             healed.write(&surroundings.data_dir.member())?;
             keeper.replace(healed.credentials()?)?;
-            tracing::warn!("this manager's certificate had expired; it has signed itself the next");
+            tracing::warn!("this manager's certificate {why}; it has signed itself the next");
             Ok(healed)
         }
         Err(_elapsed) => {
             tracing::error!(
-                "this manager's certificate has expired and its state cannot sign another; recover on another manager"
+                "this manager's certificate {why}, and its state cannot sign another; recover on another manager"
             );
             Ok(record)
         }

@@ -188,7 +188,7 @@ pub(super) fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<
 mod tests {
     use std::{os::unix::fs::PermissionsExt, time::Duration};
 
-    use muster_manager::ca::{Authority, NodeKey};
+    use muster_manager::ca::{Authority, NodeKey, Part};
 
     use super::*;
 
@@ -216,11 +216,15 @@ mod tests {
         let authority = Authority::create(record.cluster_id).unwrap();
         let key = NodeKey::from_pem(&record.identity.key).unwrap();
         let validity = Duration::from_secs(3600);
+        let part = match role {
+            Role::Worker => Part::Worker,
+            Role::Manager => Part::Manager(RaftId(4)),
+        };
         v1::Grant {
             cluster_id: record.cluster_id.to_string(),
             node_id: record.node_id.to_string(),
             role: v1::Role::from(role).into(),
-            certificate_pem: authority.sign(record.node_id, role, &key.public_der(), validity).unwrap(),
+            certificate_pem: authority.sign(record.node_id, part, &key.public_der(), validity).unwrap(),
             roots_pem: vec![authority.cert_pem().to_owned()],
             raft_id: None,
             cluster_key: None,

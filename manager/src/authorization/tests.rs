@@ -171,6 +171,7 @@ fn a_role_has_to_hold_in_the_certificate_and_in_the_state() {
             cluster_id: ClusterId::from_bits(1),
             node_id: NODE,
             role,
+            raft_id: None,
             expires_at: at(1_000),
         })
     };

@@ -2,10 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use muster_proto::{
-    id::{ClusterId, NodeId},
-    node::Role,
-};
+use muster_proto::id::{ClusterId, NodeId};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber, SubjectPublicKeyInfo,
@@ -13,7 +10,10 @@ use rcgen::{
 use ring::rand::{SecureRandom, SystemRandom};
 use x509_parser::pem::parse_x509_pem;
 
-use super::{CaError, manager_name, node_name, peer::only};
+use super::{
+    CaError, Part, manager_name, node_name,
+    peer::{RAFT_ID, only},
+};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longer than most clusters live; a new root before that is one command.
@@ -82,16 +82,16 @@ impl Authority {
         &self.key_pem
     }
 
-    /// A certificate for one node in one role, in PEM. The key is the node's: `public_key_der` is its
+    /// A certificate for one node in one part, in PEM. The key is the node's: `public_key_der` is its
     /// [`super::NodeKey::public_der`], as it came over the wire.
-    pub fn sign(&self, node: NodeId, role: Role, public_key_der: &[u8], validity: Duration) -> Result<String, CaError> {
-        let key = SubjectPublicKeyInfo::from_der(public_key_der).map_err(CaError::PublicKey)?;
-        if key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
-            return Err(CaError::PublicKey(rcgen::Error::UnsupportedSignatureAlgorithm));
-        }
-        let mut params = CertificateParams::new(server_names(self.cluster, node, role)).map_err(CaError::Issue)?;
+    pub fn sign(&self, node: NodeId, part: Part, public_key_der: &[u8], validity: Duration) -> Result<String, CaError> {
+        let key = public_key(public_key_der)?;
+        let mut params = CertificateParams::new(server_names(self.cluster, node, part)).map_err(CaError::Issue)?;
         params.distinguished_name = subject(&node.to_string(), self.cluster);
-        params.distinguished_name.push(DnType::OrganizationalUnitName, role.to_string());
+        params.distinguished_name.push(DnType::OrganizationalUnitName, part.role().to_string());
+        if let Some(raft_id) = part.raft_id() {
+            params.distinguished_name.push(DnType::CustomDnType(RAFT_ID.to_vec()), raft_id.to_string());
+        }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
@@ -101,10 +101,24 @@ impl Authority {
     }
 }
 
-fn server_names(cluster: ClusterId, node: NodeId, role: Role) -> Vec<String> {
-    match role {
-        Role::Worker => vec![node_name(cluster, node)],
-        Role::Manager => vec![manager_name(cluster), node_name(cluster, node)],
+/// Of a kind that is signed.
+fn public_key(der: &[u8]) -> Result<SubjectPublicKeyInfo, CaError> {
+    let key = SubjectPublicKeyInfo::from_der(der).map_err(CaError::PublicKey)?;
+    if key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
+        return Err(CaError::PublicKey(rcgen::Error::UnsupportedSignatureAlgorithm));
+    }
+    Ok(key)
+}
+
+/// What [`Authority::sign`] would refuse, before anything is signed.
+pub(crate) fn check_public_key(der: &[u8]) -> Result<(), CaError> {
+    public_key(der).map(drop)
+}
+
+fn server_names(cluster: ClusterId, node: NodeId, part: Part) -> Vec<String> {
+    match part {
+        Part::Worker => vec![node_name(cluster, node)],
+        Part::Manager(_) => vec![manager_name(cluster), node_name(cluster, node)],
     }
 }
 

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use muster_proto::{
     id::{ClusterId, NodeId},
-    node::Role,
     time::Timestamp,
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use x509_parser::parse_x509_certificate;
 
-use super::{Authority, CaError, NodeKey, PeerIdentity, authority::cluster_of, peer};
+use super::{Authority, CaError, NodeKey, Part, PeerIdentity, authority::cluster_of, peer};
 
 /// A node's certificate and key with the roots it trusts, in PEM.
 #[derive(Clone)]
@@ -38,12 +37,12 @@ impl Credentials {
     }
 
     /// A node that holds the CA makes its own.
-    pub fn issue(authority: &Authority, node: NodeId, role: Role, validity: Duration) -> Result<Self, CaError> {
+    pub fn issue(authority: &Authority, node: NodeId, part: Part, validity: Duration) -> Result<Self, CaError> {
         let key = NodeKey::generate()?;
         Ok(Self {
             cluster: authority.cluster(),
             ca_pem: authority.cert_pem().to_owned(),
-            cert_pem: authority.sign(node, role, &key.public_der(), validity)?,
+            cert_pem: authority.sign(node, part, &key.public_der(), validity)?,
             key_pem: key.key_pem(),
         })
     }
@@ -88,7 +87,7 @@ mod tests {
     fn the_skew_of_clocks_does_not_make_a_new_certificate_due() {
         let authority = Authority::create(ClusterId::from_bits(1)).unwrap();
         let validity = Duration::from_secs(1_000);
-        let made = Credentials::issue(&authority, NodeId::from_bits(2), Role::Worker, validity).unwrap();
+        let made = Credentials::issue(&authority, NodeId::from_bits(2), Part::Worker, validity).unwrap();
         let life_left = made.identity().unwrap().expires_at.since(made.renew_at().unwrap());
         assert!((399..=501).contains(&life_left.as_secs()), "{life_left:?}");
     }

@@ -6,11 +6,46 @@ use muster_proto::{
     id::{ClusterId, NodeId},
     node::Role,
     time::Timestamp,
+    version::RaftId,
 };
 use tonic::{Request, Status};
-use x509_parser::{certificate::X509Certificate, parse_x509_certificate, x509::AttributeTypeAndValue};
+use x509_parser::{
+    asn1_rs::Oid,
+    certificate::X509Certificate,
+    parse_x509_certificate,
+    x509::{AttributeTypeAndValue, X509Name},
+};
 
 use super::authority::CLOCK_SKEW;
+
+/// X.520's serial number, which says which of several a subject is; not to be taken for that of the certificate.
+pub(super) const RAFT_ID: &[u64] = &[2, 5, 4, 5];
+
+/// What a certificate lets its node be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Worker,
+    /// The one with this Raft id, and none that the node was before or will be later.
+    Manager(RaftId),
+}
+
+impl Part {
+    #[must_use]
+    pub fn role(self) -> Role {
+        match self {
+            Self::Worker => Role::Worker,
+            Self::Manager(_) => Role::Manager,
+        }
+    }
+
+    #[must_use]
+    pub fn raft_id(self) -> Option<RaftId> {
+        match self {
+            Self::Worker => None,
+            Self::Manager(raft_id) => Some(raft_id),
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerIdentity {
@@ -18,6 +53,8 @@ pub struct PeerIdentity {
     pub node_id: NodeId,
     /// What the certificate allows; what the node may do is also a matter of the state.
     pub role: Role,
+    /// Of a manager: as which one it may speak in the Raft group.
+    pub raft_id: Option<RaftId>,
     pub expires_at: Timestamp,
 }
 
@@ -41,8 +78,19 @@ pub(super) fn identity(certificate_der: &[u8]) -> Option<PeerIdentity> {
             "manager" => Role::Manager,
             _ => return None,
         },
+        raft_id: raft_id(subject)?,
         expires_at: span(&certificate)?.1,
     })
+}
+
+/// The outer None: it is not what a certificate authority of ours writes.
+fn raft_id(subject: &X509Name<'_>) -> Option<Option<RaftId>> {
+    let oid = Oid::from(RAFT_ID).ok()?;
+    let mut said = subject.iter_by_oid(&oid).peekable();
+    if said.peek().is_none() {
+        return Some(None);
+    }
+    only(said)?.parse().ok().map(|id| Some(RaftId(id)))
 }
 
 /// How long it is good for, from its issue.

@@ -11,6 +11,7 @@ use muster_proto::{
     id::{ClusterId, NodeId},
     node::Role,
     time::Timestamp,
+    version::RaftId,
 };
 use rustls::HandshakeKind;
 use tokio::{
@@ -21,13 +22,14 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    Alpn, Authority, CaError, Credentials, DialError, Expect, Keeper, NODE_VALIDITY, NodeKey, PeerIdentity, Presented,
-    Worthless, dial_pinned, digest,
+    Alpn, Authority, CaError, Credentials, DialError, Expect, Keeper, NODE_VALIDITY, NodeKey, Part, PeerIdentity,
+    Presented, Worthless, dial_pinned, digest,
 };
 
 const CLUSTER: ClusterId = ClusterId::from_bits(1);
 const MANAGER: NodeId = NodeId::from_bits(10);
 const WORKER: NodeId = NodeId::from_bits(11);
+const RAFT_ID: RaftId = RaftId(7);
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn authority() -> Authority {
@@ -35,7 +37,14 @@ fn authority() -> Authority {
 }
 
 fn credentials(authority: &Authority, node: NodeId, role: Role) -> Credentials {
-    Credentials::issue(authority, node, role, NODE_VALIDITY).expect("issued")
+    Credentials::issue(authority, node, part(role), NODE_VALIDITY).expect("issued")
+}
+
+fn part(role: Role) -> Part {
+    match role {
+        Role::Worker => Part::Worker,
+        Role::Manager => Part::Manager(RAFT_ID),
+    }
 }
 
 fn keeper(authority: &Authority, node: NodeId, role: Role) -> Keeper {
@@ -109,8 +118,8 @@ async fn a_member_is_taken_for_who_its_certificate_says() {
     for (node, role) in [(WORKER, Role::Worker), (MANAGER, Role::Manager)] {
         for expect in [Expect::AnyManager, Expect::Node(MANAGER)] {
             let (presented, _) = server.visit(&keeper(&authority, node, role), expect).await.expect("a member");
-            let PeerIdentity { cluster_id, node_id, role: told, expires_at } = certificate(presented);
-            assert_eq!((cluster_id, node_id, told), (CLUSTER, node, role));
+            let PeerIdentity { cluster_id, node_id, role: told, raft_id, expires_at } = certificate(presented);
+            assert_eq!((cluster_id, node_id, told, raft_id), (CLUSTER, node, role, part(role).raft_id()));
             assert!(expires_at > now());
         }
     }
@@ -148,7 +157,7 @@ async fn an_expired_certificate_counts_until_its_grace_ends() {
     let authority = authority();
     let manager = keeper(&authority, MANAGER, Role::Manager);
     let life = NODE_VALIDITY / 3;
-    let short = Credentials::issue(&authority, WORKER, Role::Worker, life).unwrap();
+    let short = Credentials::issue(&authority, WORKER, Part::Worker, life).unwrap();
     let expires_at = short.identity().unwrap().expires_at;
     let server = Server::start(manager.clone()).await;
     let (presented, _) = server.visit(&Keeper::new(short.clone()).unwrap(), Expect::AnyManager).await.unwrap();
@@ -170,7 +179,7 @@ async fn an_expired_certificate_counts_until_its_grace_ends() {
 #[tokio::test]
 async fn an_expired_server_is_refused() {
     let authority = authority();
-    let expired = Credentials::issue(&authority, MANAGER, Role::Manager, Duration::ZERO).unwrap();
+    let expired = Credentials::issue(&authority, MANAGER, part(Role::Manager), Duration::ZERO).unwrap();
     let server = Server::start(Keeper::new(expired).unwrap()).await;
     tokio::time::timeout(DEADLINE, async {
         // A certificate is good to the end of the second it expires in.
@@ -293,7 +302,7 @@ fn a_ca_read_back_signs_for_the_same_cluster() {
     let read = Authority::from_pem(made.cert_pem(), made.key_pem()).expect("its own PEM");
     assert_eq!(read.cluster(), CLUSTER);
     let key = NodeKey::generate().unwrap();
-    let cert_pem = read.sign(WORKER, Role::Worker, &key.public_der(), NODE_VALIDITY).expect("signed");
+    let cert_pem = read.sign(WORKER, Part::Worker, &key.public_der(), NODE_VALIDITY).expect("signed");
     let key = NodeKey::from_pem(&key.key_pem()).expect("its own PEM");
     let read = Credentials::from_pem(made.cert_pem().to_owned(), cert_pem, key.key_pem()).expect("its own PEM");
     assert_eq!(read.cluster, CLUSTER);
@@ -328,7 +337,7 @@ fn a_public_key_that_is_none_is_refused() {
     let authority = authority();
     let other_kind = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     for der in [b"".to_vec(), b"garbage".to_vec(), rcgen::PublicKeyData::subject_public_key_info(&other_kind)] {
-        let refused = authority.sign(WORKER, Role::Worker, &der, NODE_VALIDITY);
+        let refused = authority.sign(WORKER, Part::Worker, &der, NODE_VALIDITY);
         assert!(matches!(refused, Err(CaError::PublicKey(_))), "{refused:?}");
     }
 }

@@ -94,6 +94,7 @@ impl Origin {
             Origin::Host => HOST.to_owned(),
             Origin::Nobody => NOBODY.to_owned(),
             Origin::Node(identity) => {
+                // A Raft message is never passed on, so the Raft id stays out.
                 format!("{} {} {}", identity.node_id, identity.role, identity.expires_at.millis())
             }
         };
@@ -116,7 +117,7 @@ impl Origin {
             _ => return None,
         };
         let expires_at = Timestamp::from_millis(words.next()?.parse().ok()?);
-        Some(Origin::Node(PeerIdentity { cluster_id, node_id, role, expires_at }))
+        Some(Origin::Node(PeerIdentity { cluster_id, node_id, role, raft_id: None, expires_at }))
     }
 }
 
@@ -131,6 +132,7 @@ mod tests {
             cluster_id,
             node_id: NodeId::from_bits(7),
             role: Role::Worker,
+            raft_id: None,
             expires_at: Timestamp::from_millis(99),
         };
         for origin in [Origin::Host, Origin::Nobody, Origin::Node(node)] {

@@ -33,18 +33,18 @@ impl Membership {
                 wish.address
             ))
         })?;
-        let signed = self.sign(wish.id, token.role, &wish.public_key)?;
+        let prepared = self.prepare(token.role, wish.public_key)?;
         let command = Command::AdmitNode {
             id: wish.id,
             spec: NodeSpec { role: token.role, availability: wish.availability, ..NodeSpec::default() },
             address: wish.address,
             token: token.id,
-            certificate: signed.record.clone(),
+            certificate: prepared.record.clone(),
             log_format: wish.log_format,
         };
         self.propose(command).await?;
         tracing::info!(node = %wish.id, hostname = wish.hostname, role = %token.role, "a node has joined");
-        self.grant(wish.id, signed)
+        self.grant(wish.id, &prepared)
     }
 }
 

@@ -24,10 +24,10 @@ impl Membership {
             if role == Role::Worker {
                 self.out_of_the_group(caller.node_id).await?;
             }
-            let signed = self.sign(caller.node_id, role, &public_key)?;
-            let command = Command::CertifyNode { id: caller.node_id, certificate: signed.record.clone(), log_format };
+            let prepared = self.prepare(role, public_key.clone())?;
+            let command = Command::CertifyNode { id: caller.node_id, certificate: prepared.record.clone(), log_format };
             match self.outcome(command).await? {
-                Outcome::Done { .. } | Outcome::Partly { .. } => return self.grant(caller.node_id, signed),
+                Outcome::Done { .. } | Outcome::Partly { .. } => return self.grant(caller.node_id, &prepared),
                 Outcome::Rejected(why @ Rejection::OtherRole(..)) => refused = why,
                 Outcome::Rejected(why) => return Err(status::rejected(&why)),
             }
@@ -60,10 +60,10 @@ impl Membership {
 
 impl Handle {
     /// This manager's own next certificate, signed by itself from what it has: for one whose certificate has run out,
-    /// so that nobody would listen to it. The state hears of it at the next renewal.
+    /// or is that of the manager it was before a recovery, so that nobody would listen to it. The state hears of it at the next renewal.
     pub fn certify_self(&self, public_key_der: &[u8]) -> Result<v1::Grant, Status> {
         let (membership, own) = (Membership { handle: self.clone() }, self.config.node_id);
-        let signed = membership.sign(own, Role::Manager, public_key_der)?;
-        membership.grant(own, signed)
+        let prepared = membership.prepare(Role::Manager, public_key_der.to_vec())?;
+        membership.grant(own, &prepared)
     }
 }

@@ -8,11 +8,11 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use muster_proto::id::NodeId;
 use openraft::{ServerState, Snapshot, error::RaftError};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    ca::PeerIdentity,
     raft::{
         Raft, SnapshotMeta,
         contact::Contact,
@@ -63,18 +63,18 @@ pub enum InboxError {
 }
 
 impl Inbox {
-    /// Answers one message. `node` is who sent it, where the connection has proved that.
-    pub async fn take(&self, call: Call, message: &[u8], node: Option<NodeId>) -> Result<Vec<u8>, InboxError> {
+    /// Answers one message. `sender` is who sent it, where the connection has proved that.
+    pub async fn take(&self, call: Call, message: &[u8], sender: Option<PeerIdentity>) -> Result<Vec<u8>, InboxError> {
         match call {
-            Call::Append => match self.open::<Append>(message, node)? {
+            Call::Append => match self.open::<Append>(message, sender)? {
                 Ok(Envelope { body, .. }) => given(self.append(body).await?),
                 Err(refusal) => refused(refusal),
             },
-            Call::Vote => match self.open::<Ballot>(message, node)? {
+            Call::Vote => match self.open::<Ballot>(message, sender)? {
                 Ok(Envelope { body, .. }) => given(self.vote(body).await?),
                 Err(refusal) => refused(refusal),
             },
-            Call::Elect => match self.open::<HandOver>(message, node)? {
+            Call::Elect => match self.open::<HandOver>(message, sender)? {
                 Ok(Envelope { from, body, .. }) => given(self.take_over(from, body).await?),
                 Err(refusal) => refused(refusal),
             },
@@ -82,8 +82,8 @@ impl Inbox {
     }
 
     /// Takes in a snapshot that is offered: its chunks go into what is returned.
-    pub fn receive_snapshot(&self, offer: &[u8], node: Option<NodeId>) -> Result<Receiving, InboxError> {
-        let Envelope { body, .. } = self.open::<Offer>(offer, node)??;
+    pub fn receive_snapshot(&self, offer: &[u8], sender: Option<PeerIdentity>) -> Result<Receiving, InboxError> {
+        let Envelope { body, .. } = self.open::<Offer>(offer, sender)??;
         if self.room.is_full() {
             return Err(InboxError::NoRoom);
         }
@@ -93,10 +93,10 @@ impl Inbox {
     fn open<T: DeserializeOwned>(
         &self,
         message: &[u8],
-        node: Option<NodeId>,
+        sender: Option<PeerIdentity>,
     ) -> Result<Result<Envelope<T>, Refusal>, WireError> {
         let envelope: Envelope<T> = wire::decode(message)?;
-        let verdict = self.standing.check(&envelope, node, &self.raft.metrics().borrow());
+        let verdict = self.standing.check(&envelope, sender, &self.raft.metrics().borrow());
         Ok(verdict.map(|()| envelope))
     }
 

@@ -4,20 +4,17 @@
 
 use std::time::Duration;
 
-use muster_proto::{
-    id::NodeId,
-    v1::{
-        self,
-        raft_server::{self, RaftServer},
-        snapshot_piece::Piece,
-    },
+use muster_proto::v1::{
+    self,
+    raft_server::{self, RaftServer},
+    snapshot_piece::Piece,
 };
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::grpc::OVERHEAD_BYTES;
 use crate::{
-    ca,
+    ca::{self, PeerIdentity},
     manager::Handle,
     raft::{
         inbox::{Inbox, InboxError},
@@ -47,8 +44,8 @@ type Answer = Result<Response<v1::RaftResponse>, Status>;
 
 impl Service {
     async fn take(&self, call: Call, request: Request<v1::RaftRequest>) -> Answer {
-        let node = sender(&request);
-        answer(self.inbox.take(call, &request.into_inner().body, node).await)
+        let sender = sender(&request);
+        answer(self.inbox.take(call, &request.into_inner().body, sender).await)
     }
 }
 
@@ -67,12 +64,12 @@ impl raft_server::Raft for Service {
     }
 
     async fn install_snapshot(&self, request: Request<Streaming<v1::SnapshotPiece>>) -> Answer {
-        let node = sender(&request);
+        let sender = sender(&request);
         let mut pieces = request.into_inner();
         let Some(Piece::Offer(offer)) = next(&mut pieces).await? else {
             return Err(Status::invalid_argument("a snapshot begins with its offer"));
         };
-        let mut receiving = self.inbox.receive_snapshot(&offer, node).map_err(|why| refused(&why))?;
+        let mut receiving = self.inbox.receive_snapshot(&offer, sender).map_err(|why| refused(&why))?;
         while let Some(piece) = next(&mut pieces).await? {
             match piece {
                 Piece::Chunk(chunk) => receiving.write(chunk).await.map_err(|why| refused(&why))?,
@@ -84,8 +81,8 @@ impl raft_server::Raft for Service {
 }
 
 /// Behind no door that asks for certificates, in tests, nobody proves anything.
-fn sender<T>(request: &Request<T>) -> Option<NodeId> {
-    ca::peer(request).ok().map(|peer| peer.node_id)
+fn sender<T>(request: &Request<T>) -> Option<PeerIdentity> {
+    ca::peer(request).ok()
 }
 
 async fn next(pieces: &mut Streaming<v1::SnapshotPiece>) -> Result<Option<Piece>, Status> {

@@ -7,14 +7,12 @@
 
 use std::{fmt, sync::Arc};
 
-use muster_proto::{
-    id::{ClusterId, NodeId},
-    version::RaftId,
-};
+use muster_proto::{id::ClusterId, version::RaftId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::{
+    ca::PeerIdentity,
     raft::{Metrics, wire::Envelope},
     replica::Shared,
 };
@@ -26,7 +24,7 @@ pub enum Refusal {
     OtherCluster { expected: ClusterId, found: ClusterId },
     #[error("the message is for manager {meant}, this is manager {me}")]
     NotMe { meant: u64, me: u64 },
-    #[error("the message says that it is of manager {said}, which is another node than the one that sent it")]
+    #[error("the message says that it is of manager {said}, and the certificate of who sent it does not")]
     NotItself { said: u64 },
     #[error("manager {0} is no manager of the cluster any more")]
     Retired(u64),
@@ -72,12 +70,12 @@ impl Standing {
         Envelope { cluster: self.cluster, incarnation: self.incarnation(), from: self.raft_id, to, body }
     }
 
-    /// Whether this manager listens to the sender. `node` is who the connection proved to be; none where what carried
+    /// Whether this manager listens to the sender. `sender` is who the connection proved to be; none where what carried
     /// the message vouches for it.
     pub(crate) fn check<T>(
         &self,
         envelope: &Envelope<T>,
-        node: Option<NodeId>,
+        sender: Option<PeerIdentity>,
         group: &Metrics,
     ) -> Result<(), Refusal> {
         let &Envelope { cluster, incarnation: theirs, from, to, .. } = envelope;
@@ -87,20 +85,25 @@ impl Standing {
         if to != self.raft_id {
             return Err(Refusal::NotMe { meant: to, me: self.raft_id });
         }
+        if sender.is_some_and(|sender| sender.raft_id != Some(RaftId(from))) {
+            return Err(Refusal::NotItself { said: from });
+        }
+        let peer = group.membership_config.membership().get_node(&from);
+        // The certificate of a manager that was demoted or removed is good for its time, its Raft id is not. One that
+        // this manager has not heard of yet is believed: it may be the one to hear it from.
+        let is_retired = peer.is_none() && self.shared.read(|state| state.is_retired(RaftId(from)));
         let ours = self.incarnation();
         // Who has no state yet has nothing that could be out of date.
         if theirs != 0 && ours != 0 && theirs != ours {
-            if theirs > ours {
+            if theirs > ours && !is_retired {
                 self.dismiss(Dismissal::Superseded { now: theirs });
             }
             return Err(Refusal::Superseded { old: theirs.min(ours), now: theirs.max(ours) });
         }
-        let peer = group.membership_config.membership().get_node(&from);
-        // One that this manager has not heard of yet is believed: it may be the one to hear it from.
-        if node.is_some_and(|node| peer.is_some_and(|peer| peer.node_id != node)) {
+        if sender.is_some_and(|sender| peer.is_some_and(|peer| peer.node_id != sender.node_id)) {
             return Err(Refusal::NotItself { said: from });
         }
-        if peer.is_none() && self.shared.read(|state| state.is_retired(RaftId(from))) {
+        if is_retired {
             return Err(Refusal::Retired(from));
         }
         Ok(())
@@ -133,51 +136,4 @@ impl Standing {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        collections::{BTreeMap, BTreeSet},
-        sync::RwLock,
-    };
-
-    use muster_core::state::State;
-    use openraft::Membership;
-
-    use super::*;
-    use crate::{
-        changes::Publisher,
-        raft::{Peer, StoredMembership},
-    };
-
-    const CLUSTER: ClusterId = ClusterId::from_bits(1);
-
-    fn node(number: u64) -> NodeId {
-        NodeId::from_bits(u128::from(number))
-    }
-
-    /// Managers 1 and 2, on the nodes of those numbers.
-    fn group() -> Metrics {
-        let peers: BTreeMap<u64, Peer> =
-            [1, 2].map(|id| (id, Peer { node_id: node(id), address: String::new() })).into();
-        let membership = Membership::new(vec![BTreeSet::from([1, 2])], peers);
-        Metrics { membership_config: Arc::new(StoredMembership::new(None, membership)), ..Metrics::new_initial(1) }
-    }
-
-    #[test]
-    fn nobody_speaks_for_another_manager() {
-        let shared = Shared {
-            state: RwLock::new(State::default()),
-            applied: watch::Sender::new(0),
-            changes: Publisher::default(),
-        };
-        let standing = Standing::new(CLUSTER, 1, Arc::new(shared));
-        let from = |from, sender| {
-            let envelope = Envelope { cluster: CLUSTER, incarnation: 0, from, to: 1, body: () };
-            standing.check(&envelope, sender, &group())
-        };
-        assert_eq!(from(2, Some(node(2))), Ok(()));
-        assert_eq!(from(2, Some(node(3))), Err(Refusal::NotItself { said: 2 }));
-        assert_eq!(from(1, Some(node(2))), Err(Refusal::NotItself { said: 1 }));
-        assert_eq!(from(9, Some(node(9))), Ok(()), "one that this manager has not heard of yet");
-        assert_eq!(from(2, None), Ok(()), "the way it came vouches for it");
-    }
-}
+mod tests;

@@ -101,8 +101,13 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn start() -> Self {
-        let myself =
-            PeerIdentity { cluster_id: CLUSTER, node_id: NODE, role: Role::Manager, expires_at: Timestamp::MAX };
+        let myself = PeerIdentity {
+            cluster_id: CLUSTER,
+            node_id: NODE,
+            role: Role::Manager,
+            raft_id: None,
+            expires_at: Timestamp::MAX,
+        };
         Self::start_as(myself).await
     }
 
@@ -239,6 +244,7 @@ fn identify(mut request: Request<()>) -> Result<Request<()>, Status> {
             cluster_id: CLUSTER,
             node_id,
             role,
+            raft_id: None,
             expires_at: Timestamp::MAX,
         });
     }

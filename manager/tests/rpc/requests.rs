@@ -95,7 +95,13 @@ async fn changes_are_made_once_and_answered_alike() {
 #[tokio::test]
 async fn a_cluster_with_a_manager_of_the_first_format_does_without_ids_and_newer_changes() {
     let bootstrap = Bootstrap { spec: ClusterSpec::default(), founding: None };
-    let myself = PeerIdentity { cluster_id: CLUSTER, node_id: NODE, role: Role::Manager, expires_at: Timestamp::MAX };
+    let myself = PeerIdentity {
+        cluster_id: CLUSTER,
+        node_id: NODE,
+        role: Role::Manager,
+        raft_id: None,
+        expires_at: Timestamp::MAX,
+    };
     let key = ClusterKey::generate().expect("random");
     let mut bench = Bench::found(myself, bootstrap, key).await;
     assert_eq!(bench.handle.replica().read(muster_core::state::State::log_format), 1);

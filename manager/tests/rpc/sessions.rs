@@ -49,6 +49,7 @@ async fn who_may_not_have_a_session_is_told_why() {
         cluster_id: CLUSTER,
         node_id: NodeId::from_bits(79),
         role: Role::Worker,
+        raft_id: None,
         expires_at: Timestamp::MAX,
     };
     let bench = Bench::start_as(stranger).await;

@@ -308,7 +308,7 @@ pub(crate) const CALLER: &str = "test-caller";
 fn identify(mut request: Request<()>) -> Result<Request<()>, Status> {
     if let Some(id) = request.metadata().get(CALLER) {
         let (node_id, role) = (id.to_str().unwrap().parse().unwrap(), Role::Manager);
-        let identity = PeerIdentity { cluster_id: CLUSTER, node_id, role, expires_at: Timestamp::MAX };
+        let identity = PeerIdentity { cluster_id: CLUSTER, node_id, role, raft_id: None, expires_at: Timestamp::MAX };
         request.extensions_mut().insert(identity);
     }
     Ok(request)

@@ -11,7 +11,6 @@ use muster_proto::{
     cluster::ClusterSpec,
     id::{ClusterId, NodeId},
     node::Role,
-    version::RaftId,
 };
 use tokio::net::TcpListener;
 
@@ -23,9 +22,6 @@ use crate::daemon::{
     record::{Identity, Phase, Record, hex},
     restore,
 };
-
-/// Raft ids are never used twice in a cluster; the first manager has the first.
-const FIRST_RAFT_ID: RaftId = RaftId(1);
 
 impl Host {
     /// Makes a cluster of this host alone.
@@ -59,7 +55,7 @@ impl Host {
             node_id,
             advertise_addr: advertise_addr.clone(),
             role: Role::Manager,
-            raft_id: Some(FIRST_RAFT_ID),
+            raft_id: Some(founding::FIRST_RAFT_ID),
             managers: vec![advertise_addr],
             incarnation: 1,
             recovering: None,

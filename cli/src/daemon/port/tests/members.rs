@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use muster_manager::{
     authorization::Standing,
-    ca::{Credentials, Keeper, NODE_VALIDITY},
+    ca::{Credentials, Keeper, NODE_VALIDITY, Part},
 };
 use muster_proto::node::Role;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -109,8 +109,8 @@ async fn hold_until(channel: &tonic::transport::Channel, site: &Site) -> tonic::
 #[tokio::test]
 async fn a_connection_ends_with_the_certificate_that_it_was_opened_with() {
     let site = Site::start().await;
-    let short = |role| Credentials::issue(&site.authority, WORKER, role, Duration::from_secs(2)).expect("issued");
-    let keeper = Keeper::new(short(Role::Worker)).expect("a keeper");
+    let short = Credentials::issue(&site.authority, WORKER, Part::Worker, Duration::from_secs(2)).expect("issued");
+    let keeper = Keeper::new(short).expect("a keeper");
     let channel = site.channel(&keeper);
     let held = hold(&channel).await;
     assert_ne!(held.code(), Code::Ok, "{held}");
@@ -119,7 +119,7 @@ async fn a_connection_ends_with_the_certificate_that_it_was_opened_with() {
     assert_eq!(call(&channel, "muster.v1.Membership/Renew").await.code(), Code::Ok);
 
     // With the next certificate the same channel goes on; its connection is a new one, so the old one is not used.
-    let next = Credentials::issue(&site.authority, WORKER, Role::Worker, NODE_VALIDITY).expect("issued");
+    let next = Credentials::issue(&site.authority, WORKER, Part::Worker, NODE_VALIDITY).expect("issued");
     keeper.replace(next).expect("the same node");
     let channel = site.channel(&keeper);
     assert_eq!(call(&channel, SESSION).await.code(), Code::Ok);

@@ -6,12 +6,15 @@ use futures_util::future::BoxFuture;
 use muster_agent::dial::Stream;
 use muster_manager::{
     authorization::{Roll, Standing},
-    ca::{Alpn, Authority, Credentials, Expect, Keeper, NODE_VALIDITY, PeerIdentity, Presented, dial_pinned, digest},
+    ca::{
+        Alpn, Authority, Credentials, Expect, Keeper, NODE_VALIDITY, Part, PeerIdentity, Presented, dial_pinned, digest,
+    },
     clock::{Clock, WallClock},
 };
 use muster_proto::{
     id::{ClusterId, NodeId},
     node::Role,
+    version::RaftId,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -37,6 +40,8 @@ pub(super) const REMOVED: NodeId = NodeId::from_bits(13);
 pub(super) const DEMOTED: NodeId = NodeId::from_bits(14);
 /// In nobody's list.
 pub(super) const NEW: NodeId = NodeId::from_bits(15);
+/// Of whoever is a manager here.
+const RAFT_ID: RaftId = RaftId(7);
 /// For whatever shall happen; far above what it takes, so that only a hang meets it.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -173,7 +178,11 @@ impl Site {
 pub(super) const SESSION: &str = "muster.v1.Dispatcher/Session";
 
 fn issue(authority: &Authority, node: NodeId, role: Role, validity: Duration) -> Credentials {
-    Credentials::issue(authority, node, role, validity).expect("issued")
+    let part = match role {
+        Role::Worker => Part::Worker,
+        Role::Manager => Part::Manager(RAFT_ID),
+    };
+    Credentials::issue(authority, node, part, validity).expect("issued")
 }
 
 /// What the call is answered with; the bytes of a message do not matter to who may make it.
