@@ -45,9 +45,9 @@ pub enum Command {
 
 /// Make a new root, and have every node take a certificate of it
 ///
-/// The former root stays trusted until the last node has one, so nothing is interrupted. Shows which nodes are waited
-/// for; one that is down keeps the rotation open until it returns or is removed with `muster node rm`. Join tokens carry
-/// the root's digest: see `muster join-token` for new ones.
+/// The former root stays trusted until the last node has shown one, so nothing is interrupted. Shows which nodes are
+/// waited for; one that is down keeps the rotation open until it returns or is removed with `muster node rm`. Join tokens
+/// of before are void at once: see `muster join-token` for new ones.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Examples:
   muster ca rotate
@@ -126,6 +126,9 @@ async fn rotate(args: &RotateArgs, daemon: &Daemon, context: &mut Context<'_>) -
     };
     context.out.line(&begun.root_digest)?;
     context.out.flush()?;
+    context.out.note(
+        "join tokens of before are void; `muster join-token worker` and `muster join-token manager` show the new ones",
+    );
     if args.detach {
         return Ok(());
     }
@@ -159,8 +162,5 @@ async fn follow(mut told: v1::RotateCaResponse, daemon: &Daemon, out: &mut Out) 
     }
     let nodes = counted(told.nodes as usize, "node");
     out.note(format_args!("the root is new on all of {nodes}, and the former one is trusted no more"));
-    out.note(
-        "join tokens of before are void; `muster join-token worker` and `muster join-token manager` show the new ones",
-    );
     Ok(())
 }

@@ -64,6 +64,7 @@ pub fn begin(
         root: sealed.root.digest,
         role: Role::Manager,
         expires_at: now + validity,
+        shown: None,
     };
     let tokens = [Role::Worker, Role::Manager]
         .map(|role| standing_token(key, TokenId::from_bits(rand::random()), role, now))
@@ -96,8 +97,14 @@ pub fn take_over(
     // What `recovery` gives it.
     let part = Part::Manager(cluster.next_raft_id);
     let certificate_pem = unseal(authority, key)?.sign(node, part, public_key_der, validity)?;
-    let certificate =
-        NodeCertificate { key: ca::digest_of(public_key_der), root, role: Role::Manager, expires_at: now + validity };
+    let certificate_pem = authority.chain(&certificate_pem);
+    let certificate = NodeCertificate {
+        key: ca::digest_of(public_key_der),
+        root,
+        role: Role::Manager,
+        expires_at: now + validity,
+        shown: None,
+    };
     let roots_pem = authority.roots().map(|root| root.certificate_pem.as_str()).collect();
     Ok(Successor { cluster_id: cluster.id, roots_pem, certificate_pem, certificate })
 }
@@ -107,7 +114,18 @@ pub(crate) fn seal(authority: &Authority, key: &ClusterKey) -> Result<Certificat
     let certificate_pem = authority.cert_pem().to_owned();
     let root = Root { digest: ca::digest(&certificate_pem)?, certificate_pem };
     let sealed_key = key.seal(authority.key_pem().as_bytes(), CA_KEY)?;
-    Ok(CertificateAuthority { root, sealed_key, previous: None })
+    Ok(CertificateAuthority { root, sealed_key, previous: None, crossed_pem: None })
+}
+
+/// A new root for a cluster, that nodes which trust only the present one believe as well.
+pub(crate) fn succeed(
+    present: &CertificateAuthority,
+    key: &ClusterKey,
+    cluster: ClusterId,
+) -> Result<CertificateAuthority, FoundingError> {
+    let next = Authority::create(cluster)?;
+    let crossed_pem = Some(unseal(present, key)?.certify(&next)?);
+    Ok(CertificateAuthority { crossed_pem, ..seal(&next, key)? })
 }
 
 /// What [`seal`] made, to sign with.

@@ -1,4 +1,5 @@
-//! The end of a root's rotation: once every node has a certificate of the new root, the leader gives the old one up.
+//! The end of a root's rotation: once every node has shown a certificate of the new root, the leader gives the old one
+//! up.
 //!
 //! Level-triggered: whatever changed, the state says whether it is time. A repetition is refused by `apply`.
 
@@ -19,8 +20,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 fn is_complete(state: &State) -> bool {
     state.authority().is_some_and(|authority| {
         let root = authority.root.digest;
-        let has_new = |node: &muster_proto::node::Node| node.certificate.as_ref().map(|held| held.root) == Some(root);
-        authority.previous.is_some() && state.nodes().all(has_new)
+        authority.previous.is_some() && state.nodes().all(|node| node.has_shown(root))
     })
 }
 

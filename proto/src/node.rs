@@ -9,7 +9,7 @@ use crate::{
     id::NodeId,
     resources::Resources,
     time::Timestamp,
-    trust::NodeCertificate,
+    trust::{Digest, NodeCertificate},
     version::{RaftId, Version},
 };
 
@@ -91,6 +91,14 @@ pub struct Node {
     pub log_format: u16,
 }
 
+impl Node {
+    /// Whether it is known to have a certificate of this root.
+    #[must_use]
+    pub fn has_shown(&self, root: Digest) -> bool {
+        self.certificate.as_ref().is_some_and(|held| held.shown == Some(root))
+    }
+}
+
 /// Nodes were written without it while there was one format.
 fn first_format() -> u16 {
     1
@@ -104,6 +112,8 @@ pub struct NodeOrders {
     pub roots_digest: String,
     /// Addresses of all managers: `host:port` each.
     pub managers: Vec<String>,
+    /// A new root waits until this node has shown the certificate of it that it was given.
+    pub show_certificate: bool,
 }
 
 /// What the leader's memory says of a node.

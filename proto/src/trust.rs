@@ -76,9 +76,19 @@ pub struct CertificateAuthority {
     pub sealed_key: Vec<u8>,
     /// Trusted too, until no node has a certificate of it any more.
     pub previous: Option<Root>,
+    /// The present root's key as the previous root certifies it, in PEM: whoever has not heard of the present root yet
+    /// believes it by this. There while there is a previous one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crossed_pem: Option<String>,
 }
 
 impl CertificateAuthority {
+    /// A node's certificate, signed by the present root, with what leads from it to the previous one.
+    #[must_use]
+    pub fn chain(&self, certificate_pem: &str) -> String {
+        format!("{certificate_pem}{}", self.crossed_pem.as_deref().unwrap_or_default())
+    }
+
     /// The newest first.
     pub fn roots(&self) -> impl Iterator<Item = &Root> {
         std::iter::once(&self.root).chain(&self.previous)
@@ -94,6 +104,10 @@ pub struct NodeCertificate {
     pub root: Digest,
     pub role: Role,
     pub expires_at: Timestamp,
+    /// The root of the certificate that the node showed when it asked for this one. What was issued may never have
+    /// reached it; what it has shown it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<Digest>,
 }
 
 /// What lets a host in. The secret itself is nowhere: managers derive it from the cluster key and the id.

@@ -27,7 +27,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// Why a node needs another grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
-    /// Another role, or other roots.
+    /// Another role, other roots, or the managers have not seen the certificate that they gave.
     Ordered,
     /// This muster reads another log format than the one before it did, and the others wait for it.
     Upgraded,
@@ -51,7 +51,9 @@ pub(super) struct Look {
 /// Marks the orders as seen: the next wake-up is for newer ones.
 fn due(look: &mut Look, now: Timestamp) -> Due {
     let ordered = look.orders.borrow_and_update().as_ref().is_some_and(|orders| {
-        orders.role != look.record.role || orders.roots_digest != ca::digests(&look.credentials.ca_pem)
+        orders.role != look.record.role
+            || orders.roots_digest != ca::digests(&look.credentials.ca_pem)
+            || orders.show_certificate
     });
     if ordered {
         return Due::Ordered;
@@ -84,7 +86,10 @@ pub(super) async fn run(host: Arc<Host>, shutdown: CancellationToken) {
             why @ (Due::Ordered | Due::Upgraded | Due::Aged) => match renew(&host, &look, why).await {
                 Ok(()) => {
                     // What was ordered and is not granted yet must not be asked for in a spin.
-                    RETRY_MIN
+                    changes.mark_unchanged();
+                    let pause = retry;
+                    retry = (retry * 2).min(RETRY_MAX);
+                    pause
                 }
                 Err(error) => {
                     tracing::warn!("the next certificate was not granted: {error:#}");
@@ -122,7 +127,7 @@ async fn renew(host: &Host, look: &Look, why: Due) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use muster_manager::ca::{Authority, Keeper};
+    use muster_manager::ca::{Authority, Keeper, Part};
     use muster_proto::id::{ClusterId, NodeId};
 
     use super::*;
@@ -133,10 +138,15 @@ mod tests {
     fn a_look_leaves_the_orders_seen() {
         let (cluster, node) = (ClusterId::from_bits(1), NodeId::from_bits(2));
         let authority = Authority::create(cluster).unwrap();
-        let credentials = Credentials::issue(&authority, node, Role::Worker, Duration::from_secs(3600)).unwrap();
+        let credentials = Credentials::issue(&authority, node, Part::Worker, Duration::from_secs(3600)).unwrap();
         let keeper = Keeper::new(credentials.clone()).unwrap();
-        let orders =
-            NodeOrders { role: Role::Worker, roots_digest: ca::digests(&credentials.ca_pem), managers: Vec::new() };
+        let orders = NodeOrders {
+            role: Role::Worker,
+            roots_digest: ca::digests(&credentials.ca_pem),
+            managers: Vec::new(),
+            show_certificate: false,
+            removed: Vec::new(),
+        };
         let (tell, told) = watch::channel(None);
         tell.send_replace(Some(orders.clone()));
         let mut look = Look {
@@ -165,7 +175,14 @@ mod tests {
         assert!(look.orders.has_changed().unwrap());
         assert!(matches!(due(&mut look, super::super::now()), Due::In(_)));
         assert!(!look.orders.has_changed().unwrap());
-        tell.send_replace(Some(NodeOrders { role: Role::Manager, ..orders }));
-        assert_eq!(due(&mut look, super::super::now()), Due::Ordered);
+        let others = [
+            NodeOrders { role: Role::Manager, ..orders.clone() },
+            NodeOrders { roots_digest: String::new(), ..orders.clone() },
+            NodeOrders { show_certificate: true, ..orders },
+        ];
+        for orders in others {
+            tell.send_replace(Some(orders));
+            assert_eq!(due(&mut look, super::super::now()), Due::Ordered);
+        }
     }
 }

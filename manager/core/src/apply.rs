@@ -80,7 +80,7 @@ fn dispatch(state: &mut State, stamp: Stamp, command: &Command, touched: &mut To
             node::admit(state, stamp, &newcomer, *token, touched)?
         }
         Command::CertifyNode { id, certificate, log_format } => {
-            node::certify(state, stamp, *id, certificate, *log_format)?
+            node::certify(state, stamp, *id, certificate, *log_format, touched)?
         }
         Command::RemoveNode { id } => node::remove(state, stamp, *id, touched)?,
         Command::ChangeRole { id, version, role } => node::change_role(state, stamp, (*id, *version), *role, touched)?,

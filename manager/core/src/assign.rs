@@ -54,12 +54,15 @@ pub(crate) fn serving(task: &Task) -> Option<(NodeId, IpAddr)> {
 /// What `node` should be; None when it is no member.
 #[must_use]
 pub fn orders(state: &State, node: NodeId) -> Option<NodeOrders> {
-    let role = state.node(node)?.spec.role;
+    let row = state.node(node)?;
+    let role = row.spec.role;
     let managers = state.nodes().filter(|node| node.spec.role == Role::Manager);
     let managers = managers.map(|node| node.address.clone()).collect();
     let roots = state.authority().into_iter().flat_map(|authority| authority.roots());
     let roots: Vec<String> = roots.map(|root| root.digest.to_string()).collect();
-    Some(NodeOrders { role, roots_digest: roots.join(","), managers })
+    let rotation = state.authority().filter(|authority| authority.previous.is_some());
+    let show_certificate = rotation.is_some_and(|authority| !row.has_shown(authority.root.digest));
+    Some(NodeOrders { role, roots_digest: roots.join(","), managers, show_certificate })
 }
 
 fn ingress_of(state: &State, service: &Service) -> IngressService {

@@ -133,12 +133,12 @@ pub enum Command {
         token: Token,
         others: OtherTokens,
     },
-    /// A new root signs from now on; the present one stays trusted until [`Command::FinishRootRotation`]. Refused while
-    /// an earlier rotation is under way.
+    /// A new root signs from now on; the present one stays trusted until [`Command::FinishRootRotation`]. Voids all
+    /// tokens. Refused while an earlier rotation is under way.
     RotateRoot {
         authority: CertificateAuthority,
     },
-    /// Every node has a certificate of the new root. Refused while one has not.
+    /// Every node has shown a certificate of the new root. Refused while one has not.
     FinishRootRotation,
     /// Makes a node a manager, or no manager any more. Refused when the node is no longer at `version`, and for the
     /// last manager.

@@ -103,7 +103,7 @@ pub enum Rejection {
     NoAuthority,
     #[error("a rotation of the root certificate is under way; `muster ca rotate` tells what it waits for")]
     RotationUnderWay,
-    #[error("node {0} has no certificate of the new root yet")]
+    #[error("node {0} has not shown a certificate of the new root yet")]
     NotCertified(NodeId),
     #[error("the slot's tasks have changed since the plan was made")]
     SlotChanged,

@@ -172,6 +172,7 @@ fn a_role_has_to_hold_in_the_certificate_and_in_the_state() {
             node_id: NODE,
             role,
             raft_id: None,
+            root: None,
             expires_at: at(1_000),
         })
     };

@@ -43,11 +43,7 @@ impl std::fmt::Debug for Authority {
 impl Authority {
     /// A new CA, for a new cluster or as the next root of one.
     pub fn create(cluster: ClusterId) -> Result<Self, CaError> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = subject(&format!("muster {cluster}"), cluster);
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        valid_for(&mut params, CA_VALIDITY);
+        let params = root_params(cluster);
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CaError::Issue)?;
         let cert_pem = params.self_signed(&key).map_err(CaError::Issue)?.pem();
         let key_pem = key.serialize_pem();
@@ -82,6 +78,17 @@ impl Authority {
         &self.key_pem
     }
 
+    /// The key of another root of the cluster, certified by this one, in PEM: who trusts this one trusts what that one
+    /// signs.
+    pub fn certify(&self, next: &Self) -> Result<String, CaError> {
+        let (_, key) = read_ca(&next.cert_pem)?;
+        let key = SubjectPublicKeyInfo::from_der(&key).map_err(CaError::Read)?;
+        let mut params = root_params(next.cluster);
+        params.use_authority_key_identifier_extension = true;
+        params.serial_number = Some(serial()?);
+        Ok(params.signed_by(&key, &self.issuer).map_err(CaError::Issue)?.pem())
+    }
+
     /// A certificate for one node in one part, in PEM. The key is the node's: `public_key_der` is its
     /// [`super::NodeKey::public_der`], as it came over the wire.
     pub fn sign(&self, node: NodeId, part: Part, public_key_der: &[u8], validity: Duration) -> Result<String, CaError> {
@@ -108,6 +115,16 @@ fn public_key(der: &[u8]) -> Result<SubjectPublicKeyInfo, CaError> {
         return Err(CaError::PublicKey(rcgen::Error::UnsupportedSignatureAlgorithm));
     }
     Ok(key)
+}
+
+/// All roots of a cluster have one name, so that either certificate of a root's key stands for it.
+fn root_params(cluster: ClusterId) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = subject(&format!("muster {cluster}"), cluster);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    valid_for(&mut params, CA_VALIDITY);
+    params
 }
 
 /// What [`Authority::sign`] would refuse, before anything is signed.

@@ -17,6 +17,7 @@ pub struct Credentials {
     pub cluster: ClusterId,
     /// Several, one after another, while the cluster changes its root.
     pub ca_pem: String,
+    /// Followed, while the cluster changes its root, by what leads from its root to the former one.
     pub cert_pem: String,
     /// Secret.
     pub key_pem: String,

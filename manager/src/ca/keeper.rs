@@ -17,6 +17,7 @@ use std::{
 use muster_proto::{
     id::{ClusterId, NodeId},
     time::Timestamp,
+    trust::Digest,
 };
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
@@ -28,7 +29,7 @@ use rustls::{
 };
 
 use super::{
-    Alpn, CaError, Credentials, PeerIdentity,
+    Alpn, CaError, Credentials, PeerIdentity, digest_of,
     handshake::{AnyCaller, NoCaller, Only, TLS_VERSIONS, provider},
     peer,
 };
@@ -71,6 +72,7 @@ struct Current {
     certified: Arc<CertifiedKey>,
     /// One for each protocol, so that what belongs to resumption is shared.
     configs: Mutex<Vec<(Alpn, Arc<ClientConfig>)>>,
+    roots: Vec<CertificateDer<'static>>,
     server_config: Arc<ServerConfig>,
 }
 
@@ -122,23 +124,28 @@ impl Keeper {
     /// secured, resumed ones included: a session outlives the roots it was begun under.
     #[must_use]
     pub fn presented(&self, certificates: Option<&[CertificateDer<'_>]>, now: Timestamp) -> Presented {
-        let Some(leaf) = certificates.and_then(<[_]>::first) else { return Presented::Nothing };
+        let Some((leaf, rest)) = certificates.and_then(<[_]>::split_first) else { return Presented::Nothing };
+        // A root's key that the former root has certified: this node may not have heard of that root yet.
+        let rest = &rest[..rest.len().min(ROOTS_MAX)];
         let (current, unix) = (self.current(), UnixTime::since_unix_epoch(Duration::from_millis(now.millis())));
-        let verdict = match current.callers.verify_client_cert(leaf, &[], unix) {
+        let verdict = match current.callers.verify_client_cert(leaf, rest, unix) {
             Err(rustls::Error::InvalidCertificate(rustls::CertificateError::ExpiredContext { not_after, .. })) => {
                 let grace = peer::life(leaf).unwrap_or_default().max(GRACE_MIN);
                 if unix.as_secs().saturating_sub(not_after.as_secs()) > grace.as_secs() {
                     return Presented::Worthless(Worthless::LongExpired);
                 }
                 // Everything else about it still has to hold.
-                current.callers.verify_client_cert(leaf, &[], not_after)
+                current.callers.verify_client_cert(leaf, rest, not_after)
             }
             verdict => verdict,
         };
         match verdict {
             Ok(_) => match peer::identity(leaf) {
                 Some(identity) if identity.cluster_id == current.identity.cluster_id => {
-                    Presented::Certificate(identity)
+                    Presented::Certificate(PeerIdentity {
+                        root: current.root_of(leaf, identity.expires_at),
+                        ..identity
+                    })
                 }
                 Some(_) | None => Presented::Worthless(Worthless::OtherAuthority),
             },
@@ -171,17 +178,25 @@ impl Current {
         if identity.cluster_id != credentials.cluster {
             return Err(CaError::AnotherNode);
         }
-        let leaf =
-            CertificateDer::from_pem_slice(credentials.cert_pem.as_bytes()).map_err(|_| CaError::NoCertificate)?;
+        let mut chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(credentials.cert_pem.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(|_| CaError::NoCertificate)?;
+        let leaf = chain.first().ok_or(CaError::NoCertificate)?;
         let (callers, servers) = verifiers(&roots, &provider)?;
         // An expired one may still renew; one that no root has signed is of no use.
-        let root = issuer_of(&leaf, &root_ders, identity.expires_at, &provider)?;
+        let root = issuer_of(leaf, &root_ders, identity.expires_at, &provider)?.ok_or(CaError::NoRoot)?;
         let key = PrivateKeyDer::from_pem_slice(credentials.key_pem.as_bytes()).map_err(|_| CaError::NoKey)?;
         // The root goes along, so that a host that joins can tell it by its digest.
-        let certified = CertifiedKey::from_der(vec![leaf, root], key, &provider).map_err(CaError::Mismatch)?;
+        chain.push(root);
+        let certified = CertifiedKey::from_der(chain, key, &provider).map_err(CaError::Mismatch)?;
         let certified = Arc::new(certified);
         let server_config = Arc::new(server_config(&certified, provider)?);
-        Ok(Self { credentials, identity, callers, servers, certified, configs: Mutex::default(), server_config })
+        let configs = Mutex::default();
+        Ok(Self { credentials, identity, callers, servers, certified, configs, roots: root_ders, server_config })
+    }
+
+    fn root_of(&self, leaf: &CertificateDer<'_>, at: Timestamp) -> Option<Digest> {
+        issuer_of(leaf, &self.roots, at, &provider()).ok().flatten().map(|root| digest_of(&root))
     }
 
     fn client_config(&self, alpn: Alpn) -> Result<Arc<ClientConfig>, CaError> {
@@ -235,23 +250,23 @@ fn verifiers(
     Ok((callers.build().map_err(unusable)?, servers.build().map_err(unusable)?))
 }
 
-/// The one of the roots that signed the certificate.
+/// The one of the roots that signed the certificate, without another's help.
 fn issuer_of(
     leaf: &CertificateDer<'_>,
     roots: &[CertificateDer<'static>],
     at: Timestamp,
     provider: &Arc<CryptoProvider>,
-) -> Result<CertificateDer<'static>, CaError> {
+) -> Result<Option<CertificateDer<'static>>, CaError> {
     let at = UnixTime::since_unix_epoch(Duration::from_millis(at.millis()));
     for root in roots {
         let mut alone = RootCertStore::empty();
         alone.add(root.clone()).map_err(CaError::Tls)?;
         let (callers, _) = verifiers(&alone, provider)?;
         if callers.verify_client_cert(leaf, &[], at).is_ok() {
-            return Ok(root.clone());
+            return Ok(Some(root.clone()));
         }
     }
-    Err(CaError::NoRoot)
+    Ok(None)
 }
 
 /// Shows nothing and takes only a server that has this root.

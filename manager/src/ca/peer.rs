@@ -6,6 +6,7 @@ use muster_proto::{
     id::{ClusterId, NodeId},
     node::Role,
     time::Timestamp,
+    trust::Digest,
     version::RaftId,
 };
 use tonic::{Request, Status};
@@ -55,6 +56,8 @@ pub struct PeerIdentity {
     pub role: Role,
     /// Of a manager: as which one it may speak in the Raft group.
     pub raft_id: Option<RaftId>,
+    /// The one of the roots that are trusted here which signed it; none where another vouches for that one.
+    pub root: Option<Digest>,
     pub expires_at: Timestamp,
 }
 
@@ -66,7 +69,7 @@ pub fn peer<T>(request: &Request<T>) -> Result<PeerIdentity, Status> {
     })
 }
 
-/// None: it names no node of a cluster. Says nothing of who signed it.
+/// None: it names no node of a cluster. Says nothing of who signed it, and so names no root.
 pub(super) fn identity(certificate_der: &[u8]) -> Option<PeerIdentity> {
     let (_, certificate) = parse_x509_certificate(certificate_der).ok()?;
     let subject = certificate.subject();
@@ -79,6 +82,7 @@ pub(super) fn identity(certificate_der: &[u8]) -> Option<PeerIdentity> {
             _ => return None,
         },
         raft_id: raft_id(subject)?,
+        root: None,
         expires_at: span(&certificate)?.1,
     })
 }

@@ -118,8 +118,9 @@ async fn a_member_is_taken_for_who_its_certificate_says() {
     for (node, role) in [(WORKER, Role::Worker), (MANAGER, Role::Manager)] {
         for expect in [Expect::AnyManager, Expect::Node(MANAGER)] {
             let (presented, _) = server.visit(&keeper(&authority, node, role), expect).await.expect("a member");
-            let PeerIdentity { cluster_id, node_id, role: told, raft_id, expires_at } = certificate(presented);
+            let PeerIdentity { cluster_id, node_id, role: told, raft_id, root, expires_at } = certificate(presented);
             assert_eq!((cluster_id, node_id, told, raft_id), (CLUSTER, node, role, part(role).raft_id()));
+            assert_eq!(root, Some(digest(authority.cert_pem()).unwrap()));
             assert!(expires_at > now());
         }
     }
@@ -220,27 +221,61 @@ async fn sessions_are_resumed_and_never_under_a_former_identity() {
 #[tokio::test]
 async fn a_root_is_exchanged_without_a_moment_in_which_anybody_is_refused() {
     let (old, new) = (authority(), authority());
-    let both = format!("{}{}", old.cert_pem(), new.cert_pem());
+    let both = format!("{}{}", new.cert_pem(), old.cert_pem());
+    let crossed = old.certify(&new).unwrap();
     let nodes = [keeper(&old, MANAGER, Role::Manager), keeper(&old, WORKER, Role::Worker)];
-    let server = Server::start(nodes[0].clone()).await;
-    let visit = || async { certificate(server.visit(&nodes[1], Expect::AnyManager).await.expect("trusted").0) };
-    visit().await;
-    // Everybody trusts both, one after another; then everybody gets a certificate of the new one; then the old goes.
-    for stage in ["trust", "certificate", "forget"] {
+    // Two that hear of nothing all that time.
+    let away = [keeper(&old, NodeId::from_bits(12), Role::Manager), keeper(&old, NodeId::from_bits(13), Role::Worker)];
+    let (server, server_away) = (Server::start(nodes[0].clone()).await, Server::start(away[0].clone()).await);
+    let visit = |from: &Keeper| {
+        let from = from.clone();
+        let server = &server;
+        async move { certificate(server.visit(&from, Expect::AnyManager).await.expect("trusted").0) }
+    };
+    visit(&nodes[1]).await;
+    // One after another has a certificate of the new root, and then gives the old one up.
+    for stage in ["certificate", "forget"] {
         for (node, keeper) in nodes.iter().enumerate() {
             let (id, role) = [(MANAGER, Role::Manager), (WORKER, Role::Worker)][node];
-            let mut next = credentials(if stage == "trust" { &old } else { &new }, id, role);
-            if stage != "forget" {
+            let mut next = credentials(&new, id, role);
+            if stage == "certificate" {
                 next.ca_pem.clone_from(&both);
+                next.cert_pem.push_str(&crossed);
             }
             keeper.replace(next).unwrap();
-            visit().await;
+            visit(&nodes[1]).await;
+            if stage == "forget" {
+                continue;
+            }
+            for keeper in &away {
+                assert_eq!(visit(keeper).await.root, Some(digest(old.cert_pem()).unwrap()));
+            }
+            let (presented, _) = server_away.visit(keeper, Expect::AnyManager).await.expect("trusted");
+            let PeerIdentity { node_id, root, .. } = certificate(presented);
+            assert_eq!((node_id, root), (id, None), "on the word of the root that is known there");
         }
     }
-    // Who was away all that time.
-    let away = keeper(&old, NodeId::from_bits(12), Role::Worker);
-    let error = server.visit(&away, Expect::AnyManager).await.expect_err("it trusts the old root only");
+    let error = server.visit(&away[1], Expect::AnyManager).await.expect_err("the old root is given up");
     assert!(matches!(error, DialError::OtherAuthority { .. }), "{error}");
+}
+
+#[test]
+fn with_a_nodes_key_nobody_makes_nodes() {
+    let authority = authority();
+    let worker = credentials(&authority, WORKER, Role::Worker);
+    let usurper = Authority::from_pem(&worker.cert_pem, &worker.key_pem).expect("it has a cluster's name");
+    let mut forged = credentials(&usurper, MANAGER, Role::Manager);
+    forged.cert_pem.push_str(&worker.cert_pem);
+    forged.ca_pem.push_str(authority.cert_pem());
+    let leaf_and_worker: Vec<_> =
+        <rustls::pki_types::CertificateDer<'_> as rustls::pki_types::pem::PemObject>::pem_slice_iter(
+            forged.cert_pem.as_bytes(),
+        )
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(leaf_and_worker.len(), 2);
+    let judged = keeper(&authority, MANAGER, Role::Manager).presented(Some(&leaf_and_worker), now());
+    assert_eq!(judged, Presented::Worthless(Worthless::OtherAuthority));
 }
 
 #[tokio::test]

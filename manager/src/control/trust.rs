@@ -11,10 +11,7 @@ use muster_proto::{node::Role, time::Timestamp, trust::Token, v1};
 use tonic::Status;
 
 use super::{Control, Known, lookup, request::Asked};
-use crate::{
-    ca::{Authority, JoinToken},
-    founding, status,
-};
+use crate::{ca::JoinToken, founding, status};
 
 const TTL_MIN: Duration = Duration::from_secs(1);
 /// A year: a token that lasts longer had better be the standing one.
@@ -89,13 +86,13 @@ impl Control {
     ) -> Result<v1::RotateCaResponse, Status> {
         self.up_to_date().await?;
         if request.begin
-            && let Known::New(cluster) = self.look(asked.first(), |state| {
+            && let Known::New((cluster, present)) = self.look(asked.first(), |state| {
                 let cluster = state.cluster().ok_or_else(|| status::rejected(&Rejection::NoCluster))?;
-                Ok(cluster.id)
+                let present = state.authority().cloned().ok_or_else(|| status::rejected(&Rejection::NoAuthority))?;
+                Ok((cluster.id, present))
             })?
         {
-            let next = Authority::create(cluster).map_err(|error| status::unsigned(&error.into()))?;
-            let authority = founding::seal(&next, &self.handle.config.cluster_key);
+            let authority = founding::succeed(&present, &self.handle.config.cluster_key, cluster);
             let authority = authority.map_err(|error| status::unsigned(&error))?;
             self.propose(asked.first(), Command::RotateRoot { authority }).await?;
         }
@@ -130,8 +127,7 @@ fn standing(state: &State, role: Role) -> Option<Token> {
 /// How far the rotation is.
 fn progress(state: &State) -> Result<v1::RotateCaResponse, Status> {
     let authority = state.authority().ok_or_else(|| status::rejected(&Rejection::NoAuthority))?;
-    let behind =
-        state.nodes().filter(|node| node.certificate.as_ref().map(|held| held.root) != Some(authority.root.digest));
+    let behind = state.nodes().filter(|node| !node.has_shown(authority.root.digest));
     let rotating = authority.previous.is_some();
     Ok(v1::RotateCaResponse {
         rotating,

@@ -95,7 +95,8 @@ impl Origin {
             Origin::Nobody => NOBODY.to_owned(),
             Origin::Node(identity) => {
                 // A Raft message is never passed on, so the Raft id stays out.
-                format!("{} {} {}", identity.node_id, identity.role, identity.expires_at.millis())
+                let root = identity.root.map(|root| format!(" {root}")).unwrap_or_default();
+                format!("{} {} {}{root}", identity.node_id, identity.role, identity.expires_at.millis())
             }
         };
         if let Ok(value) = HeaderValue::from_str(&text) {
@@ -117,12 +118,18 @@ impl Origin {
             _ => return None,
         };
         let expires_at = Timestamp::from_millis(words.next()?.parse().ok()?);
-        Some(Origin::Node(PeerIdentity { cluster_id, node_id, role, raft_id: None, expires_at }))
+        let root = match words.next() {
+            Some(root) => Some(root.parse().ok()?),
+            None => None,
+        };
+        Some(Origin::Node(PeerIdentity { cluster_id, node_id, role, raft_id: None, root, expires_at }))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use muster_proto::trust::Digest;
+
     use super::*;
 
     #[test]
@@ -133,14 +140,16 @@ mod tests {
             node_id: NodeId::from_bits(7),
             role: Role::Worker,
             raft_id: None,
+            root: None,
             expires_at: Timestamp::from_millis(99),
         };
-        for origin in [Origin::Host, Origin::Nobody, Origin::Node(node)] {
+        let of_a_root = PeerIdentity { root: Some(Digest([7; 32])), ..node };
+        for origin in [Origin::Host, Origin::Nobody, Origin::Node(node), Origin::Node(of_a_root)] {
             let mut headers = HeaderMap::new();
             origin.write(&mut headers);
             assert_eq!(Origin::read(headers[ORIGIN].to_str().unwrap(), cluster_id), Some(origin));
         }
-        for text in ["", "root", "7 manager", "7 worker 5"] {
+        for text in ["", "root", "7 manager", "7 worker 5", "7 worker 5 root"] {
             assert_eq!(Origin::read(text, cluster_id), None, "{text}");
         }
     }

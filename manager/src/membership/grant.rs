@@ -43,7 +43,13 @@ impl Membership {
         let expires_at = outside.clock.now() + validity;
         let signer = founding::unseal(&authority, &config.cluster_key).map_err(|error| status::unsigned(&error))?;
         ca::check_public_key(&public_key).map_err(|error| status::unsigned(&error.into()))?;
-        let record = NodeCertificate { key: ca::digest_of(&public_key), root: authority.root.digest, role, expires_at };
+        let record = NodeCertificate {
+            key: ca::digest_of(&public_key),
+            root: authority.root.digest,
+            role,
+            expires_at,
+            shown: None,
+        };
         Ok(Prepared { record, public_key, signer, authority })
     }
 
@@ -81,7 +87,7 @@ fn grant(
         cluster_id: cluster.id.to_string(),
         node_id: id.to_string(),
         role: v1::Role::from(role).into(),
-        certificate_pem,
+        certificate_pem: prepared.authority.chain(&certificate_pem),
         roots_pem: prepared.authority.roots().map(|root| root.certificate_pem.clone()).collect(),
         raft_id: part.raft_id().map(|id| id.0),
         cluster_key,

@@ -4,7 +4,7 @@ use muster_core::{
     command::{Command, Outcome},
     rejection::Rejection,
 };
-use muster_proto::{id::NodeId, node::Role, v1};
+use muster_proto::{id::NodeId, node::Role, trust::NodeCertificate, v1};
 use tonic::Status;
 
 use super::{Membership, wish};
@@ -25,7 +25,8 @@ impl Membership {
                 self.out_of_the_group(caller.node_id).await?;
             }
             let prepared = self.prepare(role, public_key.clone())?;
-            let command = Command::CertifyNode { id: caller.node_id, certificate: prepared.record.clone(), log_format };
+            let certificate = NodeCertificate { shown: caller.root, ..prepared.record.clone() };
+            let command = Command::CertifyNode { id: caller.node_id, certificate, log_format };
             match self.outcome(command).await? {
                 Outcome::Done { .. } | Outcome::Partly { .. } => return self.grant(caller.node_id, &prepared),
                 Outcome::Rejected(why @ Rejection::OtherRole(..)) => refused = why,

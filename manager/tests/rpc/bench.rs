@@ -106,6 +106,7 @@ impl Bench {
             node_id: NODE,
             role: Role::Manager,
             raft_id: None,
+            root: None,
             expires_at: Timestamp::MAX,
         };
         Self::start_as(myself).await
@@ -235,16 +236,20 @@ impl Bench {
 
 /// Whom a call to the membership service is from, as its certificate would say.
 pub(crate) const CALLER: &str = "test-caller";
+/// The root of that certificate.
+pub(crate) const CALLERS_ROOT: &str = "test-callers-root";
 
 fn identify(mut request: Request<()>) -> Result<Request<()>, Status> {
-    let caller = request.metadata().get(CALLER).map(|id| id.to_str().expect("an id").parse().expect("an id"));
-    if let Some(node_id) = caller {
+    let said = |name| request.metadata().get(name).map(|text| text.to_str().expect("ASCII").to_owned());
+    let root = said(CALLERS_ROOT).map(|root| root.parse().expect("a digest"));
+    if let Some(node_id) = said(CALLER).map(|id| id.parse().expect("an id")) {
         let role = Role::Worker;
         request.extensions_mut().insert(PeerIdentity {
             cluster_id: CLUSTER,
             node_id,
             role,
             raft_id: None,
+            root,
             expires_at: Timestamp::MAX,
         });
     }

@@ -19,7 +19,7 @@ use muster_proto::{
 use tokio::{io::AsyncWriteExt, net::TcpListener, task::JoinSet};
 use tonic::{Code, Request, Status};
 
-use crate::bench::{Bench, CALLER, NODE, soon};
+use crate::bench::{Bench, CALLER, CALLERS_ROOT, NODE, soon};
 
 /// A host that would be a node.
 pub(crate) struct Newcomer {
@@ -78,12 +78,21 @@ fn asked_by<T>(id: NodeId, message: T) -> Request<T> {
 }
 
 pub(crate) async fn renew(bench: &Bench, newcomer: &Newcomer) -> Result<v1::Grant, Status> {
+    renew_showing(bench, newcomer, None).await
+}
+
+/// With a certificate of that root.
+pub(crate) async fn renew_showing(bench: &Bench, newcomer: &Newcomer, root: Option<&str>) -> Result<v1::Grant, Status> {
     let request = v1::RenewRequest {
         public_key: newcomer.key.public_der(),
         log_format: LOG_FORMAT.into(),
         advertise_addr: newcomer.address.clone(),
     };
-    soon("renew", bench.membership().renew(asked_by(newcomer.id, request))).await.map(tonic::Response::into_inner)
+    let mut request = asked_by(newcomer.id, request);
+    if let Some(root) = root {
+        request.metadata_mut().insert(CALLERS_ROOT, root.parse().expect("ASCII"));
+    }
+    soon("renew", bench.membership().renew(request)).await.map(tonic::Response::into_inner)
 }
 
 async fn depart(bench: &Bench, id: NodeId) -> Result<(), Status> {

@@ -100,6 +100,7 @@ async fn a_cluster_with_a_manager_of_the_first_format_does_without_ids_and_newer
         node_id: NODE,
         role: Role::Manager,
         raft_id: None,
+        root: None,
         expires_at: Timestamp::MAX,
     };
     let key = ClusterKey::generate().expect("random");

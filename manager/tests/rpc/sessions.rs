@@ -50,6 +50,7 @@ async fn who_may_not_have_a_session_is_told_why() {
         node_id: NodeId::from_bits(79),
         role: Role::Worker,
         raft_id: None,
+        root: None,
         expires_at: Timestamp::MAX,
     };
     let bench = Bench::start_as(stranger).await;

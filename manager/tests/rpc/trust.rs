@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 use crate::{
     bench::{Bench, NODE, soon},
-    membership::{Newcomer, read, renew},
+    membership::{Newcomer, read, renew_showing},
 };
 
 fn standing(role: v1::Role) -> v1::GetJoinTokenRequest {
@@ -78,7 +78,7 @@ async fn rotate(bench: &mut Bench, begin: bool) -> Result<v1::RotateCaResponse, 
 }
 
 #[tokio::test]
-async fn a_rotation_ends_once_every_node_has_a_certificate_of_the_new_root() {
+async fn a_rotation_ends_once_every_node_has_shown_a_certificate_of_the_new_root() {
     let mut bench = Bench::start().await;
     let newcomer = Newcomer::new(7).await;
     let worker = token(&mut bench, standing(v1::Role::Worker)).await.expect("shown");
@@ -92,13 +92,29 @@ async fn a_rotation_ends_once_every_node_has_a_certificate_of_the_new_root() {
     assert_eq!((begun.waiting_for.len(), begun.roots_pem.len()), (2, 2));
     let again = rotate(&mut bench, true).await.expect_err("one at a time");
     assert_eq!(again.code(), Code::FailedPrecondition);
+    let secret = parts(&worker).secret.to_string();
+    let refused = Newcomer::new(8).await.join(&bench, &secret).await.expect_err("void");
+    assert_eq!((refused.code(), refused.message().contains("token")), (Code::PermissionDenied, true), "{refused}");
 
-    let renewed = renew(&bench, &newcomer).await.expect("renewed");
-    assert_eq!(renewed.roots_pem, begun.roots_pem);
-    assert_ne!(renewed.certificate_pem, granted.certificate_pem);
+    let (old, new) = (Some(before.root_digest.as_str()), Some(begun.root_digest.as_str()));
+    let (first, second) = (Newcomer::new(NODE.bits()).await, &newcomer);
+    // Twice: the first answer was lost.
+    for _ in 0..2 {
+        for newcomer in [&first, second] {
+            let renewed = renew_showing(&bench, newcomer, old).await.expect("renewed");
+            assert_eq!(renewed.roots_pem, begun.roots_pem);
+            assert_ne!(renewed.certificate_pem, granted.certificate_pem);
+            assert_eq!(
+                renewed.certificate_pem.matches("BEGIN CERTIFICATE").count(),
+                2,
+                "and how the old root leads to it"
+            );
+        }
+        assert_eq!(rotate(&mut bench, false).await.expect("told").waiting_for.len(), 2, "nobody has shown it");
+    }
+    renew_showing(&bench, second, new).await.expect("renewed");
     assert_eq!(rotate(&mut bench, false).await.expect("told").waiting_for, [NODE.to_string()]);
-    let first = Newcomer::new(NODE.bits()).await;
-    renew(&bench, &first).await.expect("renewed");
+    renew_showing(&bench, &first, new).await.expect("renewed");
     let ended = soon("the end", async {
         loop {
             let now = rotate(&mut bench, false).await.expect("told");
@@ -113,6 +129,7 @@ async fn a_rotation_ends_once_every_node_has_a_certificate_of_the_new_root() {
     // The token that is shown from now on leads to the new root.
     let shown = token(&mut bench, standing(v1::Role::Worker)).await.expect("shown");
     assert_eq!(parts(&shown).ca.to_string(), ended.root_digest);
+    Newcomer::new(8).await.join(&bench, &parts(&shown).secret.to_string()).await.expect("joins");
     bench.stop().await;
 }
 

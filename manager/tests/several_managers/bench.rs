@@ -308,7 +308,8 @@ pub(crate) const CALLER: &str = "test-caller";
 fn identify(mut request: Request<()>) -> Result<Request<()>, Status> {
     if let Some(id) = request.metadata().get(CALLER) {
         let (node_id, role) = (id.to_str().unwrap().parse().unwrap(), Role::Manager);
-        let identity = PeerIdentity { cluster_id: CLUSTER, node_id, role, raft_id: None, expires_at: Timestamp::MAX };
+        let identity =
+            PeerIdentity { cluster_id: CLUSTER, node_id, role, raft_id: None, root: None, expires_at: Timestamp::MAX };
         request.extensions_mut().insert(identity);
     }
     Ok(request)
@@ -430,7 +431,7 @@ const ROOT: Digest = Digest([0; 32]);
 fn certificate(id: u64) -> NodeCertificate {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&id.to_be_bytes());
-    NodeCertificate { key: Digest(key), root: ROOT, role: Role::Manager, expires_at: Timestamp::MAX }
+    NodeCertificate { key: Digest(key), root: ROOT, role: Role::Manager, expires_at: Timestamp::MAX, shown: None }
 }
 
 fn founding() -> Founding {
@@ -444,7 +445,7 @@ fn founding() -> Founding {
         uses_left: None,
     };
     Founding {
-        authority: CertificateAuthority { root, sealed_key: Vec::new(), previous: None },
+        authority: CertificateAuthority { root, sealed_key: Vec::new(), previous: None, crossed_pem: None },
         certificate: certificate(1),
         tokens: vec![token],
         log_format: LOG_FORMAT,

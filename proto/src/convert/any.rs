@@ -297,7 +297,12 @@ pub(super) fn task_report() -> impl Strategy<Value = TaskReport> {
 
 pub(super) fn node_orders() -> impl Strategy<Value = NodeOrders> {
     let role = select(vec![Role::Worker, Role::Manager]);
-    (role, text(), texts()).prop_map(|(role, roots_digest, managers)| NodeOrders { role, roots_digest, managers })
+    (role, text(), texts(), any::<bool>()).prop_map(|(role, roots_digest, managers, show_certificate)| NodeOrders {
+        role,
+        roots_digest,
+        managers,
+        show_certificate,
+    })
 }
 
 pub(super) fn node_description() -> impl Strategy<Value = NodeDescription> {

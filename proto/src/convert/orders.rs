@@ -9,6 +9,7 @@ impl From<&NodeOrders> for v1::NodeOrders {
             role: v1::Role::from(domain.role).into(),
             roots_digest: domain.roots_digest.clone(),
             managers: domain.managers.clone(),
+            show_certificate: domain.show_certificate,
         }
     }
 }
@@ -20,6 +21,7 @@ impl TryFrom<v1::NodeOrders> for NodeOrders {
             role: field::choice::<v1::Role, _>("role", wire.role)?,
             roots_digest: wire.roots_digest,
             managers: wire.managers,
+            show_certificate: wire.show_certificate,
         })
     }
 }

@@ -108,3 +108,29 @@ fn the_root_is_rotated_and_nothing_is_interrupted() {
     cluster.push(late);
     cluster.wait_ready(0);
 }
+
+/// Those that are down when the root is exchanged trust only the former one when they return, and everyone else shows
+/// certificates of the next.
+#[test]
+fn nodes_that_were_down_during_a_rotation_come_back() {
+    let mut cluster = Cluster::local(MUSTER, &Engine::Sim, 3, 1);
+    cluster.wait_ready(0);
+    let manager = cluster.after(cluster.leader());
+    let awake = (0..3).find(|number| *number != manager).expect("three");
+    for away in [3, manager] {
+        let id = cluster[away].node_id();
+        cluster[away].stop();
+        cluster[awake].ok(&["ca", "rotate", "--detach"]);
+        wait::until("everybody else to have the new root", || {
+            let waiting = cluster[awake].ok(&["ca", "--format", "{{json .WaitingFor}}"]);
+            if waiting.matches('"').count() == 2 { Ok(()) } else { Err(waiting) }
+        });
+        cluster[away].restart();
+        wait::until("the rotation to end", || {
+            let shown = cluster[awake].ok(&["ca", "--format", "{{.Rotating}} {{.WaitingFor}}"]);
+            if shown.starts_with("false") { Ok(()) } else { Err((id.clone(), shown)) }
+        });
+        cluster.wait_ready(awake);
+        cluster.wait_managers(away.min(2), 3);
+    }
+}

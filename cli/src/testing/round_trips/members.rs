@@ -231,16 +231,17 @@ fn the_root_is_shown_and_replaced() {
     let ran = run(World { unavailable_left: 1, ..waiting.clone() }, "ca rotate");
     expect![[r#"
         2222222222222222222222222222222222222222222222222222222222222222
+        stderr: join tokens of before are void; `muster join-token worker` and `muster join-token manager` show the new ones
         stderr: rotating: 2 of 3 nodes to go: host3, host2
         stderr: rotating: 1 of 3 nodes to go: host3
         stderr: the root is new on all of 3 nodes, and the former one is trusted no more
-        stderr: join tokens of before are void; `muster join-token worker` and `muster join-token manager` show the new ones
         exit code 0
     "#]]
     .assert_eq(&shown(&ran));
     assert_eq!(ran.world.ca_asked, [false, true, false, false]);
     let ran = run(waiting, "ca rotate --detach");
-    assert_eq!((ran.stderr.as_str(), ran.world.ca_asked.as_slice()), ("", [false, true].as_slice()));
+    assert!(ran.stderr.starts_with("join tokens of before are void"), "{}", ran.stderr);
+    assert_eq!(ran.world.ca_asked, [false, true]);
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(super) fn create_cluster(
     if let Some(Founding { authority, certificate, tokens, log_format }) = founding {
         state.authority = Some(authority.clone());
         state.tokens = tokens.iter().map(|token| (token.id, token.clone())).collect();
-        certify(state, stamp, node_id, certificate, *log_format)?;
+        certify(state, stamp, node_id, certificate, *log_format, touched)?;
     }
     Ok(stamp.version())
 }
@@ -130,7 +130,7 @@ pub(super) fn admit(
         if !same {
             return Err(Rejection::OtherKey(id));
         }
-        return certify(state, stamp, id, certificate, log_format);
+        return certify(state, stamp, id, certificate, log_format, touched);
     }
     if let Some(other) = state.nodes().find(|node| node.address == address) {
         return Err(Rejection::AddressTaken { address: address.to_owned(), node: other.id });
@@ -141,7 +141,7 @@ pub(super) fn admit(
     let role = trust::redeem(state, stamp, token)?;
     let spec = NodeSpec { role, ..spec.clone() };
     join(state, stamp, id, &spec, address, touched)?;
-    certify(state, stamp, id, &NodeCertificate { role, ..certificate.clone() }, log_format)
+    certify(state, stamp, id, &NodeCertificate { role, ..certificate.clone() }, log_format, touched)
 }
 
 /// A certificate is no change that anybody who edits the node need know of: the version stays.
@@ -151,7 +151,9 @@ pub(super) fn certify(
     id: NodeId,
     certificate: &NodeCertificate,
     log_format: u16,
+    touched: &mut Touched,
 ) -> Result<Version, Rejection> {
+    let is_rotating = state.authority.as_ref().is_some_and(|authority| authority.previous.is_some());
     let node = state.nodes.get_mut(&id).ok_or(Rejection::NoSuchNode(id))?;
     if node.spec.role != certificate.role {
         return Err(Rejection::OtherRole(id, node.spec.role));
@@ -159,6 +161,10 @@ pub(super) fn certify(
     node.certificate = Some(certificate.clone());
     node.log_format = log_format;
     node.updated_at = stamp.at;
+    if is_rotating {
+        // It is told whether it has to show this one.
+        touched.nodes.insert(id);
+    }
     Ok(node.version)
 }
 

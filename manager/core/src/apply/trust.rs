@@ -47,7 +47,8 @@ pub(super) fn redeem(state: &mut State, stamp: Stamp, id: TokenId) -> Result<Rol
     Ok(role)
 }
 
-/// The present root becomes the previous one, whatever the command says of that.
+/// The present root becomes the previous one, whatever the command says of that. Tokens carry the digest of a root, so
+/// those there are lead nowhere any more.
 pub(super) fn rotate_root(
     state: &mut State,
     stamp: Stamp,
@@ -60,18 +61,19 @@ pub(super) fn rotate_root(
     }
     let previous = Some(present.root.clone());
     state.authority = Some(CertificateAuthority { previous, ..next.clone() });
+    state.tokens.clear();
     touched.orders = true;
     Ok(stamp.version())
 }
 
 pub(super) fn finish_rotation(state: &mut State, stamp: Stamp, touched: &mut Touched) -> Result<Version, Rejection> {
     let root = state.authority.as_ref().ok_or(Rejection::NoAuthority)?.root.digest;
-    let is_behind = |node: &&muster_proto::node::Node| node.certificate.as_ref().map(|held| held.root) != Some(root);
-    if let Some(behind) = state.nodes().find(is_behind) {
+    if let Some(behind) = state.nodes().find(|node| !node.has_shown(root)) {
         return Err(Rejection::NotCertified(behind.id));
     }
     if let Some(authority) = state.authority.as_mut() {
         authority.previous = None;
+        authority.crossed_pem = None;
         touched.orders = true;
     }
     Ok(stamp.version())

@@ -191,11 +191,12 @@ fn role() -> impl Strategy<Value = Role> {
 }
 
 fn certificate() -> impl Strategy<Value = NodeCertificate> {
-    (0..2u8, 0..2u8, role(), at()).prop_map(|(key, root, role, expires_at)| NodeCertificate {
+    (0..2u8, 0..2u8, role(), at(), 0..2u8).prop_map(|(key, root, role, expires_at, shown)| NodeCertificate {
         key: Digest([key; 32]),
         root: Digest([root; 32]),
         role,
         expires_at,
+        shown: Some(Digest([shown; 32])),
     })
 }
 
@@ -217,6 +218,7 @@ fn authority() -> impl Strategy<Value = CertificateAuthority> {
         root: Root { certificate_pem: String::new(), digest: Digest([root; 32]) },
         sealed_key: Vec::new(),
         previous: None,
+        crossed_pem: None,
     })
 }
 

@@ -81,6 +81,7 @@ fn certified(number: u64, raft_id: u64) -> Option<PeerIdentity> {
         node_id: node(number),
         role: Role::Manager,
         raft_id: Some(RaftId(raft_id)),
+        root: None,
         expires_at: Timestamp::MAX,
     })
 }

@@ -17,7 +17,7 @@ const C: NodeId = NodeId::from_bits(3);
 
 fn certificate(key: u8, root: u8, role: Role) -> NodeCertificate {
     let expires_at = Timestamp::from_millis(1_000);
-    NodeCertificate { key: Digest([key; 32]), root: Digest([root; 32]), role, expires_at }
+    NodeCertificate { key: Digest([key; 32]), root: Digest([root; 32]), role, expires_at, shown: None }
 }
 
 fn token(id: TokenId, role: Role) -> Token {
@@ -26,7 +26,7 @@ fn token(id: TokenId, role: Role) -> Token {
 
 fn authority(root: u8) -> CertificateAuthority {
     let root = Root { certificate_pem: String::new(), digest: Digest([root; 32]) };
-    CertificateAuthority { root, sealed_key: Vec::new(), previous: None }
+    CertificateAuthority { root, sealed_key: Vec::new(), previous: None, crossed_pem: None }
 }
 
 /// A cluster with a root, a manager and two standing tokens.
@@ -224,7 +224,10 @@ fn a_rotation_voids_the_tokens_of_its_role_and_there_is_a_limit() {
 fn a_root_is_given_up_once_nobody_needs_it() {
     let mut log = founded();
     log.done(admission(B, 2, WORKERS));
-    log.done(Command::RotateRoot { authority: authority(2) });
+    log.done(Command::RotateRoot {
+        authority: CertificateAuthority { crossed_pem: Some("the key of 2, by 1".to_owned()), ..authority(2) },
+    });
+    assert!(log.state.tokens().is_empty(), "they carry the digest of the former root");
     let roots =
         |log: &Log| log.state.authority().expect("a root").roots().map(|root| root.digest.0[0]).collect::<Vec<_>>();
     assert_eq!(roots(&log), [2, 1]);
@@ -232,10 +235,17 @@ fn a_root_is_given_up_once_nobody_needs_it() {
     assert_eq!(log.refused(Command::FinishRootRotation), Rejection::NotCertified(NODE));
     for (id, role) in [(NODE, Role::Manager), (B, Role::Worker)] {
         assert!(matches!(log.refused(Command::FinishRootRotation), Rejection::NotCertified(_)));
-        log.done(Command::CertifyNode { id, certificate: certificate(1, 2, role), log_format: LOG_FORMAT });
+        let mut certify = |shown| {
+            let certificate = NodeCertificate { shown: Some(Digest([shown; 32])), ..certificate(1, 2, role) };
+            log.done(Command::CertifyNode { id, certificate, log_format: LOG_FORMAT });
+            crate::assign::orders(&log.state, id).expect("a member").show_certificate
+        };
+        assert!(certify(1), "it may not have reached the node");
+        assert!(!certify(2));
     }
     log.done(Command::FinishRootRotation);
     assert_eq!(roots(&log), [2]);
+    assert_eq!(log.state.authority().expect("a root").crossed_pem, None);
 }
 
 #[test]
