@@ -25,7 +25,8 @@ use std::{
 use muster_agent::dial::Stream;
 use muster_manager::{
     authorization::{Authorize, Roll},
-    ca::Keeper,
+    ca::{Keeper, Presented},
+    clock::{Clock, WallClock},
 };
 use muster_proto::id::NodeId;
 use tokio::{
@@ -103,7 +104,11 @@ impl Port {
             shutdown: shutdown.clone(),
         });
         let mut tasks = JoinSet::new();
-        let reviews = tokio::spawn(review(shared.connections.clone(), Arc::clone(&shared.options.roll)));
+        let (connections, roll) = (shared.connections.clone(), Arc::clone(&shared.options.roll));
+        let reviews = [
+            tokio::spawn(review(connections.clone(), roll)),
+            tokio::spawn(recheck(connections, shared.options.keeper.clone())),
+        ];
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -124,8 +129,10 @@ impl Port {
         if timeout(STOP_GRACE, ended).await.is_err() {
             tasks.shutdown().await;
         }
-        reviews.abort();
-        drop(reviews.await);
+        for reviews in reviews {
+            reviews.abort();
+            drop(reviews.await);
+        }
         Ok(())
     }
 }
@@ -158,6 +165,21 @@ async fn review(connections: Connections, roll: Arc<dyn Roll>) {
     }
 }
 
+/// Cuts off whoever has shown a certificate of a root that is trusted no more.
+async fn recheck(connections: Connections, keeper: Keeper) {
+    let mut roots = keeper.roots();
+    loop {
+        keeper.other_roots(&roots).await;
+        roots = keeper.roots();
+        let (connections, keeper) = (connections.clone(), keeper.clone());
+        let checked = tokio::task::spawn_blocking(move || {
+            connections
+                .recheck(|shown| !matches!(keeper.presented(Some(shown), WallClock.now()), Presented::Worthless(_)));
+        });
+        drop(checked.await);
+    }
+}
+
 /// Why a connection came to nothing, as the rest of a sentence about it.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
@@ -171,6 +193,8 @@ enum Refused {
     Protocol,
     #[error("was to be passed on and may not: {0}")]
     Relay(#[source] muster_manager::authorization::Denied),
+    #[error("was opened while this node exchanged the roots that it trusts; it is tried again by itself")]
+    Roots,
     #[error("is one too many of node {0}")]
     TooMany(NodeId),
 }

@@ -10,7 +10,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -27,6 +27,8 @@ use rustls::{
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
+
+use tokio::sync::watch;
 
 use super::{
     Alpn, CaError, Credentials, PeerIdentity, digest_of,
@@ -61,7 +63,7 @@ pub enum Worthless {
 
 /// Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub struct Keeper(Arc<RwLock<Arc<Current>>>);
+pub struct Keeper(Arc<watch::Sender<Arc<Current>>>);
 
 /// Never changed, only exchanged as a whole.
 struct Current {
@@ -84,7 +86,7 @@ impl fmt::Debug for Keeper {
 
 impl Keeper {
     pub fn new(credentials: Credentials) -> Result<Self, CaError> {
-        Ok(Self(Arc::new(RwLock::new(Arc::new(Current::new(credentials)?)))))
+        Ok(Self(Arc::new(watch::Sender::new(Arc::new(Current::new(credentials)?)))))
     }
 
     /// From now on every new connection uses these. Refused, and nothing is changed, unless they are of the same node
@@ -95,7 +97,7 @@ impl Keeper {
         if (next.identity.cluster_id, next.identity.node_id) != (before.cluster_id, before.node_id) {
             return Err(CaError::AnotherNode);
         }
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = next;
+        self.0.send_replace(next);
         Ok(())
     }
 
@@ -107,6 +109,21 @@ impl Keeper {
     #[must_use]
     pub fn credentials(&self) -> Credentials {
         self.current().credentials.clone()
+    }
+
+    /// All that are trusted, in PEM: what [`Keeper::presented`] says holds as long as these are.
+    #[must_use]
+    pub fn roots(&self) -> String {
+        self.current().credentials.ca_pem.clone()
+    }
+
+    /// Resolves once others are trusted than `roots`.
+    pub async fn other_roots(&self, roots: &str) {
+        let mut now = self.0.subscribe();
+        if now.wait_for(|current| current.credentials.ca_pem != roots).await.is_err() {
+            // The sender is this keeper's own.
+            std::future::pending().await
+        }
     }
 
     /// For the next connection taken. A client certificate is asked for and not demanded.
@@ -166,7 +183,7 @@ impl Keeper {
     }
 
     fn current(&self) -> Arc<Current> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.borrow())
     }
 }
 

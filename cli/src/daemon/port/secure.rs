@@ -9,6 +9,7 @@ use muster_manager::{
     ca::{Alpn, Presented},
     clock::{Clock, WallClock},
 };
+use rustls::pki_types::CertificateDer;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -54,11 +55,18 @@ pub(super) async fn serve(shared: &Shared, stream: TcpStream, from: SocketAddr) 
     let session = secured.get_ref().1;
     let alpn = Alpn::of(session.alpn_protocol()).ok_or(Refused::Protocol)?;
     let now = WallClock.now();
-    let presented = shared.options.keeper.presented(session.peer_certificates(), now);
+    let keeper = &shared.options.keeper;
+    let (roots, certificates) = (keeper.roots(), owned(session.peer_certificates()));
+    let presented = keeper.presented(Some(&certificates), now);
     // First the seat, then what this host knows of the node: whoever changes that later finds the connection.
     let (standing, life) = match presented {
         Presented::Certificate(identity) => {
-            let seat = shared.connections.enter(identity.node_id, &*shared.options.roll);
+            // A client on its way to a published port may end what it began, whatever becomes of the root.
+            let kept = match alpn {
+                Alpn::Grpc => &*certificates,
+                Alpn::Relay => &[],
+            };
+            let seat = shared.connections.enter(identity.node_id, kept, &*shared.options.roll);
             let left = identity.expires_at.since(now);
             // A certificate is good for its time, also on a connection that outlasts it: the next has the newer one.
             let life = if left.is_zero() { STRANGER_MAX } else { left };
@@ -66,6 +74,10 @@ pub(super) async fn serve(shared: &Shared, stream: TcpStream, from: SocketAddr) 
         }
         Presented::Nothing | Presented::Worthless(_) => (Standing::Stranger(place), STRANGER_MAX),
     };
+    // As above: whoever exchanged them before the seat was taken did not find the connection.
+    if keeper.roots() != roots {
+        return Err(Refused::Roots);
+    }
     let caller = Caller::of(presented, now, &*shared.options.roll);
     let connection = Connection::new(secured, standing, life);
     match alpn {
@@ -78,6 +90,11 @@ pub(super) async fn serve(shared: &Shared, stream: TcpStream, from: SocketAddr) 
         }
     }
     Ok(())
+}
+
+/// For as long as the connection lasts: whoever gives a root up asks about them again.
+fn owned(certificates: Option<&[CertificateDer<'_>]>) -> Vec<CertificateDer<'static>> {
+    certificates.unwrap_or_default().iter().map(|certificate| certificate.clone().into_owned()).collect()
 }
 
 async fn handshake(shared: &Shared, stream: TcpStream) -> Result<TlsStream<TcpStream>, Refused> {

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use muster_manager::{
     authorization::Standing,
-    ca::{Credentials, Keeper, NODE_VALIDITY, Part},
+    ca::{Authority, Credentials, Keeper, NODE_VALIDITY, Part},
 };
 use muster_proto::node::Role;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::Code;
 
-use super::site::{DEMOTED, MANAGER, NEW, REMOVED, SESSION, Site, WORKER, call, hold, soon};
+use super::site::{CLUSTER, DEMOTED, MANAGER, MYSELF, NEW, REMOVED, SESSION, Site, WORKER, call, hold, issue, soon};
 
 #[tokio::test]
 async fn a_connection_that_an_agent_passes_on_arrives_with_its_bytes_and_its_node() {
@@ -104,6 +104,41 @@ async fn hold_until(channel: &tonic::transport::Channel, site: &Site) -> tonic::
     let held = hold(channel).await;
     assert!(site.shutdown.is_cancelled(), "cut before its time: {held}");
     held
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_the_root_that_signed_its_certificate() {
+    let site = Site::start().await;
+    let next = Authority::create(CLUSTER).expect("a CA");
+    let (old, new) = (site.authority.cert_pem().to_owned(), next.cert_pem().to_owned());
+    let crossed = site.authority.certify(&next).expect("certified");
+    let trusting = |node, role, roots: String, chain: &str| {
+        let mut credentials = issue(&next, node, role, NODE_VALIDITY);
+        credentials.ca_pem = roots;
+        credentials.cert_pem.push_str(chain);
+        credentials
+    };
+    let keeper = site.keeper(WORKER, Role::Worker);
+    let behind = site.channel(&keeper);
+    let mut here = site.relay(&keeper).await;
+    let (_, mut there) = soon("arriving", async { site.relayed.lock().await.recv().await }).await.expect("one");
+    let renewed = trusting(MANAGER, Role::Manager, format!("{new}{old}"), &crossed);
+    let renewed = site.channel(&Keeper::new(renewed).expect("a keeper"));
+    let exchange = |roots: String| {
+        site.keeper.replace(trusting(MYSELF, Role::Manager, roots, &crossed)).expect("the same node");
+    };
+    let (held, ()) = tokio::join!(hold(&behind), async {
+        exchange(format!("{new}{old}"));
+        for channel in [&behind, &renewed] {
+            assert_eq!(call(channel, SESSION).await.code(), Code::Ok, "both are trusted");
+        }
+        exchange(new.clone());
+    });
+    assert_ne!(held.code(), Code::Ok, "{held}");
+    assert_eq!(call(&renewed, SESSION).await.code(), Code::Ok);
+    here.write_all(b"!").await.expect("sends");
+    assert_eq!(soon("the byte", there.read_u8()).await.expect("a client's is left to end"), b'!');
+    site.stop().await;
 }
 
 #[tokio::test]

@@ -76,6 +76,8 @@ pub(super) struct Site {
     pub(super) address: SocketAddr,
     pub(super) authority: Authority,
     pub(super) book: Arc<Book>,
+    /// This host's own.
+    pub(super) keeper: Keeper,
     pub(super) relayed: Mutex<mpsc::UnboundedReceiver<(NodeId, Stream)>>,
     pub(super) shutdown: CancellationToken,
     pub(super) running: JoinHandle<anyhow::Result<()>>,
@@ -113,15 +115,16 @@ impl Site {
         ]);
         let book = Arc::new(Book(watch::Sender::new(rows)));
         let (sender, relayed) = mpsc::unbounded_channel();
+        let keeper = Keeper::new(issue(&authority, MYSELF, Role::Manager, NODE_VALIDITY)).expect("a keeper");
         let options = Options {
-            keeper: Keeper::new(issue(&authority, MYSELF, Role::Manager, NODE_VALIDITY)).expect("a keeper"),
+            keeper: keeper.clone(),
             roll: book.clone(),
             services,
             relay: Arc::new(move |node, stream| drop(sender.send((node, stream)))),
         };
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(Port::new(options, listener).run(shutdown.clone()));
-        Self { address, authority, book, relayed: Mutex::new(relayed), shutdown, running }
+        Self { address, authority, book, keeper, relayed: Mutex::new(relayed), shutdown, running }
     }
 
     pub(super) fn keeper(&self, node: NodeId, role: Role) -> Keeper {
@@ -177,7 +180,7 @@ impl Site {
 
 pub(super) const SESSION: &str = "muster.v1.Dispatcher/Session";
 
-fn issue(authority: &Authority, node: NodeId, role: Role, validity: Duration) -> Credentials {
+pub(super) fn issue(authority: &Authority, node: NodeId, role: Role, validity: Duration) -> Credentials {
     let part = match role {
         Role::Worker => Part::Worker,
         Role::Manager => Part::Manager(RAFT_ID),
