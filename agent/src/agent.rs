@@ -3,7 +3,7 @@
 //!
 //! Stopping leaves every container as it is; the next agent over the same folder takes them up again.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use muster_proto::{id::NodeId, node::NodeOrders};
 use tokio::{
@@ -89,6 +89,7 @@ pub struct Handle {
     ingress: ingress::Handle,
     leaves: mpsc::Sender<Leave>,
     orders: watch::Receiver<Option<NodeOrders>>,
+    removed: watch::Receiver<BTreeSet<NodeId>>,
 }
 
 impl Handle {
@@ -106,6 +107,12 @@ impl Handle {
     #[must_use]
     pub fn orders(&self) -> watch::Receiver<Option<NodeOrders>> {
         self.orders.clone()
+    }
+
+    /// Nodes that the managers have removed, as they last said, also before this daemon began.
+    #[must_use]
+    pub fn removed(&self) -> watch::Receiver<BTreeSet<NodeId>> {
+        self.removed.clone()
     }
 
     /// Stops and removes every container of this node and forgets every task. From then on the agent takes nothing in;
@@ -184,6 +191,7 @@ impl Agent {
         let (deltas, deltas_in) = mpsc::channel(DELTAS_MAX);
         let (leaves, leaves_in) = mpsc::channel(1);
         let (orders, orders_seen) = watch::channel(None);
+        let (removed, removed_seen) = watch::channel(known.get().removed.into_iter().collect());
         let describer = Describer::begin(
             config.executor.clone(),
             config.hostname,
@@ -207,10 +215,10 @@ impl Agent {
             executor: config.executor.clone(),
             description: describer.watch(),
             deltas,
-            acquaintance: Acquaintance { known, orders },
+            acquaintance: Acquaintance { known, orders, removed },
             isolation,
         };
-        let handle = Handle { ingress: ingress.handle(), leaves, orders: orders_seen };
+        let handle = Handle { ingress: ingress.handle(), leaves, orders: orders_seen, removed: removed_seen };
         let roster = Roster::new(Arc::new(context), records, routes, store_problem, deltas_in, leaves_in);
         Ok(Self {
             executor: config.executor,

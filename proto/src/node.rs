@@ -86,6 +86,9 @@ pub struct Node {
     pub raft_id: Option<RaftId>,
     #[serde(default)]
     pub certificate: Option<NodeCertificate>,
+    /// When none of all the certificates it was issued is good any more, not even to ask for the next.
+    #[serde(default)]
+    pub certified_until: Option<Timestamp>,
     /// The newest format of log entries that its muster reads.
     #[serde(default = "first_format")]
     pub log_format: u16,
@@ -114,6 +117,8 @@ pub struct NodeOrders {
     pub managers: Vec<String>,
     /// A new root waits until this node has shown the certificate of it that it was given.
     pub show_certificate: bool,
+    /// Nodes that are none any more and whose certificates have not all ended, in order.
+    pub removed: Vec<NodeId>,
 }
 
 /// What the leader's memory says of a node.

@@ -78,7 +78,7 @@ pub struct CertificateAuthority {
     pub previous: Option<Root>,
     /// The present root's key as the previous root certifies it, in PEM: whoever has not heard of the present root yet
     /// believes it by this. There while there is a previous one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub crossed_pem: Option<String>,
 }
 
@@ -106,7 +106,7 @@ pub struct NodeCertificate {
     pub expires_at: Timestamp,
     /// The root of the certificate that the node showed when it asked for this one. What was issued may never have
     /// reached it; what it has shown it has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub shown: Option<Digest>,
 }
 

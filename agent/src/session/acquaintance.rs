@@ -1,6 +1,8 @@
 //! What managers said of the cluster that must outlast the daemon: where they are, and how recent they are.
 
-use muster_proto::node::NodeOrders;
+use std::collections::BTreeSet;
+
+use muster_proto::{id::NodeId, node::NodeOrders};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -13,6 +15,9 @@ pub(crate) struct Known {
     pub(crate) managers: Vec<String>,
     /// The highest that a manager has named. One that names a lower was left behind by a recovery of the cluster.
     pub(crate) incarnation: u64,
+    /// Nodes that are none any more: nothing is taken from them, whatever certificates they have.
+    #[serde(default)]
+    pub(crate) removed: Vec<NodeId>,
 }
 
 #[derive(Debug)]
@@ -20,6 +25,7 @@ pub(crate) struct Acquaintance {
     pub(crate) known: Kept<Known>,
     /// None until a manager has spoken since the agent began.
     pub(crate) orders: watch::Sender<Option<NodeOrders>>,
+    pub(crate) removed: watch::Sender<BTreeSet<NodeId>>,
 }
 
 impl Acquaintance {
@@ -40,6 +46,13 @@ impl Acquaintance {
         if !orders.managers.is_empty() {
             self.known.set(Known { managers: orders.managers.clone(), ..self.known.get() });
         }
+        self.known.set(Known { removed: orders.removed.clone(), ..self.known.get() });
+        let removed: BTreeSet<NodeId> = orders.removed.iter().copied().collect();
+        self.removed.send_if_modified(|held| {
+            let changed = *held != removed;
+            *held = removed;
+            changed
+        });
         self.orders.send_if_modified(|held| {
             let changed = held.as_ref() != Some(&orders);
             *held = Some(orders);

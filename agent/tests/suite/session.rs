@@ -11,9 +11,12 @@ use muster_agent::executor::{
     ContainerState, Executor,
     sim::{Engine, Sim},
 };
-use muster_proto::task_state::{
-    DesiredState,
-    TaskState::{Preparing, Running, Shutdown},
+use muster_proto::{
+    id::NodeId,
+    task_state::{
+        DesiredState,
+        TaskState::{Preparing, Running, Shutdown},
+    },
 };
 use tokio::time::timeout;
 
@@ -169,6 +172,12 @@ async fn an_agent_goes_to_the_leader_that_it_is_sent_to_and_remembers_all_manage
     second.name_managers(&[&second, &third]);
     let heard = orders.wait_for(|orders| orders.as_ref().is_some_and(|orders| orders.managers == expected));
     timeout(PATIENCE, heard).await.expect("told").unwrap();
+    let gone = NodeId::from_bits(77);
+    second.remove_node(gone);
+    let mut removed = agent.handle.removed();
+    let heard = removed.wait_for(|removed| removed.contains(&gone));
+    timeout(PATIENCE, heard).await.expect("told").unwrap();
+    third.remove_node(gone);
     second.follow(&third);
     third.until_sessions(1).await;
     agent.stop().await;
@@ -177,6 +186,7 @@ async fn an_agent_goes_to_the_leader_that_it_is_sent_to_and_remembers_all_manage
     first.follow(&first);
     let before = third.sessions();
     let agent = Node::start_with(config(dir.path(), &sim, Vec::new())).await;
+    assert!(agent.handle.removed().borrow().contains(&gone), "before anybody has spoken");
     third.until_sessions(before + 1).await;
     agent.stop().await;
 }

@@ -2,6 +2,7 @@
 //! has one. Without one every call is answered with what to do about it.
 
 use std::{
+    collections::BTreeSet,
     convert::Infallible,
     fmt,
     sync::Arc,
@@ -31,11 +32,18 @@ enum Behind {
 }
 
 #[derive(Clone)]
-pub(super) struct Gate(watch::Sender<Behind>);
+pub(super) struct Gate {
+    behind: watch::Sender<Behind>,
+    /// Who is no node any more, as the managers have told this host's agent.
+    removed: watch::Sender<Removed>,
+}
+
+type Removed = watch::Receiver<BTreeSet<NodeId>>;
 
 impl Default for Gate {
     fn default() -> Self {
-        Self(watch::Sender::new(Behind::Closed(NO_CLUSTER.into())))
+        let (_, nobody) = watch::channel(BTreeSet::new());
+        Self { behind: watch::Sender::new(Behind::Closed(NO_CLUSTER.into())), removed: watch::Sender::new(nobody) }
     }
 }
 
@@ -71,23 +79,31 @@ impl Gate {
         self.put(Behind::Closed(why.into()));
     }
 
+    /// What this host knows of the members while it has no manager that knows better.
+    pub(super) fn heed(&self, removed: Removed) {
+        self.removed.send_replace(removed);
+    }
+
     fn put(&self, behind: Behind) {
-        self.0.send_replace(behind);
+        self.behind.send_replace(behind);
     }
 }
 
-/// Whom the manager behind it knows as members; nobody, where there is none.
+/// Whom the manager behind it knows as members; where there is none, who was removed, and of the others nothing.
 impl Roll for Gate {
     fn standing(&self, node: NodeId) -> Standing {
-        match &*self.0.borrow() {
+        match &*self.behind.borrow() {
             Behind::Open { roll, .. } => roll.standing(node),
+            Behind::Closed(_) if self.removed.borrow().borrow().contains(&node) => Standing::Removed,
             // Certificates have to do.
             Behind::Closed(_) => Standing::Unlisted,
         }
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {
-        let mut exchanged = self.0.subscribe();
+        let (mut exchanged, mut heeded) = (self.behind.subscribe(), self.removed.subscribe());
+        let mut removed = heeded.borrow_and_update().clone();
+        removed.mark_unchanged();
         let state = match &*exchanged.borrow_and_update() {
             Behind::Open { roll, .. } => roll.changed(),
             Behind::Closed(_) => Box::pin(std::future::pending()),
@@ -98,6 +114,8 @@ impl Roll for Gate {
                 ended = exchanged.changed() => if ended.is_err() {
                     std::future::pending::<()>().await;
                 },
+                Ok(()) = heeded.changed() => {}
+                Ok(()) = removed.changed() => {}
                 () = state => {}
             }
         })
@@ -119,12 +137,35 @@ impl Service<http::Request<Body>> for Gate {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let behind = self.0.borrow().clone();
+        let behind = self.behind.borrow().clone();
         Box::pin(async move {
             match behind {
                 Behind::Open { mut service, .. } => service.call(request).await,
                 Behind::Closed(why) => Ok(Status::failed_precondition(&*why).into_http()),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_host_without_a_manager_knows_who_was_removed() {
+        let (gate, node) = (Gate::default(), NodeId::from_bits(7));
+        gate.point_to(&[]);
+        assert_eq!(gate.standing(node), Standing::Unlisted);
+        let changed = gate.changed();
+        let (told, removed) = watch::channel(BTreeSet::new());
+        gate.heed(removed);
+        changed.await;
+        let changed = gate.changed();
+        told.send_replace(BTreeSet::from([node]));
+        changed.await;
+        assert_eq!(gate.standing(node), Standing::Removed);
+        assert_eq!(gate.standing(NodeId::from_bits(8)), Standing::Unlisted);
+        gate.close();
+        assert_eq!(gate.standing(node), Standing::Removed, "until it is told of another cluster");
     }
 }

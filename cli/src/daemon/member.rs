@@ -98,6 +98,7 @@ impl Member {
         let agent = Agent::open(agent_config(&surroundings, &record, &keeper, executor, identity)).await?;
         let handle = agent.handle();
         preflight.attach(handle.ingress());
+        surroundings.gate.heed(handle.removed());
 
         // Before anything runs: a part that was begun would outlive a failure here.
         let port = Port::new(port_options(&keeper, &surroundings.gate, &handle), listener);
@@ -304,7 +305,7 @@ async fn heal(
     let why = match (identity.expires_at > super::now(), identity.raft_id == record.raft_id) {
         (true, true) => return Ok(record),
         (false, _) => "had expired",
-        (true, false) => "was that of the manager it had been before the recovery",
+        (true, false) => "did not name the manager that this node is now",
     };
     let public_key = NodeKey::from_pem(&record.identity.key)?.public_der();
     let changes = manager.replica().watch();

@@ -17,6 +17,7 @@ mod trust;
 
 use muster_proto::version::Version;
 
+pub(crate) use self::node::void_until;
 pub use self::touched::Touched;
 use crate::{
     command::{Command, Entry, LogPosition, Outcome},

@@ -62,7 +62,8 @@ pub fn orders(state: &State, node: NodeId) -> Option<NodeOrders> {
     let roots: Vec<String> = roots.map(|root| root.digest.to_string()).collect();
     let rotation = state.authority().filter(|authority| authority.previous.is_some());
     let show_certificate = rotation.is_some_and(|authority| !row.has_shown(authority.root.digest));
-    Some(NodeOrders { role, roots_digest: roots.join(","), managers, show_certificate })
+    let removed = state.removed().collect();
+    Some(NodeOrders { role, roots_digest: roots.join(","), managers, show_certificate, removed })
 }
 
 fn ingress_of(state: &State, service: &Service) -> IngressService {

@@ -13,6 +13,7 @@ use muster_proto::{
 };
 
 use crate::{
+    apply,
     command::{LOG_FORMAT, LogPosition},
     effect,
     rejection::Rejection,
@@ -68,6 +69,7 @@ pub fn recovered(
         address: String::new(),
         raft_id: None,
         certificate: None,
+        certified_until: None,
         log_format: LOG_FORMAT,
     });
     node.spec.role = Role::Manager;
@@ -95,7 +97,7 @@ fn displace(state: &mut State, id: NodeId, at: Timestamp, version: Version) {
         });
     }
     if let Some(node) = state.nodes.remove(&id) {
-        let until = node.certificate.map_or(Timestamp::MAX, |held| held.expires_at);
+        let until = apply::void_until(state, &node);
         state.removed_nodes.insert(id, until);
     }
 }

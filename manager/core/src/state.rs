@@ -82,6 +82,11 @@ impl State {
         self.removed_nodes.contains_key(&id)
     }
 
+    /// Those of which that is remembered, in order of id.
+    pub fn removed(&self) -> impl Iterator<Item = NodeId> {
+        self.removed_nodes.keys().copied()
+    }
+
     /// Whether this Raft id was taken back: its manager was demoted, removed or lost its store. An id that this copy of
     /// the state has not heard of is not: the copy may lag behind.
     #[must_use]

@@ -297,12 +297,16 @@ pub(super) fn task_report() -> impl Strategy<Value = TaskReport> {
 
 pub(super) fn node_orders() -> impl Strategy<Value = NodeOrders> {
     let role = select(vec![Role::Worker, Role::Manager]);
-    (role, text(), texts(), any::<bool>()).prop_map(|(role, roots_digest, managers, show_certificate)| NodeOrders {
-        role,
-        roots_digest,
-        managers,
-        show_certificate,
-    })
+    let removed = prop::collection::vec(node_id(), 0..3);
+    (role, text(), texts(), any::<bool>(), removed).prop_map(
+        |(role, roots_digest, managers, show_certificate, removed)| NodeOrders {
+            role,
+            roots_digest,
+            managers,
+            show_certificate,
+            removed,
+        },
+    )
 }
 
 pub(super) fn node_description() -> impl Strategy<Value = NodeDescription> {

@@ -10,6 +10,7 @@ impl From<&NodeOrders> for v1::NodeOrders {
             roots_digest: domain.roots_digest.clone(),
             managers: domain.managers.clone(),
             show_certificate: domain.show_certificate,
+            removed: domain.removed.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -22,6 +23,7 @@ impl TryFrom<v1::NodeOrders> for NodeOrders {
             roots_digest: wire.roots_digest,
             managers: wire.managers,
             show_certificate: wire.show_certificate,
+            removed: wire.removed.iter().map(|id| field::id("removed", id)).collect::<Result<_>>()?,
         })
     }
 }

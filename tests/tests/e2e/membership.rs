@@ -3,11 +3,14 @@
 use std::{fs, net::TcpListener, path::Path};
 
 use muster_chaos::hosts::{self, Hosts};
+use muster_manager::ca::{Credentials, Expect, Keeper};
+use muster_proto::v1::dispatcher_client::DispatcherClient;
 use muster_tests::{
     cluster::{Cluster, Loopback},
     daemon::{Daemon, Engine, PORT, Place},
     wait,
 };
+use tonic::Code;
 
 use crate::MUSTER;
 
@@ -259,4 +262,40 @@ fn a_host_finds_its_own_address() {
     second.join(&first, "worker");
     let shown = first.ok(&["node", "inspect", "--format", "{{.Status.Addr}}", &second.node_id()]);
     assert_eq!(shown, second.address().to_string());
+}
+
+/// What the node that is in the folder would show others.
+fn identity(of: &Daemon) -> Keeper {
+    let record = fs::read(of.data_dir().join("member/node.json")).expect("a member");
+    let record: serde_json::Value = serde_json::from_slice(&record).expect("JSON");
+    let part = |name| record["identity"][name].as_str().expect("PEM").to_owned();
+    let credentials = Credentials::from_pem(part("roots"), part("certificate"), part("key"));
+    Keeper::new(credentials.expect("credentials")).expect("a keeper")
+}
+
+/// A worker has no copy of the state and hears from the managers whom it must not listen to any more.
+#[test]
+fn a_removed_node_is_no_ones_peer_any_more_at_workers_neither() {
+    let mut cluster = Cluster::local(MUSTER, &Engine::Sim, 1, 2);
+    cluster.wait_ready(0);
+    let (keeper, removed) = (identity(&cluster[2]), cluster[2].node_id());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let ask = |worker: &Daemon| {
+        let (address, node) = (worker.address().to_string(), worker.node_id().parse().expect("an id"));
+        runtime.block_on(async {
+            let channel = keeper.channel(&address, Expect::Node(node)).expect("an address");
+            let mut client = DispatcherClient::new(channel);
+            client.session(futures_util::stream::pending()).await.expect_err("a worker has no sessions").code()
+        })
+    };
+    assert_eq!(ask(&cluster[1]), Code::FailedPrecondition, "as a member it is told where to go");
+    cluster[0].ok(&["node", "rm", "--force", &removed]);
+    wait::until("the worker to refuse the removed node", || match ask(&cluster[1]) {
+        Code::PermissionDenied => Ok(()),
+        other => Err(other),
+    });
+    cluster[1].stop();
+    cluster[0].stop();
+    cluster[1].restart();
+    assert_eq!(ask(&cluster[1]), Code::PermissionDenied, "also where nobody has told it since it started");
 }

@@ -15,7 +15,7 @@ use futures_util::Stream;
 use muster_proto::{
     assignment::{Assignment, IngressService, LEADER_METADATA, TaskReport},
     container::ContainerSpec,
-    id::{ServiceId, TaskId},
+    id::{NodeId, ServiceId, TaskId},
     isolation::OnIsolation,
     placement::Placement,
     resources::{Limits, ResourceRequirements},
@@ -51,6 +51,7 @@ struct Word {
     silent: bool,
     /// Of all managers.
     managers: Vec<String>,
+    removed: Vec<String>,
     ingress: Vec<IngressService>,
     incarnation: u64,
     /// Longer than any test.
@@ -157,6 +158,10 @@ impl Manager {
     pub(crate) fn name_managers(&self, managers: &[&Manager]) {
         let managers = managers.iter().map(|manager| manager.address.to_string()).collect();
         self.word.send_modify(|word| word.managers = managers);
+    }
+
+    pub(crate) fn remove_node(&self, node: NodeId) {
+        self.word.send_modify(|word| word.removed.push(node.to_string()));
     }
 
     /// In the next welcome: one that no test outlasts. Else it is a second.
@@ -320,7 +325,12 @@ fn not_leading(leader: &str) -> Status {
 }
 
 fn orders(word: &Word) -> NodeOrders {
-    NodeOrders { role: v1::Role::Worker.into(), managers: word.managers.clone(), ..NodeOrders::default() }
+    NodeOrders {
+        role: v1::Role::Worker.into(),
+        managers: word.managers.clone(),
+        removed: word.removed.clone(),
+        ..NodeOrders::default()
+    }
 }
 
 fn assignments(word: &Word, forgotten_before: usize, complete: bool) -> Message {

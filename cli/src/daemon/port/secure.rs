@@ -78,6 +78,7 @@ pub(super) async fn serve(shared: &Shared, stream: TcpStream, from: SocketAddr) 
     if keeper.roots() != roots {
         return Err(Refused::Roots);
     }
+    drop(certificates);
     let caller = Caller::of(presented, now, &*shared.options.roll);
     let connection = Connection::new(secured, standing, life);
     match alpn {

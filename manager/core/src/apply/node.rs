@@ -1,5 +1,7 @@
 //! Commands about the cluster and its nodes.
 
+use std::time::Duration;
+
 use muster_proto::{
     cluster::{Cluster, ClusterSpec},
     id::{ClusterId, NodeId, TaskId, TokenId},
@@ -14,6 +16,8 @@ use crate::{command::Founding, effect, rejection::Rejection, state::State};
 
 /// Of removed nodes whose certificates are remembered as void.
 const REMOVED_MAX: usize = 4_096;
+/// The manager's `ca` takes a node's expired certificate for a renewal for this long at least.
+const GRACE_MIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn create_cluster(
     state: &mut State,
@@ -89,6 +93,7 @@ pub(super) fn join(
         address: address.to_owned(),
         raft_id,
         certificate: None,
+        certified_until: None,
         log_format: 1,
     };
     touched.node(None, Some(&node));
@@ -154,10 +159,12 @@ pub(super) fn certify(
     touched: &mut Touched,
 ) -> Result<Version, Rejection> {
     let is_rotating = state.authority.as_ref().is_some_and(|authority| authority.previous.is_some());
+    let validity = state.cluster.as_ref().map(|cluster| cluster.spec.certificate_validity).unwrap_or_default();
     let node = state.nodes.get_mut(&id).ok_or(Rejection::NoSuchNode(id))?;
     if node.spec.role != certificate.role {
         return Err(Rejection::OtherRole(id, node.spec.role));
     }
+    node.certified_until = node.certified_until.max(Some(good_until(certificate, validity)));
     node.certificate = Some(certificate.clone());
     node.log_format = log_format;
     node.updated_at = stamp.at;
@@ -207,17 +214,11 @@ pub(super) fn remove(state: &mut State, stamp: Stamp, id: NodeId, touched: &mut 
     if node.raft_id.is_some() {
         not_the_last_manager(state, id)?;
     }
-    let held_until = node.certificate.as_ref().map_or(Timestamp::MAX, |held| held.expires_at);
+    let until = void_until(state, node);
     let tasks: Vec<TaskId> = state.tasks_of_node(id).map(|task| task.id).collect();
     let removed = state.nodes.remove(&id);
     touched.node(removed.as_ref(), None);
-    state.removed_nodes.retain(|_, until| *until > stamp.at);
-    while state.removed_nodes.len() >= REMOVED_MAX {
-        state.removed_nodes.pop_first();
-    }
-    // An expired certificate is still good for a renewal for as long as it was valid, at the most.
-    let validity = state.cluster.as_ref().map(|cluster| cluster.spec.certificate_validity).unwrap_or_default();
-    state.removed_nodes.insert(id, held_until + validity);
+    remember_removed(state, stamp, id, until);
     for task in tasks {
         let changed = state.edit_task(task, |task| {
             if task.status.state.is_final() {
@@ -232,6 +233,29 @@ pub(super) fn remove(state: &mut State, stamp: Stamp, id: NodeId, touched: &mut 
     }
     touched.nodes.insert(id);
     Ok(stamp.version())
+}
+
+/// An expired certificate is still good for a renewal, for as long again as it was valid and a day at least.
+fn good_until(certificate: &NodeCertificate, validity: Duration) -> Timestamp {
+    certificate.expires_at + validity.max(GRACE_MIN)
+}
+
+/// How long it must not be forgotten that the node was removed.
+pub(crate) fn void_until(state: &State, node: &Node) -> Timestamp {
+    let validity = state.cluster.as_ref().map(|cluster| cluster.spec.certificate_validity).unwrap_or_default();
+    let newest = node.certificate.as_ref().map_or(Timestamp::MAX, |held| good_until(held, validity));
+    node.certified_until.map_or(newest, |until| until.max(newest))
+}
+
+/// Whose certificates end first is forgotten first, where there are too many.
+fn remember_removed(state: &mut State, stamp: Stamp, id: NodeId, until: Timestamp) {
+    state.removed_nodes.retain(|_, until| *until > stamp.at);
+    while state.removed_nodes.len() >= REMOVED_MAX {
+        let first = state.removed_nodes.iter().min_by_key(|(id, until)| (**until, **id)).map(|(id, _)| *id);
+        let Some(first) = first else { break };
+        state.removed_nodes.remove(&first);
+    }
+    state.removed_nodes.insert(id, until);
 }
 
 /// A manager that meets an entry of a newer format than it reads stops; one that is to be must not be so.

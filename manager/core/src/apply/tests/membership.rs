@@ -10,6 +10,7 @@ use muster_proto::{
 use super::*;
 use crate::command::{Founding, LOG_FORMAT, OtherTokens, SEVERAL_MANAGERS};
 
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 const WORKERS: TokenId = TokenId::from_bits(1);
 const MANAGERS: TokenId = TokenId::from_bits(2);
 const B: NodeId = NodeId::from_bits(2);
@@ -198,11 +199,47 @@ fn who_was_removed_stays_out_and_loses_its_tasks() {
     assert_eq!((task.status.state, task.status.removed), (TaskState::Orphaned, true));
     assert_eq!(log.refused(admission(B, 2, WORKERS)), Rejection::NodeRemoved(B));
     assert_eq!(log.refused(Command::RemoveNode { id: B }), Rejection::NoSuchNode(B));
-    // Its certificate ends at 1,000 and could be renewed for another 500.
+    // Its certificate ends at 1,000 and could be renewed for another day.
     log.done(admission(C, 3, WORKERS));
-    log.index = 1_499;
+    log.index = 1_000 + DAY_MS - 2;
     log.done(Command::RemoveNode { id: C });
-    assert!(!log.state.was_removed(B) && log.state.was_removed(C));
+    assert!(log.state.was_removed(B) && log.state.was_removed(C));
+    log.done(admission(NodeId::from_bits(4), 4, WORKERS));
+    log.done(Command::RemoveNode { id: NodeId::from_bits(4) });
+    assert!(!log.state.was_removed(B));
+}
+
+#[test]
+fn who_was_removed_is_remembered_until_the_last_of_its_certificates_has_ended() {
+    let mut log = founded();
+    log.done(admission(B, 2, WORKERS));
+    let certify = |expires_at| {
+        let expires_at = Timestamp::from_millis(expires_at);
+        let certificate = NodeCertificate { expires_at, ..certificate(2, 1, Role::Worker) };
+        Command::CertifyNode { id: B, certificate, log_format: LOG_FORMAT }
+    };
+    // The validity was shortened after the first.
+    log.done(certify(90 * DAY_MS));
+    log.done(certify(2_000));
+    log.done(Command::RemoveNode { id: B });
+    assert_eq!(log.state.removed_nodes.get(&B), Some(&Timestamp::from_millis(91 * DAY_MS)));
+}
+
+#[test]
+fn of_too_many_that_were_removed_whose_certificates_end_first_is_forgotten() {
+    let mut log = founded();
+    // The one with the smallest id has the certificate that lasts longest.
+    for number in (1_000..5_097u64).rev() {
+        let id = NodeId::from_bits(u128::from(number));
+        log.done(admission(id, 2, WORKERS));
+        let expires_at = Timestamp::from_millis(1_000_000 - number);
+        let certificate = NodeCertificate { expires_at, ..certificate(2, 1, Role::Worker) };
+        log.done(Command::CertifyNode { id, certificate, log_format: LOG_FORMAT });
+        log.done(Command::RemoveNode { id });
+    }
+    let removed = |number: u128| log.state.was_removed(NodeId::from_bits(number));
+    assert!(removed(1_000) && removed(5_095) && !removed(5_096));
+    assert_eq!(crate::assign::orders(&log.state, NODE).expect("a member").removed.len(), 4_096);
 }
 
 #[test]

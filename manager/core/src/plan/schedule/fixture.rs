@@ -63,6 +63,7 @@ pub(crate) fn node(number: u128) -> Node {
         address: format!("10.0.0.{number}:7377"),
         raft_id: None,
         certificate: None,
+        certified_until: None,
         log_format: LOG_FORMAT,
     }
 }
