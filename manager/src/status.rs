@@ -5,7 +5,10 @@ use muster_core::{command::Outcome, rejection::Rejection};
 use muster_proto::{assignment::LEADER_METADATA, version::Version};
 use tonic::{Code, Status, metadata::MetadataValue};
 
-use crate::{ca::CaError, founding::FoundingError, leadership::Leadership, quorum::QuorumLost, replica::ProposeError};
+use crate::{
+    ca::CaError, founding::FoundingError, leadership::Leadership, membership::OTHER_IDENTITY_METADATA,
+    quorum::QuorumLost, replica::ProposeError,
+};
 
 /// The new version of the object that a command was about.
 pub(crate) fn accepted(outcome: Outcome) -> Result<Version, Status> {
@@ -55,7 +58,11 @@ pub(crate) fn rejected(rejection: &Rejection) -> Status {
         | Rejection::NotForward => Code::FailedPrecondition,
         Rejection::ModeChanged | Rejection::NameChanged(_) | Rejection::PortRepeated(_) => Code::InvalidArgument,
     };
-    Status::new(code, rejection.to_string())
+    let mut status = Status::new(code, rejection.to_string());
+    if matches!(rejection, Rejection::NodeRemoved(_) | Rejection::OtherKey(_) | Rejection::NodeExists(_)) {
+        status.metadata_mut().insert(OTHER_IDENTITY_METADATA, MetadataValue::from_static("1"));
+    }
+    status
 }
 
 /// In the metadata of a refusal after which the call may be made again, on the leader that there is then: see

@@ -23,7 +23,7 @@ use super::{
     data_dir::DataDir,
     engine,
     gate::Gate,
-    join::{self, Refused, Wish},
+    join::{self, Claim, Wish},
     leave,
     member::{self, Member, Surroundings},
     record::{Phase, Record},
@@ -200,15 +200,18 @@ impl Host {
         let advertise_addr = self.advertise(&request.advertise_addr)?;
         let folder = self.data_dir.member();
         let listener = join::listen(self.args.listen_addr).await?;
-        let newcomer = join::newcomer(Record::read(&folder)?, &wish, advertise_addr)?;
+        let earlier = Record::read(&folder)?;
+        let newcomer = join::newcomer(earlier.as_ref(), &wish, advertise_addr)?;
         newcomer.write(&folder)?;
         let granted = match join::ask(&wish, &newcomer, &listener).await {
             Ok(granted) => granted,
-            Err(Refused::Clearly(error)) => {
-                member::erase(&self.data_dir)?;
-                return Err(error);
+            Err(refused) => {
+                match refused.claim(earlier.as_ref()) {
+                    Claim::Kept => {}
+                    Claim::Erased => member::erase(&self.data_dir)?,
+                }
+                return Err(refused.into());
             }
-            Err(Refused::Unheard(error)) => return Err(error),
         };
         granted.write(&folder)?;
         let member = self.start(granted.clone(), Beginning::Member, listener).await?;

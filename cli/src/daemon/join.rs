@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use muster_core::command::LOG_FORMAT;
 use muster_manager::{
     ca::{JoinToken, NodeKey, dial_pinned},
-    membership::JOIN_PROTOCOL,
+    membership::{JOIN_PROTOCOL, OTHER_IDENTITY_METADATA},
 };
 use muster_proto::{
     id::{ClusterId, NodeId},
@@ -56,9 +56,9 @@ impl Wish {
 }
 
 /// Who this host will be. One that began to join before goes on as that.
-pub(super) fn newcomer(earlier: Option<Record>, wish: &Wish, advertise_addr: String) -> anyhow::Result<Record> {
+pub(super) fn newcomer(earlier: Option<&Record>, wish: &Wish, advertise_addr: String) -> anyhow::Result<Record> {
     let (node_id, key) = match earlier {
-        Some(Record { node_id, identity, .. }) => (node_id, identity.key),
+        Some(Record { node_id, identity, .. }) => (*node_id, identity.key.clone()),
         None => (NodeId::from_bits(rand::random()), NodeKey::generate()?.key_pem()),
     };
     Ok(Record {
@@ -79,10 +79,38 @@ pub(super) fn newcomer(earlier: Option<Record>, wish: &Wish, advertise_addr: Str
 /// Why a join did not happen.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// The cluster knows nothing of this host.
+    /// The cluster knows nothing of this host, or nothing new.
     Clearly(anyhow::Error),
+    /// By this id and key it will never be a node.
+    ForGood(anyhow::Error),
     /// It may know this host: the answer was lost.
     Unheard(anyhow::Error),
+}
+
+/// What becomes of who this host said it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// The cluster may know it.
+    Kept,
+    Erased,
+}
+
+impl Refused {
+    /// `earlier` is what an earlier attempt wrote down: the cluster may have taken it in, whatever becomes of this one.
+    pub(super) fn claim(&self, earlier: Option<&Record>) -> Claim {
+        match (self, earlier) {
+            (Self::Unheard(_), _) | (Self::Clearly(_), Some(_)) => Claim::Kept,
+            (Self::Clearly(_), None) | (Self::ForGood(_), _) => Claim::Erased,
+        }
+    }
+}
+
+impl From<Refused> for anyhow::Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Clearly(error) | Refused::ForGood(error) | Refused::Unheard(error) => error,
+        }
+    }
 }
 
 /// Returns the record of a member. `listener` is what others will reach at the advertised address.
@@ -127,6 +155,7 @@ fn refused(address: &str, status: &Status) -> Refused {
                 "the answer of {address} was lost; repeat the command, which goes on where this one stopped"
             )))
         }
+        _ if status.metadata().contains_key(OTHER_IDENTITY_METADATA) => Refused::ForGood(error),
         _ => Refused::Clearly(error),
     }
 }
@@ -136,4 +165,37 @@ pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}; end what uses it, or name another with `muster daemon --listen-addr`")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_proto::trust::Digest;
+
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_attempt_began_is_kept_until_its_identity_is_refused() {
+        let wish = Wish {
+            token: JoinToken { ca: Digest([0; 32]), secret: "0".repeat(25).parse().expect("a secret") },
+            address: "10.0.0.1:7377".to_owned(),
+            availability: Availability::Active,
+        };
+        let earlier = newcomer(None, &wish, "10.0.0.2:7377".to_owned()).expect("a key");
+        let again = newcomer(Some(&earlier), &wish, "10.0.0.2:7377".to_owned()).expect("the same");
+        assert_eq!((again.node_id, &again.identity.key), (earlier.node_id, &earlier.identity.key));
+
+        let mut for_good = Status::permission_denied("joined with another key");
+        for_good.metadata_mut().insert(OTHER_IDENTITY_METADATA, "1".parse().expect("ASCII"));
+        let unreachable = Refused::Clearly(anyhow::anyhow!("cannot connect"));
+        let refusals = [
+            (unreachable, Claim::Erased, Claim::Kept),
+            (refused("b", &Status::resource_exhausted("wait")), Claim::Erased, Claim::Kept),
+            (refused("b", &Status::permission_denied("no such token")), Claim::Erased, Claim::Kept),
+            (refused("b", &for_good), Claim::Erased, Claim::Erased),
+            (refused("b", &Status::unavailable("lost")), Claim::Kept, Claim::Kept),
+        ];
+        for (refused, first, repeated) in refusals {
+            assert_eq!((refused.claim(None), refused.claim(Some(&earlier))), (first, repeated), "{refused:?}");
+        }
+    }
 }

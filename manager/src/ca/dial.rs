@@ -84,7 +84,12 @@ pub async fn dial_pinned(address: &str, digest: Digest) -> Result<(Channel, Stri
     // The verifier takes the name from the certificate: the cluster's id is not known yet.
     let name = ServerName::try_from("joining.muster").map_err(|_| DialError::OwnCertificate(CaError::NoCluster))?;
     let endpoint = endpoint(address)?;
-    let first = dial(address, Arc::clone(&config), name.clone(), "a manager", Alpn::Grpc).await?;
+    let first = dial(address, Arc::clone(&config), name.clone(), "a manager", Alpn::Grpc).await;
+    let first = first.map_err(|error| match error {
+        // Who joins can ask for no list of nodes.
+        DialError::OtherNode { address, .. } => DialError::NotManager { address },
+        other => other,
+    })?;
     let root = found.get().ok_or_else(|| DialError::NotMuster { address: address.to_owned() })?;
     let root = pem::encode(&pem::Pem::new("CERTIFICATE", root.to_vec()));
     let (first, to) = (Arc::new(Mutex::new(Some(first))), address.to_owned());

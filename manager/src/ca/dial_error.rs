@@ -27,9 +27,14 @@ pub enum DialError {
     OtherAuthority { address: String },
     #[error(
         "the node at {address} is not of the cluster that the join token is for, or the cluster has a new CA; ask for a \
-         new token with `muster join-token` on one of its managers"
+         new token with `muster join-token` on one of its managers, and where that is new, try again in a moment"
     )]
     OtherToken { address: String },
+    #[error(
+        "the node at {address} is a worker, and a host joins through a manager; name the address of one, as `muster \
+         join-token` prints it there"
+    )]
+    NotManager { address: String },
     #[error("the node at {address} is not {expected}; find its present address with `muster node ls`")]
     OtherNode { address: String, expected: String },
     #[error(
