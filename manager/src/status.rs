@@ -5,7 +5,10 @@ use muster_core::{command::Outcome, rejection::Rejection};
 use muster_proto::{assignment::LEADER_METADATA, version::Version};
 use tonic::{Code, Status, metadata::MetadataValue};
 
-use crate::{ca::CaError, founding::FoundingError, leadership::Leadership, quorum::QuorumLost, replica::ProposeError};
+use crate::{
+    ca::CaError, founding::FoundingError, leadership::Leadership, membership::OTHER_IDENTITY_METADATA,
+    quorum::QuorumLost, replica::ProposeError,
+};
 
 /// The new version of the object that a command was about.
 pub(crate) fn accepted(outcome: Outcome) -> Result<Version, Status> {
