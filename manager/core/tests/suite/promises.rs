@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::state::State;
 use muster_proto::{
-    endpoint::PublishMode,
     id::{NodeId, ServiceId, TaskId},
     isolation::OnIsolation,
     node::Availability,
@@ -141,17 +140,18 @@ pub(crate) fn nothing_is_given_out_twice(state: &State) {
     for node in state.nodes() {
         let Some(total) = node.description.as_ref().map(|description| description.resources) else { continue };
         let mut reserved = Resources { nano_cpus: 0, memory_bytes: 0 };
-        let mut ports: BTreeMap<u16, &Task> = BTreeMap::new();
+        let mut owners: BTreeMap<u16, (ServiceId, Slot)> = BTreeMap::new();
+        let mut bound: BTreeSet<u16> = BTreeSet::new();
         for task in state.tasks_of_node(node.id).filter(|task| task.holds_resources()) {
             let asked = &task.template.spec.resources.reservations;
             reserved.nano_cpus += asked.nano_cpus;
             reserved.memory_bytes += asked.memory_bytes;
-            for port in task.template.host_ports.iter().filter(|port| port.mode == PublishMode::Host) {
-                if let Some(other) = ports.insert(port.published, task).filter(|_| port.published != 0) {
-                    let same_slot = (other.service_id, other.slot) == (task.service_id, task.slot);
-                    let one_waits = [other, task].iter().any(|task| task.desired == DesiredState::Ready);
-                    assert!(same_slot && one_waits, "{} and {} share port {}", other.id, task.id, port.published);
-                }
+            let binds = task.desired == DesiredState::Running || task.status.state >= TaskState::Starting;
+            for port in task.template.host_ports.iter().map(|port| port.published).filter(|port| *port != 0) {
+                let owner = owners.insert(port, (task.service_id, task.slot));
+                let same = owner.is_none_or(|owner| owner == (task.service_id, task.slot));
+                assert!(same, "port {port} of {} is given out to {}", node.id, task.name());
+                assert!(!binds || bound.insert(port), "{} binds port {port} beside another", task.id);
             }
         }
         assert!(
