@@ -163,7 +163,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => node_op(),
         1 => (0..8usize, 0..2).prop_map(|(which, code)| Op::Crash(which, code)),
         6 => prop_oneof![Just(0), Just(100), Just(400), Just(1_500), Just(9_000), Just(70_000)].prop_map(Op::Run),
-        1 => prop::sample::select(vec![50, 3_000, 60_000]).prop_map(Op::Step),
+        1 => prop::sample::select(vec![150, 3_000, 60_000]).prop_map(Op::Step),
         1 => prop::sample::select(vec![(1_000, 3_000), (500, 1_000), (2_000, 20_000)])
             .prop_map(|(heartbeat, lease)| Op::Terms(heartbeat, lease)),
         1 => Just(Op::NewLeader),
