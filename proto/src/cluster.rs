@@ -55,7 +55,7 @@ pub struct Cluster {
     #[serde(default = "second_raft_id")]
     pub next_raft_id: RaftId,
     /// What the last change made shorter.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub former_lease: Option<FormerLease>,
     /// Counted up when the cluster is recovered or restored: managers of an earlier one are refused.
     #[serde(default = "first_incarnation")]

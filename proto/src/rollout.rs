@@ -182,7 +182,7 @@ pub struct Rollout {
     #[serde(default)]
     pub trust: Trust,
     /// Slots that it replaced before it is promoted, where the service asks for canaries.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(default)]
     pub canaries: BTreeSet<Slot>,
 }
 

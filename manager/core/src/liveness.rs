@@ -11,8 +11,8 @@ pub struct Liveness {
     lived_since: Timestamp,
 }
 
-/// A jump that a clock makes in one step, and not the drift between two of them.
-const LEAP_MIN: Duration = Duration::from_millis(100);
+/// A jump that a clock makes in one step, and not the drift between two of them; what is less is left to gather.
+pub const LEAP_MIN: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
@@ -45,9 +45,7 @@ impl Liveness {
     /// The clock that the times here are read from went forward to `now`, and by `gap` of that without anybody living
     /// through it: what is counted from them does not shrink by it.
     pub fn skip(&mut self, gap: Duration, now: Timestamp) {
-        if gap >= LEAP_MIN {
-            self.lived_since = now;
-        }
+        self.lived_since = now;
         for known in self.nodes.values_mut() {
             if let Known::Down { since } = known {
                 *since = *since + gap;

@@ -66,7 +66,7 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// When to look at a service again though nothing changes: a delay, a monitor window or a deadline ends then.
     pub wake: BTreeMap<ServiceId, Timestamp>,
-    /// [`ACTIONS_MAX`] cut the list: plan the same again once this is applied.
+    /// Plan the same again once this is applied: [`ACTIONS_MAX`] cut the list, or it may itself have made more possible.
     pub more: bool,
 }
 
@@ -84,6 +84,8 @@ pub fn plan(input: Input<'_>, ids: &mut dyn IdSource) -> Plan {
         plan_service(&mut pass, id);
     }
     placement::place_waiting(&mut pass);
+    // What was replaced in this plan can end the outage that held back the rest of it.
+    pass.more |= !pass.outage.is_none() && !pass.draft.is_empty();
     pass.into_plan()
 }
 

@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use muster_core::{liveness::Liveness, terms::Terms};
+use muster_core::{
+    liveness::{LEAP_MIN, Liveness},
+    terms::Terms,
+};
 use muster_proto::{id::NodeId, node::NodeState, time::Timestamp};
 
 /// How often leases are to be looked at: what a lost node's failover waits for at most, beyond its lease.
@@ -116,15 +119,18 @@ impl Ledger {
         let ahead =
             now.state.since(leading.begun.state).saturating_sub(now.elapsed.saturating_sub(leading.begun.elapsed));
         let leapt = ahead.saturating_sub(leading.ahead);
-        leading.ahead = ahead.max(leading.ahead);
         if gap > leading.terms.heartbeat.max(GAP_MIN) {
             for end in leading.ends.values_mut() {
                 *end = (*end).max(now.elapsed + leading.terms.lease);
             }
+            leading.ahead = ahead;
             self.liveness.skip(now.state.since(before.state), now.state);
             return false;
         }
-        self.liveness.skip(leapt, now.state);
+        if leapt >= LEAP_MIN {
+            leading.ahead = ahead;
+            self.liveness.skip(leapt, now.state);
+        }
         let over = leading.ends.iter().filter(|(_, end)| **end <= now.elapsed);
         let ended: Vec<_> = over.map(|(node, _)| *node).collect();
         for node in &ended {

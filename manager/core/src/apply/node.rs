@@ -244,6 +244,8 @@ pub(super) fn remove(state: &mut State, stamp: Stamp, id: NodeId, touched: &mut 
     note_terms(state, stamp, before, touched);
     touched.node(removed.as_ref(), None);
     remember_removed(state, stamp, id, until);
+    // Every node is told whom it is to cut off.
+    touched.orders = true;
     for task in tasks {
         let changed = state.edit_task(task, |task| {
             if task.status.state.is_final() {

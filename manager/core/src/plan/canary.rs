@@ -4,7 +4,7 @@
 use muster_proto::{
     rollout::{Rollout, Trust, UpdateConfig},
     service::Service,
-    task::Slot,
+    task::{Slot, Task},
     time::Timestamp,
 };
 
@@ -27,6 +27,12 @@ pub(super) fn are_watched(service: &Service) -> bool {
 
 fn are_wanted(service: &Service, rollout: &Rollout) -> bool {
     service.spec.update.canary > 0 && !is_back(rollout) && rollout.trust < Trust::Promoted && !is_over(rollout)
+}
+
+/// Made by this rollout, and come to something. Until then its slot is on its way, which is enough to know it by.
+pub(super) fn has_shown_itself(rollout: &Rollout, task: &Task) -> bool {
+    let made_by_it = task.template_version == rollout.target && task.created_at >= rollout.started_at;
+    made_by_it && (task.status.running_at.is_some() || task.status.state.is_final())
 }
 
 /// What this rollout made, or finds on its way. A slot that ran the version before it began shows nothing.

@@ -25,17 +25,24 @@ pub fn services_of_nodes(state: &State, nodes: &BTreeSet<NodeId>) -> BTreeSet<Se
     there.chain(waiting).map(|task| task.service_id).chain(global.map(|service| service.id)).collect()
 }
 
-/// Remembers which nodes the last plan held back in an outage. What ends one can be far from the services that it holds:
-/// a node that is removed, a service that goes.
+/// Remembers which nodes the last plan held back in an outage, and where its clock stood. What ends an outage can be far
+/// from the services that it holds: a node that is removed, a service that goes. A clock that leaps moves the end of
+/// whatever is counted on it.
 #[derive(Debug, Default)]
 pub struct OutageWatch {
     last: Outage,
+    lived_since: Timestamp,
 }
 
 impl OutageWatch {
-    /// Services with tasks on nodes that are held back now and were not, or were and are not. To be called before each
-    /// plan.
+    /// Services with tasks on nodes that are held back now and were not, or were and are not; all, where the clock has
+    /// leapt. To be called before each plan.
     pub fn changed(&mut self, state: &State, liveness: &Liveness, now: Timestamp) -> BTreeSet<ServiceId> {
+        let lived_since = liveness.lived_since();
+        if std::mem::replace(&mut self.lived_since, lived_since) != lived_since {
+            self.last = Outage::of(state, liveness, now);
+            return state.service_ids().collect();
+        }
         if self.last.is_none() && liveness.all_down().next().is_none() {
             return BTreeSet::new();
         }

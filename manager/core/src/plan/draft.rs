@@ -131,6 +131,11 @@ impl<'a> Draft<'a> {
         self.written.push(id);
     }
 
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty()
+    }
+
     /// No further slot may be begun in this plan.
     #[must_use]
     pub fn is_full(&self) -> bool {

@@ -30,7 +30,7 @@ pub(super) fn goal(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) 
     match (known, pause) {
         (Some(version), _) => version,
         (None, Pause::Update) => before.unwrap_or(target),
-        (None, Pause::None) if canary::are_watched(service) => before.unwrap_or(target),
+        (None, Pause::None) if !view.exists() && canary::are_watched(service) => before.unwrap_or(target),
         (None, Pause::None | Pause::Rollback) => target,
     }
 }

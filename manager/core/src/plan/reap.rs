@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use muster_proto::{
     cluster::ClusterSpec,
     id::{ServiceId, TaskId},
-    task::Slot,
+    node::Availability,
+    task::{Slot, Task},
     task_state::DesiredState,
     time::Timestamp,
 };
@@ -37,6 +38,7 @@ pub(super) fn reap(pass: &mut Pass<'_, '_>, service: ServiceId) {
     let limit = history_limit(pass, service);
     let mut gone: Vec<TaskId> = Vec::new();
     let mut history: BTreeMap<Slot, Vec<(Timestamp, TaskId)>> = BTreeMap::new();
+    let mut left: BTreeMap<Slot, (Timestamp, TaskId)> = BTreeMap::new();
     let mut isolated: Option<Timestamp> = None;
     for task in pass.draft.tasks_of_service(service) {
         // As long as it may run, the row is what keeps another from starting beside it.
@@ -45,6 +47,10 @@ pub(super) fn reap(pass: &mut Pass<'_, '_>, service: ServiceId) {
         {
             isolated = Some(isolated.map_or(until, |earlier| until.min(earlier)));
             continue;
+        }
+        if has_run_on_drained(pass, task) {
+            let row = (task.created_at, task.id);
+            left.entry(task.slot).and_modify(|newest| *newest = row.max(*newest)).or_insert(row);
         }
         match task.desired {
             DesiredState::Ready | DesiredState::Running => {}
@@ -60,8 +66,10 @@ pub(super) fn reap(pass: &mut Pass<'_, '_>, service: ServiceId) {
     if let Some(until) = isolated {
         pass.wake_at(service, until);
     }
-    let past_limit = history.into_values().flat_map(|mut rows| {
-        rows.sort_unstable();
+    let past_limit = history.into_iter().flat_map(|(slot, mut rows)| {
+        // While its successors fail, what the slot left there says that it is still on the way: it goes last.
+        let stays = left.get(&slot);
+        rows.sort_unstable_by_key(|row| (Some(row) == stays, *row));
         let count = rows.len().saturating_sub(limit);
         rows.into_iter().take(count).map(|(_, id)| id)
     });
@@ -72,6 +80,16 @@ pub(super) fn reap(pass: &mut Pass<'_, '_>, service: ServiceId) {
         }
         pass.draft.discard(id);
     }
+}
+
+/// What a hand-over from a drained node is known by.
+fn has_run_on_drained(pass: &Pass<'_, '_>, task: &Task) -> bool {
+    let node = task.node_id.and_then(|node| pass.draft.node(node));
+    let drained = match node.map(|node| node.spec.availability) {
+        Some(Availability::Drain) => true,
+        Some(Availability::Active | Availability::Pause) | None => false,
+    };
+    drained && task.status.running_at.is_some()
 }
 
 /// A service that is gone has no history.

@@ -79,7 +79,7 @@ pub(super) fn again(task: &Task, now: Timestamp) -> AfterEnd {
 /// Each start of a crash loop costs the log a few entries: from the second failure in a row on they are
 /// [`RestartPolicy::LOOP_MIN`] apart, whatever pause was asked for.
 fn pause_min(task: &Task, failures: u32) -> Duration {
-    let started_at = task.start_after.unwrap_or(task.created_at);
+    let started_at = task.start_after.unwrap_or(task.created_at).min(task.status.at);
     if failures < 2 { Duration::ZERO } else { (started_at + RestartPolicy::LOOP_MIN).since(task.status.at) }
 }
 

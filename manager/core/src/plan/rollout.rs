@@ -126,8 +126,7 @@ pub(super) fn record(pass: &Pass<'_, '_>, service: &Service, rollout: &Rollout, 
         let is_done = |task: &Task| {
             task.template_version == rollout.target && (task.status.running_at.is_some() || has_finished(task))
         };
-        let made_by_it = |task: &Task| task.template_version == rollout.target && task.created_at >= rollout.started_at;
-        if canary::are_watched(service) && view.current().any(made_by_it) {
+        if canary::are_watched(service) && view.current().any(|task| canary::has_shown_itself(rollout, task)) {
             next.canaries.insert(view.slot);
         }
         if view.current().any(is_done) && next.done.insert(view.slot) {

@@ -55,7 +55,12 @@ fn step(pass: &mut Pass<'_, '_>, service: Service, slots: &Slots<'_>) -> Step {
             Watched::NotReady => {}
         }
     }
-    match rollout::judge(pass, &service, &books, &survey) {
+    let mut verdict = rollout::judge(pass, &service, &books, &survey);
+    if verdict == Verdict::Stuck && goes_on_without_the_stuck(&service, &mut books, &survey, slots) {
+        books.progressed_at = pass.now;
+        verdict = rollout::judge(pass, &service, &books, &survey);
+    }
+    match verdict {
         Verdict::GoOn => {}
         Verdict::CanariesWork => hold_canaries(&service, &mut books, &survey),
         Verdict::Complete => complete(pass, &service, &mut books, &survey),
@@ -66,17 +71,9 @@ fn step(pass: &mut Pass<'_, '_>, service: Service, slots: &Slots<'_>) -> Step {
             return fail(pass, service, books, &reason);
         }
         Verdict::Stuck => {
-            let newly = give_up_on_stuck(&mut books, &survey, slots);
-            let config = rollout::config(&service);
-            let may_fail =
-                config.failure_action == FailureAction::Continue || !rollout::failed_too_many(config, &books, &survey);
-            if may_fail && newly > 0 {
-                books.progressed_at = pass.now;
-            } else {
-                let span = words::shown(config.progress_deadline);
-                let reason = format!("no task became ready for {span}; {}", words::first_failure(&service, &books));
-                return fail(pass, service, books, &reason);
-            }
+            let span = words::shown(rollout::config(&service).progress_deadline);
+            let reason = format!("no task became ready for {span}; {}", words::first_failure(&service, &books));
+            return fail(pass, service, books, &reason);
         }
     }
     Step::Same(store(pass, service, books))
@@ -118,7 +115,7 @@ fn complete(pass: &Pass<'_, '_>, service: &Service, books: &mut Rollout, survey:
     };
     if !failed.is_empty() {
         let first = words::first_failure(service, books);
-        message.push_str(&format!("; {} failed, which it may; {first}", words::names(name, &failed)));
+        message.push_str(&format!("; {} failed, which is allowed; {first}", words::names(name, &failed)));
     }
     if away > 0 {
         message.push_str(&format!("; {away} on nodes that take no tasks now will follow"));
@@ -128,7 +125,19 @@ fn complete(pass: &Pass<'_, '_>, service: &Service, books: &mut Rollout, survey:
     books.completed_at = Some(pass.now);
 }
 
-/// Slots that never became ready count as failed. How many are newly so.
+/// At the deadline slots that never became ready count as failed. Whether those are some, and no more than may be.
+fn goes_on_without_the_stuck(
+    service: &Service,
+    books: &mut Rollout,
+    survey: &[(Slot, Progress)],
+    slots: &Slots<'_>,
+) -> bool {
+    let config = rollout::config(service);
+    let newly = give_up_on_stuck(books, survey, slots);
+    newly > 0 && (config.failure_action == FailureAction::Continue || !rollout::failed_too_many(config, books, survey))
+}
+
+/// How many are newly so.
 fn give_up_on_stuck(books: &mut Rollout, survey: &[(Slot, Progress)], slots: &Slots<'_>) -> usize {
     let mut newly = 0;
     for (slot, _) in survey.iter().filter(|(_, progress)| *progress == Progress::Moving) {

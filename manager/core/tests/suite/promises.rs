@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::state::State;
 use muster_proto::{
-    endpoint::PublishMode,
     id::{NodeId, ServiceId, TaskId},
     isolation::OnIsolation,
     node::Availability,
@@ -68,7 +67,8 @@ impl Promises {
     /// Never more than the parallelism of a service's slots are without a task that serves through the planner's own
     /// doing: over the whole history, on drained nodes too.
     ///
-    /// Planted: a hand-over that counts only while its successor is sound (three slots of a drained service went).
+    /// Planted: a hand-over that counts only while its successor is sound. The scenario `drain_fails` caught it; 300 random
+    /// histories did not.
     fn availability_is_kept(&mut self, world: &World, serving: &Serving) {
         for (id, slots) in &mut self.given_up {
             let Some(service) = world.state.service(*id) else {
@@ -88,7 +88,8 @@ impl Promises {
     /// Containers that are wanted and at work, ready or not, on nodes that are heard: the replicas, and one more for each
     /// slot that may be between two tasks.
     ///
-    /// Planted: a hand-over without a node that keeps its turn beside the rollout's.
+    /// Planted: a hand-over without a node that keeps its turn beside the rollout's. The scenario `drain_meets_rollout`
+    /// caught it; 300 random histories did not.
     fn no_more_run_than_the_surge_allows(&self, world: &World) {
         for service in world.state.services() {
             let Mode::Replicated { replicas } = service.spec.mode else { continue };
@@ -111,7 +112,7 @@ impl Promises {
 
     /// In a slot that must not run twice nothing starts under an older fence than what was there before.
     ///
-    /// Planted: a restart that keeps the fence of the task before.
+    /// Planted: fences that fall with each assignment.
     fn fences_only_grow(&mut self, world: &World) {
         for work in world.agents.at_work().filter(|work| work.on_isolation == OnIsolation::Stop) {
             let now = (work.fence, work.task);
@@ -136,22 +137,24 @@ pub(crate) fn serving(world: &World) -> Serving {
 /// After every entry: what stands on a node fits there, and each host port has one owner. A successor that is only
 /// prepared binds its port once the slot's task before has ended.
 ///
-/// Planted: reservations counted for running tasks alone; host ports of other slots ignored for who is only prepared.
+/// Planted: what a task holds is counted only while it runs; host ports are not looked at (caught within 1,200 histories
+/// and not within 300).
 pub(crate) fn nothing_is_given_out_twice(state: &State) {
     for node in state.nodes() {
         let Some(total) = node.description.as_ref().map(|description| description.resources) else { continue };
         let mut reserved = Resources { nano_cpus: 0, memory_bytes: 0 };
-        let mut ports: BTreeMap<u16, &Task> = BTreeMap::new();
+        let mut owners: BTreeMap<u16, (ServiceId, Slot)> = BTreeMap::new();
+        let mut bound: BTreeSet<u16> = BTreeSet::new();
         for task in state.tasks_of_node(node.id).filter(|task| task.holds_resources()) {
             let asked = &task.template.spec.resources.reservations;
             reserved.nano_cpus += asked.nano_cpus;
             reserved.memory_bytes += asked.memory_bytes;
-            for port in task.template.host_ports.iter().filter(|port| port.mode == PublishMode::Host) {
-                if let Some(other) = ports.insert(port.published, task).filter(|_| port.published != 0) {
-                    let same_slot = (other.service_id, other.slot) == (task.service_id, task.slot);
-                    let one_waits = [other, task].iter().any(|task| task.desired == DesiredState::Ready);
-                    assert!(same_slot && one_waits, "{} and {} share port {}", other.id, task.id, port.published);
-                }
+            let binds = task.desired == DesiredState::Running || task.status.state >= TaskState::Starting;
+            for port in task.template.host_ports.iter().map(|port| port.published).filter(|port| *port != 0) {
+                let owner = owners.insert(port, (task.service_id, task.slot));
+                let same = owner.is_none_or(|owner| owner == (task.service_id, task.slot));
+                assert!(same, "port {port} of {} is given out to {}", node.id, task.name());
+                assert!(!binds || bound.insert(port), "{} binds port {port} beside another", task.id);
             }
         }
         assert!(

@@ -3,6 +3,8 @@
 //! `World` itself checks every entry and every plan: states only grow, nothing is forgotten early, what is touched is
 //! told, planning comes to rest at once, a plan of what is dirty equals one of everything, nobody sleeps through a time
 //! that something hangs on, a written state reads back. What holds across a whole history is in [`crate::promises`].
+//! Planted for the hints: an outage whose end concerns nobody, waiting tasks that no node's change concerns. For the
+//! sleep: no wake-up times at all, none for the end of an outage's patience.
 //!
 //! `MUSTER_CASES=2000 cargo test -p muster-core` runs longer; each failure prints the history that led to it.
 
@@ -163,7 +165,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => node_op(),
         1 => (0..8usize, 0..2).prop_map(|(which, code)| Op::Crash(which, code)),
         6 => prop_oneof![Just(0), Just(100), Just(400), Just(1_500), Just(9_000), Just(70_000)].prop_map(Op::Run),
-        1 => prop::sample::select(vec![50, 3_000, 60_000]).prop_map(Op::Step),
+        1 => prop::sample::select(vec![150, 3_000, 60_000]).prop_map(Op::Step),
         1 => prop::sample::select(vec![(1_000, 3_000), (500, 1_000), (2_000, 20_000)])
             .prop_map(|(heartbeat, lease)| Op::Terms(heartbeat, lease)),
         1 => Just(Op::NewLeader),
@@ -400,6 +402,10 @@ proptest! {
     }
 
     /// Whatever happens to nodes and leaders: where the network breaks, the agent stops what asked for it in its grace.
+    ///
+    /// Planted: a lost task that is replaced before its grace is over. Not caught here within a minute, and by tests of
+    /// their own instead: a removed node's tasks not waited for (`node_removed_isolation`), a clock's leap that counts as
+    /// time (the ledger's), a shortened lease that a new leader forgets (`apply`'s).
     #[test]
     fn at_most_one_is_never_two(ops in prop::collection::vec(op(), 1..30)) {
         let mut world = world(SIZES[0]);

@@ -533,12 +533,12 @@ mod check {
             self.no_more_than_one_sound_task_per_slot();
         }
 
-        /// Of one version, on nodes that are up: two may be wanted only while one of them is being drained away.
+        /// Of one version, on nodes that are heard: two may be wanted only while one of them is being drained away.
         fn no_more_than_one_sound_task_per_slot(&self) {
             let mut seen = BTreeSet::new();
             for task in self.state.tasks().filter(|task| task.is_active()) {
                 let away = task.node_id.is_some_and(|node| {
-                    self.liveness.of(node) == NodeState::Down
+                    self.liveness.of(node) != NodeState::Ready
                         || self
                             .state
                             .node(node)
