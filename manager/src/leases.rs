@@ -43,10 +43,10 @@ impl Leases {
         Self(Arc::new(inner))
     }
 
-    /// A heartbeat came. Without effect on a manager that does not lead.
-    pub fn renew(&self, node: NodeId) {
+    /// A heartbeat came, of an agent that was told this lease. Without effect on a manager that does not lead.
+    pub fn renew(&self, node: NodeId, told: Duration) {
         let now = self.now();
-        if self.ledger().renew(now, node) {
+        if self.ledger().renew(now, node, told) {
             self.0.changed.notify_one();
         }
     }

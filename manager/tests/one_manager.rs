@@ -120,7 +120,7 @@ async fn with_heartbeats<T>(handle: &Handle, nodes: &[NodeId], work: impl Future
     loop {
         tokio::select! {
             done = &mut work => return done,
-            _ = heartbeat.tick() => nodes.iter().for_each(|node| handle.leases().renew(*node)),
+            _ = heartbeat.tick() => nodes.iter().for_each(|node| handle.leases().renew(*node, Duration::ZERO)),
         }
     }
 }

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub async fn tend(leader: &Handle, chance: &Chance) {
     for node in WORKERS {
         if !chance.permille(50) {
-            leader.leases().renew(node);
+            leader.leases().renew(node, Duration::ZERO);
         }
         let reports: Vec<TaskReport> = leader.replica().read(|state| {
             let tasks = state.tasks_of_node(node).filter_map(|task| {

@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     leadership::Leadership,
-    leases::Leases,
+    leases::{Leases, Terms},
     manager::Handle,
     pace::Pace,
     replica::{ProposeError, Replica},
@@ -67,6 +67,8 @@ pub(super) struct Session {
     described: Option<NodeDescription>,
     told: Option<View>,
     orders: NodeOrders,
+    /// As the agent was told; it counts on them for as long as this session lasts.
+    terms: Terms,
     outbox: Outbox,
     /// In the order they came.
     unsettled: FuturesOrdered<BoxFuture<'static, Result<Settled, ProposeError>>>,
@@ -103,7 +105,7 @@ impl Session {
         description: Option<v1::NodeDescription>,
     ) -> Result<Self, Status> {
         let replica = handle.replica.clone();
-        let (welcome, orders) = replica.read(|state| welcome(state, node))?;
+        let (welcome, orders, terms) = replica.read(|state| welcome(state, node))?;
         let mut session = Self {
             node,
             leases: handle.leases.clone(),
@@ -117,6 +119,7 @@ impl Session {
             address,
             told: None,
             orders,
+            terms,
             outbox: Outbox::new(welcome),
             unsettled: FuturesOrdered::new(),
             logs: LogStreams::default(),
@@ -126,7 +129,7 @@ impl Session {
             replica,
         };
         session.describe(description)?;
-        session.leases.renew(node);
+        session.leases.renew(node, terms.lease);
         Ok(session)
     }
 
@@ -208,7 +211,7 @@ impl Session {
         match message.message {
             Some(agent_message::Message::Hello(_)) => Err(Status::invalid_argument("a session has one Hello")),
             Some(agent_message::Message::Heartbeat(heartbeat)) => {
-                self.leases.renew(self.node);
+                self.leases.renew(self.node, self.terms.lease);
                 self.outbox.ack_heartbeat(heartbeat.sequence);
                 self.describe(heartbeat.description)
             }
@@ -271,10 +274,15 @@ impl Session {
 
     fn look(&mut self) -> Result<(), Status> {
         let node = self.node;
-        let (next, orders) = self
+        let (next, orders, terms) = self
             .replica
-            .read(|state| assign::orders(state, node).map(|orders| (View::of(state, node), orders)))
+            .read(|state| assign::orders(state, node).map(|orders| (View::of(state, node), orders, terms(state))))
             .ok_or_else(|| hello::not_a_member(node))?;
+        if terms != Some(self.terms) {
+            return Err(Status::aborted(
+                "the cluster's heartbeat or lease has changed; the next session begins with them",
+            ));
+        }
         if orders != self.orders {
             self.outbox.put_orders(&orders);
             self.orders = orders;
@@ -297,16 +305,21 @@ async fn lost(leadership: &mut watch::Receiver<Leadership>) -> Leadership {
     }
 }
 
-fn welcome(state: &State, node: NodeId) -> Result<(Welcome, NodeOrders), Status> {
+fn terms(state: &State) -> Option<Terms> {
+    state.cluster().map(|cluster| Terms::from(&cluster.spec))
+}
+
+fn welcome(state: &State, node: NodeId) -> Result<(Welcome, NodeOrders, Terms), Status> {
     let cluster = state.cluster().ok_or_else(|| status::rejected(&Rejection::NoCluster))?;
+    let terms = Terms::from(&cluster.spec);
     let orders = assign::orders(state, node).ok_or_else(|| hello::not_a_member(node))?;
     let welcome = Welcome {
-        heartbeat_ms: millis(cluster.spec.heartbeat),
-        lease_ms: millis(cluster.spec.lease),
+        heartbeat_ms: millis(terms.heartbeat),
+        lease_ms: millis(terms.lease),
         orders: Some((&orders).into()),
         incarnation: cluster.incarnation,
     };
-    Ok((welcome, orders))
+    Ok((welcome, orders, terms))
 }
 
 fn millis(span: Duration) -> u64 {

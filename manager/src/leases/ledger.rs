@@ -1,6 +1,7 @@
 //! The rules of leases, on a clock that is handed in.
 //!
-//! - A heartbeat makes a node Ready for one lease.
+//! - A heartbeat makes a node Ready for one lease: the one that its agent was told, where the cluster's was shortened
+//!   since, because the agent counts on that.
 //! - A node is Down only when its lease ran out while the leader was awake for all of it. The leader cannot tell what
 //!   it slept through, so after a gap between two ticks every lease that still runs begins anew.
 //! - The monotonic clock stands still while the host is suspended; the wall clock does not. A jump of either counts as
@@ -77,9 +78,9 @@ impl Ledger {
     }
 
     /// Whether this changed the node's state.
-    pub(super) fn renew(&mut self, now: Duration, node: NodeId) -> bool {
+    pub(super) fn renew(&mut self, now: Duration, node: NodeId, told: Duration) -> bool {
         let Some(leading) = &mut self.leading else { return false };
-        leading.ends.insert(node, now + leading.terms.lease);
+        leading.ends.insert(node, now + told.max(leading.terms.lease));
         leading.seen.insert(node, now);
         let changed = self.liveness.of(node) != NodeState::Ready;
         if changed {
@@ -96,7 +97,7 @@ impl Ledger {
         (leading.ticked, leading.ticked_wall) = (now, wall);
         if gap > leading.terms.heartbeat.max(GAP_MIN) {
             for end in leading.ends.values_mut() {
-                *end = now + leading.terms.lease;
+                *end = (*end).max(now + leading.terms.lease);
             }
             self.liveness.skip(gap);
             return false;
@@ -160,7 +161,7 @@ mod tests {
     #[test]
     fn a_silent_node_is_down_when_its_lease_ends_and_not_before() {
         let mut ledger = begun(&[A]);
-        assert!(ledger.renew(ms(0), A));
+        assert!(ledger.renew(ms(0), A, TERMS.lease));
         run(&mut ledger, 0, 2_800);
         assert_eq!(ledger.liveness().of(A), NodeState::Ready);
         run(&mut ledger, 2_800, 3_000);
@@ -169,9 +170,23 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_that_was_shortened_is_waited_for_as_the_agent_counts_it() {
+        let mut ledger = begun(&[A]);
+        ledger.cover(ms(0), Terms { lease: ms(1_000), ..TERMS }, &[A].into());
+        ledger.renew(ms(0), A, TERMS.lease);
+        run(&mut ledger, 0, 2_800);
+        assert_eq!(ledger.liveness().of(A), NodeState::Ready);
+        ledger.renew(ms(2_800), A, ms(1_000));
+        run(&mut ledger, 2_800, 3_600);
+        assert_eq!(ledger.liveness().of(A), NodeState::Ready);
+        run(&mut ledger, 3_600, 3_800);
+        assert_eq!(ledger.liveness().of(A), NodeState::Down);
+    }
+
+    #[test]
     fn a_new_leader_grants_everyone_one_lease() {
         let mut ledger = begun(&[A, B]);
-        ledger.renew(ms(100), A);
+        ledger.renew(ms(100), A, TERMS.lease);
         run(&mut ledger, 0, 2_800);
         assert_eq!(ledger.liveness().of(B), NodeState::Unknown);
         run(&mut ledger, 2_800, 3_000);
@@ -181,7 +196,7 @@ mod tests {
     #[test]
     fn a_pause_of_the_leader_never_counts() {
         let mut ledger = begun(&[A]);
-        ledger.renew(ms(0), A);
+        ledger.renew(ms(0), A, TERMS.lease);
         run(&mut ledger, 0, 1_000);
         assert!(!ledger.tick(ms(60_000), wall(60_000)));
         run(&mut ledger, 60_000, 62_800);
@@ -202,7 +217,7 @@ mod tests {
     #[test]
     fn a_suspended_host_shows_on_the_wall_clock_only() {
         let mut ledger = begun(&[A]);
-        ledger.renew(ms(0), A);
+        ledger.renew(ms(0), A, TERMS.lease);
         run(&mut ledger, 0, 2_800);
         assert!(!ledger.tick(ms(3_000), wall(3_600_000)));
         assert_eq!(ledger.liveness().of(A), NodeState::Ready);
@@ -211,7 +226,7 @@ mod tests {
     #[test]
     fn a_wall_clock_set_back_changes_nothing() {
         let mut ledger = begun(&[A]);
-        ledger.renew(ms(0), A);
+        ledger.renew(ms(0), A, TERMS.lease);
         for at in (200..=3_000).step_by(200) {
             ledger.tick(ms(at), Timestamp::from_millis(5));
         }
@@ -225,15 +240,15 @@ mod tests {
         ledger.tick(ms(9_000), wall(9_000));
         assert_eq!(ledger.liveness().of(A), NodeState::Down);
         ledger.take_changed();
-        assert!(ledger.renew(ms(9_100), A));
-        assert!(!ledger.renew(ms(9_200), A));
+        assert!(ledger.renew(ms(9_100), A, TERMS.lease));
+        assert!(!ledger.renew(ms(9_200), A, TERMS.lease));
         assert_eq!(ledger.take_changed(), [A].into());
     }
 
     #[test]
     fn members_come_and_go() {
         let mut ledger = begun(&[A]);
-        ledger.renew(ms(0), A);
+        ledger.renew(ms(0), A, TERMS.lease);
         run(&mut ledger, 0, 1_000);
         ledger.cover(ms(1_000), TERMS, &[B].into());
         assert_eq!(ledger.liveness().of(A), NodeState::Unknown);
@@ -244,9 +259,9 @@ mod tests {
     #[test]
     fn who_does_not_lead_knows_nothing() {
         let mut ledger = begun(&[A]);
-        ledger.renew(ms(0), A);
+        ledger.renew(ms(0), A, TERMS.lease);
         ledger.end();
-        assert!(!ledger.renew(ms(100), A));
+        assert!(!ledger.renew(ms(100), A, TERMS.lease));
         assert_eq!(ledger.liveness().of(A), NodeState::Unknown);
     }
 }

@@ -66,7 +66,7 @@ async fn a_node_is_removed_unless_that_would_hurt() {
     let newcomer = Newcomer::new(7).await;
     newcomer.join(&bench, &secret(&bench, Role::Worker)).await.expect("joins");
     assert_eq!(node(&mut bench, newcomer.id).await.last_seen, None);
-    bench.handle.leases().renew(newcomer.id);
+    bench.handle.leases().renew(newcomer.id, std::time::Duration::ZERO);
     assert!(node(&mut bench, newcomer.id).await.last_seen.is_some());
     refusal(remove(&mut bench, newcomer.id, false).await, Code::FailedPrecondition, "is up");
     remove(&mut bench, newcomer.id, true).await.expect("removed");

@@ -23,7 +23,8 @@ pub struct Touched {
     pub capacity: bool,
     /// Ports or backends of some service changed, or how a node is reached: every node's ingress may have.
     pub ingress: bool,
-    /// Roles or managers' addresses changed: every node's orders may have.
+    /// Roles, managers' addresses or the cluster's settings changed: every node's orders may have, or what its session
+    /// began with.
     pub orders: bool,
 }
 
