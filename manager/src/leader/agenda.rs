@@ -98,7 +98,10 @@ impl Agenda {
 /// a node, and those that want a task on every node.
 pub(super) fn services_of_nodes(state: &State, nodes: &BTreeSet<NodeId>) -> BTreeSet<ServiceId> {
     let there = nodes.iter().flat_map(|node| state.tasks_of_node(*node));
-    let waiting = state.tasks().filter(|task| task.node_id.is_none() && task.is_active());
+    let is_meant = |to: NodeId| nodes.contains(&to);
+    let waiting = state
+        .tasks()
+        .filter(|task| task.is_active() && (task.node_id.is_none() || task.moves_to.is_some_and(is_meant)));
     let global = state.services().filter(|service| match service.spec.mode {
         Mode::Global => true,
         Mode::Replicated { .. } => false,

@@ -1,5 +1,5 @@
-//! How many slots of a service may be between two tasks at once: the update's parallelism, which rollouts and drains
-//! share.
+//! How many slots of a service may be between two tasks at once: the update's parallelism, which rollouts, drains and
+//! rebalances share.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::{
     view::{Footing, SlotView, Slots, footing},
 };
 
-/// What is left for slots whose node is drained.
+/// What is left for slots that leave their node.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turns {
     left: usize,
@@ -29,6 +29,10 @@ impl Turns {
         Self { left: places.saturating_sub(taken.count()) }
     }
 
+    pub(super) fn are_left(&self) -> bool {
+        self.left > 0
+    }
+
     pub(super) fn take(&mut self) -> bool {
         let taken = self.left > 0;
         self.left = self.left.saturating_sub(1);
@@ -44,7 +48,7 @@ pub(super) fn places(service: &Service) -> Option<usize> {
     }
 }
 
-/// A slot that leaves a drained node: its successor there is on the way, whether the old task still serves or, where two
+/// A slot that leaves its node, which is drained or has too much: its successor there is on the way, whether the old task still serves or, where two
 /// may not run at once, has made way for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Handover {
@@ -56,10 +60,14 @@ pub(super) enum Handover {
 pub(super) fn handover(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> Option<Handover> {
     let successor = view.current().filter(|task| footing(pass, service, task) == Footing::Sound).last()?;
     let before = view.rows.iter().take_while(|task| task.id != successor.id).last()?;
-    let drained = before.node_id.and_then(|node| pass.draft.node(node)).map(|node| node.spec.availability);
-    match (drained, successor.node_id, successor.status.state) {
-        (Some(Availability::Active | Availability::Pause) | None, ..) | (_, _, TaskState::Running) => None,
-        (Some(Availability::Drain), None, _) => Some(Handover::Homeless),
-        (Some(Availability::Drain), Some(_), _) => Some(Handover::Placed),
+    let availability = before.node_id.and_then(|node| pass.draft.node(node)).map(|node| node.spec.availability);
+    let leaves = match availability {
+        Some(Availability::Drain) => true,
+        Some(Availability::Active | Availability::Pause) | None => pass.destination(before).is_some(),
+    };
+    match (leaves, successor.node_id, successor.status.state) {
+        (false, ..) | (true, _, TaskState::Running) => None,
+        (true, None, _) => Some(Handover::Homeless),
+        (true, Some(_), _) => Some(Handover::Placed),
     }
 }

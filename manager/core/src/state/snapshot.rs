@@ -96,6 +96,8 @@ struct TaskRow {
     start_after: Option<Timestamp>,
     restarts: RestartRecord,
     waiting: Option<WaitingOn>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moves_to: Option<NodeId>,
 }
 
 impl Snapshot {
@@ -221,6 +223,7 @@ fn task_row(task: &Task, number: &mut impl FnMut(TemplateVersion, &Arc<Template>
         start_after,
         restarts,
         waiting,
+        moves_to,
     } = task.clone();
     TaskRow {
         id,
@@ -237,6 +240,7 @@ fn task_row(task: &Task, number: &mut impl FnMut(TemplateVersion, &Arc<Template>
         start_after,
         restarts,
         waiting,
+        moves_to,
     }
 }
 
@@ -272,6 +276,7 @@ impl TaskRow {
             start_after,
             restarts,
             waiting,
+            moves_to,
         } = self;
         Ok(Task {
             id,
@@ -289,6 +294,7 @@ impl TaskRow {
             start_after,
             restarts,
             waiting,
+            moves_to,
         })
     }
 }

@@ -3,6 +3,7 @@
 mod agents;
 mod nonsense;
 mod properties;
+mod rebalancing;
 mod scenario;
 mod spec;
 mod trace;

@@ -37,6 +37,8 @@ enum Op {
     Steer(usize, Steer),
     Remove(usize),
     Node(u32, NodeOp),
+    /// At most so many moves.
+    Rebalance(usize),
     /// The so-many-th running container ends.
     Crash(usize, i32),
     Run(u64),
@@ -142,6 +144,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => node_op(),
         1 => (0..8usize, 0..2).prop_map(|(which, code)| Op::Crash(which, code)),
         6 => prop_oneof![Just(0), Just(100), Just(400), Just(1_500), Just(9_000), Just(70_000)].prop_map(Op::Run),
+        1 => (1..5usize).prop_map(Op::Rebalance),
         1 => Just(Op::NewLeader),
     ]
 }
@@ -153,6 +156,7 @@ fn steady_op() -> impl Strategy<Value = Op> {
         1 => (1..=NODES, prop_oneof![Just(NodeOp::Drain), Just(NodeOp::Pause), Just(NodeOp::Active)])
             .prop_map(|(node, verb)| Op::Node(node, verb)),
         5 => prop_oneof![Just(0), Just(100), Just(400), Just(1_500), Just(9_000)].prop_map(Op::Run),
+        1 => (1..5usize).prop_map(Op::Rebalance),
         1 => Just(Op::NewLeader),
     ]
 }
@@ -223,6 +227,11 @@ fn perform(world: &mut World, op: &Op) {
             let end = world.now + std::time::Duration::from_millis(*millis);
             world.run_until(end);
         }
+        Op::Rebalance(most) => {
+            let plan = world.rebalance(*most);
+            assert!(plan.moves.len() <= *most, "{plan:?}");
+            world.move_tasks(&plan);
+        }
         Op::NewLeader => world.new_leader(),
     }
     world.settle();
@@ -264,7 +273,7 @@ fn with_short_deadline(op: &Op) -> Op {
     }
 }
 
-fn serves(world: &World, task: &Task) -> bool {
+pub(crate) fn serves(world: &World, task: &Task) -> bool {
     let up = task.node_id.is_some_and(|node| !world.is_silent(node));
     task.status.state == TaskState::Running && task.desired == DesiredState::Running && up
 }

@@ -8,7 +8,10 @@ use muster_core::{
     apply::{Touched, apply},
     command::{Command, Entry, LogPosition, Outcome},
     liveness::Liveness,
-    plan::{Dirty, IdSource, Input, Plan, plan},
+    plan::{
+        Dirty, IdSource, Input, Plan, plan,
+        rebalance::{Rebalance, Relocation, rebalance},
+    },
     state::{State, snapshot::Snapshot},
 };
 use muster_proto::{
@@ -102,7 +105,7 @@ impl World {
         world
     }
 
-    fn join(&mut self, number: u32) {
+    pub(crate) fn join(&mut self, number: u32) {
         let address = format!("10.0.0.{number}:7377");
         self.commit(Command::JoinNode { id: node_id(number), spec: NodeSpec::default(), address });
     }
@@ -166,6 +169,14 @@ impl World {
         self.touched.nodes.extend(touched.nodes);
         self.touched.capacity |= touched.capacity;
         outcome
+    }
+
+    pub(crate) fn rebalance(&self, most: usize) -> Rebalance {
+        rebalance(&self.state, &self.liveness, self.now, most)
+    }
+
+    pub(crate) fn move_tasks(&mut self, plan: &Rebalance) -> Outcome {
+        self.commit(Command::MoveTasks { moves: plan.moves.iter().map(Relocation::as_move).collect() })
     }
 
     fn plan_of(&self, dirty: &Dirty) -> (Plan, Counter) {
@@ -417,7 +428,8 @@ mod check {
             self.no_more_than_one_sound_task_per_slot();
         }
 
-        /// Of one version, on nodes that are up: two may be wanted only while one of them is being drained away.
+        /// Of one version, on nodes that are up: two may be wanted only while one of them is being drained or moved
+        /// away.
         fn no_more_than_one_sound_task_per_slot(&self) {
             let mut seen = BTreeSet::new();
             for task in self.state.tasks().filter(|task| task.is_active()) {
@@ -427,7 +439,7 @@ mod check {
                             .state
                             .node(node)
                             .is_none_or(|node| node.spec.availability == muster_proto::node::Availability::Drain)
-                });
+                }) || task.moves_to.is_some();
                 assert!(task.desired <= DesiredState::Running);
                 if !away {
                     let place = (task.service_id, task.slot, task.template_version);
