@@ -4,14 +4,14 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSour
 use clap_complete::Shell;
 
 use crate::{
-    backup, ca,
+    backup, ca, cluster,
     connect::{DEFAULT_HOST, Host},
     context::Context,
     daemon, demo,
     error::Error,
     join_token, local, node,
     out::{Out, Screen},
-    service,
+    rebalance, service,
     surroundings::Surroundings,
 };
 
@@ -54,6 +54,10 @@ enum Command {
     /// Look at the nodes of the cluster, and change them
     #[command(subcommand)]
     Node(node::Command),
+    /// Look at the settings of the cluster, and change them
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    Rebalance(rebalance::Args),
     Init(local::init::Args),
     Join(local::join::Args),
     JoinToken(join_token::Args),
@@ -144,6 +148,8 @@ impl App {
             | Command::Completion(_)
             | Command::Service(_)
             | Command::Node(_)
+            | Command::Cluster(_)
+            | Command::Rebalance(_)
             | Command::Init(_)
             | Command::Join(_)
             | Command::JoinToken(_)
@@ -167,6 +173,8 @@ fn execute(app: App, out: &mut Out, surroundings: &dyn Surroundings) -> Result<(
         Command::Completion(args) => completion(args.shell, context.out),
         Command::Service(command) => runtime()?.block_on(service::run(command, &mut context)),
         Command::Node(command) => runtime()?.block_on(node::run(command, &mut context)),
+        Command::Cluster(command) => runtime()?.block_on(cluster::run(command, &mut context)),
+        Command::Rebalance(args) => runtime()?.block_on(rebalance::run(args, &mut context)),
         Command::Init(args) => runtime()?.block_on(local::init::run(args, &mut context)),
         Command::Join(args) => runtime()?.block_on(local::join::run(args, &mut context)),
         Command::JoinToken(args) => runtime()?.block_on(join_token::run(args, &mut context)),

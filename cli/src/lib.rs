@@ -10,6 +10,7 @@
 pub mod app;
 pub mod backup;
 pub mod ca;
+pub mod cluster;
 pub mod connect;
 pub mod context;
 pub mod daemon;
@@ -22,6 +23,7 @@ pub mod local;
 pub mod node;
 pub mod object;
 pub mod out;
+pub mod rebalance;
 pub mod service;
 pub mod spec;
 pub mod surroundings;

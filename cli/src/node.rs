@@ -1,6 +1,8 @@
 //! `muster node …`.
 
 pub(crate) mod change;
+mod departure;
+mod drain;
 pub mod inspect;
 pub mod ls;
 pub mod ps;

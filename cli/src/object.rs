@@ -3,10 +3,12 @@
 //!
 //! These are not the manager's own types because the wire carries less of them: why a task waits arrives as text.
 
+pub mod cluster;
 pub mod node;
 pub mod service;
 pub mod task;
 
+pub use cluster::Cluster;
 pub use node::{ManagerStatus, Node};
 pub use service::Service;
 pub use task::Task;

@@ -72,6 +72,7 @@ const TABLE: &[(&str, &str, Audience)] = &[
     (CONTROL, "RemoveNode", Audience::Users),
     (CONTROL, "GetCluster", Audience::Users),
     (CONTROL, "UpdateCluster", Audience::Users),
+    (CONTROL, "Rebalance", Audience::Users),
     (CONTROL, "GetJoinToken", Audience::Users),
     (CONTROL, "RotateCa", Audience::Users),
     (CONTROL, "Backup", Audience::Users),

@@ -9,6 +9,7 @@ mod cluster;
 mod listing;
 mod lookup;
 mod nodes;
+mod rebalance;
 mod request;
 mod services;
 mod trust;
@@ -219,6 +220,11 @@ impl control_server::Control for Control {
     async fn update_cluster(&self, request: Request<v1::UpdateClusterRequest>) -> Answer<v1::UpdateClusterResponse> {
         let asked = self.asked(&request)?;
         self.change_cluster(asked, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn rebalance(&self, request: Request<v1::RebalanceRequest>) -> Answer<v1::RebalanceResponse> {
+        let asked = self.asked(&request)?;
+        self.even_out(asked, request.into_inner()).await.map(Response::new)
     }
 
     async fn get_join_token(&self, request: Request<v1::GetJoinTokenRequest>) -> Answer<v1::GetJoinTokenResponse> {

@@ -18,11 +18,11 @@ use muster_core::{
     plan::{
         Dirty, Input, Plan,
         concern::{OutageWatch, services_of_nodes},
-        plan,
+        plan, rebalance,
     },
 };
 use muster_proto::{id::NodeId, version::Term};
-use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -39,6 +39,11 @@ use crate::{
 /// The longest sleep before the clock is read again: it may have been set.
 const WAKE_SLEEP_MAX: Duration = Duration::from_secs(30);
 
+/// Between two looks at whether tasks should move by themselves, where that is asked for.
+const BALANCE_TICK: Duration = Duration::from_secs(5);
+/// For so long no node has to have come or gone before tasks move by themselves: one that comes and goes draws none.
+const QUIET_MIN: Duration = Duration::from_secs(10);
+
 /// Everything that can wake the loop.
 #[derive(Debug)]
 enum Event {
@@ -47,12 +52,14 @@ enum Event {
     /// Nodes became ready or were lost.
     Nodes(BTreeSet<NodeId>),
     LeaseTick,
+    BalanceTick,
     /// A wake-up time of a plan has come.
     Due,
     /// The pause after a failure is over.
     Rested,
     CaughtUp(Result<(), ProposeError>),
     Executed(Dirty, usize, Result<Outcome, ProposeError>),
+    Moved(Result<Outcome, ProposeError>),
     Stop,
 }
 
@@ -75,6 +82,10 @@ pub(crate) struct Service {
     outage: OutageWatch,
     backoff: Backoff,
     ids: RandomIds,
+    /// When a node came or went last, as far as this leader knows.
+    nodes_changed: Instant,
+    /// Whether tasks should move is to be looked at.
+    balance_due: bool,
     /// The one proposal, or the one barrier, under way.
     work: Option<Work>,
 }
@@ -90,6 +101,8 @@ impl Service {
             outage: OutageWatch::default(),
             backoff: Backoff::default(),
             ids: RandomIds(random),
+            nodes_changed: Instant::now(),
+            balance_due: false,
             work: None,
         }
     }
@@ -100,6 +113,8 @@ impl Service {
         let changes = self.replica.watch();
         let mut lease_tick = interval(leases::TICK);
         lease_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut balance_tick = interval(BALANCE_TICK);
+        balance_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.begin_work();
             let due = self.agenda.sleep(self.clock.now(), WAKE_SLEEP_MAX);
@@ -112,6 +127,7 @@ impl Service {
                 changed = changes.changed() => Event::Changed(changed),
                 nodes = self.leases.changed() => Event::Nodes(nodes),
                 _ = lease_tick.tick() => Event::LeaseTick,
+                _ = balance_tick.tick() => Event::BalanceTick,
                 () = sleep(due.unwrap_or_default()), if due.is_some() => Event::Due,
                 () = rest(&self.backoff), if self.backoff.until().is_some() => Event::Rested,
                 event = under_way(&mut self.work), if self.work.is_some() => {
@@ -124,9 +140,11 @@ impl Service {
                 Event::Changed(changed) => self.look_at_changed(changed),
                 Event::Nodes(nodes) => self.look_at_nodes(&nodes),
                 Event::LeaseTick => self.leases.tick(self.clock.now()),
+                Event::BalanceTick => self.balance_due = true,
                 Event::Due => self.agenda.take_due(self.clock.now()),
                 Event::Rested => self.backoff.rested(),
                 Event::CaughtUp(result) => self.caught_up(&result),
+                Event::Moved(result) => self.moved(&result),
                 Event::Executed(dirty, actions, result) => self.executed(dirty, actions, &result),
                 Event::Stop => break,
             }
@@ -159,6 +177,7 @@ impl Service {
         self.outage = OutageWatch::default();
         self.backoff = Backoff::default();
         self.work = None;
+        self.nodes_changed = Instant::now();
     }
 
     fn look_at_changed(&mut self, changed: Changed) {
@@ -191,6 +210,9 @@ impl Service {
     fn look_at_nodes(&mut self, nodes: &BTreeSet<NodeId>) {
         if self.phase == Phase::Following {
             return;
+        }
+        if !nodes.is_empty() {
+            self.nodes_changed = Instant::now();
         }
         let services = self.replica.read(|state| services_of_nodes(state, nodes));
         self.agenda.add_services(services);
@@ -244,8 +266,34 @@ impl Service {
                 let replica = self.replica.clone();
                 Some(Box::pin(async move { Event::CaughtUp(replica.barrier().await) }))
             }
-            Phase::Leading(term) => self.plan(term),
+            Phase::Leading(term) => self.plan(term).or_else(|| self.balance()),
         };
+    }
+
+    /// What was asked to move is planned like anything else that changed; another look follows with the next tick.
+    fn moved(&mut self, result: &Result<Outcome, ProposeError>) {
+        match result {
+            Ok(outcome) => tracing::debug!(?outcome, "tasks are to move"),
+            Err(why) => {
+                tracing::warn!(error = %why, "tasks that should move were not told to");
+                self.backoff.failed();
+            }
+        }
+    }
+
+    /// Only with nothing else to do.
+    fn balance(&mut self) -> Option<Work> {
+        if !std::mem::take(&mut self.balance_due) || self.nodes_changed.elapsed() < QUIET_MIN {
+            return None;
+        }
+        let (liveness, now) = (self.leases.liveness(), self.clock.now());
+        let moves = self.replica.read(|state| rebalance::automatic(state, &liveness, now));
+        if moves.is_empty() {
+            return None;
+        }
+        tracing::info!(moves = moves.len(), "tasks move to nodes that have fewer");
+        let replica = self.replica.clone();
+        Some(Box::pin(async move { Event::Moved(replica.propose(Command::MoveTasks { moves }).await) }))
     }
 
     fn plan(&mut self, term: Term) -> Option<Work> {

@@ -30,9 +30,6 @@ use crate::{ca, forward::PassedOn, manager::Handle, status};
 /// Of `Join`; counted up when a manager could misread a request.
 pub const JOIN_PROTOCOL: u32 = 1;
 
-/// On a refusal of the id and key that a host gave itself: no repetition will ever succeed.
-pub const OTHER_IDENTITY_METADATA: &str = "muster-other-identity";
-
 /// Of a request: a key and a few short texts.
 const REQUEST_BYTES_MAX: usize = 16 << 10;
 

@@ -5,10 +5,7 @@ use muster_core::{command::Outcome, rejection::Rejection};
 use muster_proto::{assignment::LEADER_METADATA, version::Version};
 use tonic::{Code, Status, metadata::MetadataValue};
 
-use crate::{
-    ca::CaError, founding::FoundingError, leadership::Leadership, membership::OTHER_IDENTITY_METADATA,
-    quorum::QuorumLost, replica::ProposeError,
-};
+use crate::{ca::CaError, founding::FoundingError, leadership::Leadership, quorum::QuorumLost, replica::ProposeError};
 
 /// The new version of the object that a command was about.
 pub(crate) fn accepted(outcome: Outcome) -> Result<Version, Status> {
@@ -55,6 +52,7 @@ pub(crate) fn rejected(rejection: &Rejection) -> Status {
         | Rejection::WaitsForPromotion(_)
         | Rejection::NoCanary(_)
         | Rejection::CanaryNotReady(_)
+        | Rejection::CannotMove
         | Rejection::NotForward => Code::FailedPrecondition,
         Rejection::ModeChanged | Rejection::NameChanged(_) | Rejection::PortRepeated(_) => Code::InvalidArgument,
     };

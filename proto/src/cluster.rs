@@ -25,6 +25,14 @@ pub struct ClusterSpec {
     /// How long a node's certificate is good for; nodes renew theirs well before.
     #[serde(default = "ninety_days")]
     pub certificate_validity: Duration,
+    /// Move tasks to nodes that join or come back, a few at a time.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub auto_rebalance: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls it with")]
+fn is_off(auto_rebalance: &bool) -> bool {
+    !*auto_rebalance
 }
 
 /// What Swarm gives its nodes.
@@ -41,6 +49,7 @@ impl Default for ClusterSpec {
             default_memory_limit_bytes: 1 << 30,
             default_pids_limit: 4096,
             certificate_validity: ninety_days(),
+            auto_rebalance: false,
         }
     }
 }

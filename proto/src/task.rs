@@ -137,6 +137,8 @@ pub struct Task {
     pub restarts: RestartRecord,
     /// Why it has no node, or is not released; from the very value the planner used.
     pub waiting: Option<WaitingOn>,
+    /// It is to be replaced by one on that node, and serves until that one does: part of a rebalance.
+    pub moves_to: Option<NodeId>,
 }
 
 impl Task {

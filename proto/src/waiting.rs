@@ -45,7 +45,7 @@ pub enum WaitingOn {
     RestartsUsedUp { max_attempts: u32 },
     /// At most one of the slot may run, and the task before is on a node that is cut off: it is stopped there by then.
     Isolation { until: Timestamp },
-    /// Its node is drained, and as many other tasks of the service as its update parallelism allows are moving.
+    /// Its node is drained, or it is part of a rebalance, and as many other tasks of the service as its update parallelism allows are moving.
     Turn,
     /// Many nodes went down at once: their tasks are not replaced before then, and with None (most nodes did) not
     /// before some return or the operator gives them up.
@@ -93,7 +93,7 @@ impl fmt::Display for WaitingOn {
             WaitingOn::Isolation { until } => {
                 write!(out, "the slot's previous task is on a node that is cut off, which stops it by {until}")
             }
-            WaitingOn::Turn => out.write_str("its node is drained, and it moves once others of the service have"),
+            WaitingOn::Turn => out.write_str("it moves to another node once others of the service have"),
             WaitingOn::Outage { until: Some(until) } => {
                 write!(out, "many nodes went down at once; unless more follow it is replaced at {until}")
             }

@@ -156,7 +156,6 @@ fn refused(address: &str, status: &Status) -> Refused {
                 "the answer of {address} was lost; repeat the command, which goes on where this one stopped"
             )))
         }
-        _ if status.metadata().contains_key(OTHER_IDENTITY_METADATA) => Refused::ForGood(error),
         _ => Refused::Clearly(error),
     }
 }

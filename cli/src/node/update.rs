@@ -1,11 +1,13 @@
 //! `muster node update`.
 
+use std::time::Duration;
+
 use muster_proto::{
     node::{Availability, NodeChange, Role},
     parse, validate,
 };
 
-use super::change;
+use super::{change, drain};
 use crate::{context::Context, error::Error, object::Node, spec::keyed};
 
 /// Change a node's availability, labels and role
@@ -13,7 +15,10 @@ use crate::{context::Context, error::Error, object::Node, spec::keyed};
 /// What is not named stays as it is. Availability: active takes tasks; pause keeps those it has and gets no new ones;
 /// drain gets no new ones, and those it has move to other nodes. A task that cannot run twice at once, because of a host
 /// port or a writable volume, is stopped first; any other runs on until its replacement does, and `muster service ps`
-/// says what that waits for.
+/// says what that waits for. As many tasks of a service move at once as its update parallelism says.
+///
+/// --wait shows how a drain comes along and returns once no task is left on the node; it fails where none of those that
+/// are left has anywhere to go, and says why. The drain itself goes on in any case.
 ///
 /// Labels are what --constraint node.labels.KEY==VALUE of a service looks at when it places a task. A change of them
 /// leaves the tasks of replicated services where they are; a global service leaves a node that no longer fits.
@@ -23,12 +28,19 @@ use crate::{context::Context, error::Error, object::Node, spec::keyed};
 #[command(after_help = "Examples:
   muster node update --label-add zone=a host2
   muster node update --label-rm zone host2
-  muster node update --availability drain host2
+  muster node update --availability drain --wait host2
+  muster node update --availability drain --wait --timeout 10m host2
   muster node update --availability active self")]
 pub struct Args {
     /// active, pause or drain
     #[arg(long, value_name = "AVAILABILITY", value_parser = parse::availability)]
     pub availability: Option<Availability>,
+    /// Wait until no task is left on a node that is drained
+    #[arg(short, long, requires = "availability")]
+    pub wait: bool,
+    /// Stop waiting after so long; without it there is no limit
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration, requires = "wait")]
+    pub timeout: Option<Duration>,
     /// worker or manager
     #[arg(long, value_name = "ROLE", value_parser = parse::role)]
     pub role: Option<Role>,
@@ -50,9 +62,19 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
             "nothing to change is named; give --availability, --role, --label-add or --label-rm".to_owned(),
         ));
     }
+    if args.wait && args.availability != Some(Availability::Drain) {
+        return Err(Error::Usage(
+            "only a drain is waited for; leave --wait out, or give --availability drain".to_owned(),
+        ));
+    }
+    if args.timeout.is_some_and(|timeout| timeout.is_zero()) {
+        return Err(Error::Usage("a timeout of 0 waits for nothing; leave --wait out instead".to_owned()));
+    }
     let daemon = context.connect().await?;
     let mut own_warnings = Vec::new();
+    let mut id = String::new();
     let warnings = change::make(&daemon, &args.node, |before| {
+        id.clone_from(&before.id);
         let (change, warnings) = changed(&args, before)?;
         own_warnings = warnings;
         Ok(change)
@@ -60,7 +82,13 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     .await?;
     context.out.warn(&own_warnings);
     context.out.warn(&warnings);
-    context.out.line(&args.node)
+    context.out.line(&args.node)?;
+    if !args.wait {
+        return Ok(());
+    }
+    context.out.flush()?;
+    let wait = drain::Wait { node: &args.node, id: &id, timeout: args.timeout };
+    drain::until_empty(&wait, &daemon, context.out).await
 }
 
 /// What is asked of the node as it is, and what to warn about.

@@ -31,6 +31,8 @@ pub struct Task {
     pub waiting: Option<String>,
     /// Failures in a row before this attempt.
     pub failures: u32,
+    /// The node that another of its slot is to run on before this one stops.
+    pub moves_to: Option<String>,
 }
 
 impl Task {
@@ -102,6 +104,7 @@ impl TryFrom<v1::Task> for Task {
             start_after: task.start_after.map(Timestamp::from_millis),
             waiting: task.waiting,
             failures: task.failures,
+            moves_to: task.moves_to,
         })
     }
 }

@@ -1,16 +1,17 @@
 //! A daemon that says what a test told it to say, on a real socket, and notes what it was asked.
 
 use std::{
+    collections::VecDeque,
     path::PathBuf,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use muster_proto::v1::{
-    self,
     control_server::{Control, ControlServer},
     local_server::{Local, LocalServer},
 };
+use muster_proto::{cluster::ClusterSpec, v1};
 use tokio::net::UnixListener;
 use tokio_stream::{Stream, StreamExt, wrappers::UnixListenerStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
@@ -50,6 +51,13 @@ pub(crate) struct World {
     pub(crate) recovered: Vec<v1::RecoverRequest>,
     /// So many streams of a watch, of logs or of a backup end for want of a leader after their first message.
     pub(crate) breaks_left: u32,
+    pub(crate) rebalance: v1::RebalanceResponse,
+    pub(crate) rebalances: Vec<v1::RebalanceRequest>,
+    /// None: those that a cluster begins with.
+    pub(crate) settings: Option<v1::ClusterSpec>,
+    /// What the tasks are at each look at a node that follows a change of one, or at a service's that follows a
+    /// rebalance.
+    pub(crate) tasks_then: VecDeque<Vec<v1::Task>>,
     /// So many calls about the cluster are refused for want of a leader.
     pub(crate) unavailable_left: u32,
 }
@@ -256,7 +264,12 @@ impl Control for Fake {
 
     async fn list_tasks(&self, request: Request<v1::ListTasksRequest>) -> Answer<v1::ListTasksResponse> {
         let v1::ListTasksRequest { service_id, node_id } = request.into_inner();
-        let world = self.world();
+        let mut world = self.world();
+        if !world.rebalances.is_empty()
+            && let Some(tasks) = world.tasks_then.pop_front()
+        {
+            world.tasks = tasks;
+        }
         let is_asked = |task: &&v1::Task| {
             (service_id.is_empty() || task.service_id == service_id)
                 && (node_id.is_empty() || task.node_id.as_ref() == Some(&node_id))
@@ -277,6 +290,11 @@ impl Control for Fake {
         let name = request.into_inner().node;
         let mut world = self.world();
         world.is_led()?;
+        if !world.nodes_updated.is_empty()
+            && let Some(tasks) = world.tasks_then.pop_front()
+        {
+            world.tasks = tasks;
+        }
         let own = world.membership.as_ref().map(|own| own.node_id.clone());
         if world.nodes.iter().any(|node| Some(&node.id) == own.as_ref() && node.role() == v1::Role::Worker) {
             return Err(Status::failed_precondition("this node is a worker and this is for managers"));
@@ -309,6 +327,7 @@ impl Control for Fake {
         }
         let request = request.into_inner();
         if let Some(node) = world.nodes.iter_mut().find(|node| node.id == request.node) {
+            node.availability = request.availability;
             match request.role() {
                 v1::Role::Unspecified => {}
                 // A new manager catches up before it votes: see `get_node`.
@@ -335,8 +354,23 @@ impl Control for Fake {
         Ok(Response::new(v1::RemoveNodeResponse { warnings: world.warnings.clone() }))
     }
 
-    async fn update_cluster(&self, _: Request<v1::UpdateClusterRequest>) -> Answer<v1::UpdateClusterResponse> {
-        Err(Status::unimplemented("not asked for in a test"))
+    async fn update_cluster(&self, request: Request<v1::UpdateClusterRequest>) -> Answer<v1::UpdateClusterResponse> {
+        let mut world = self.world();
+        if world.aborts_left > 0 {
+            world.aborts_left -= 1;
+            return Err(Status::aborted("the cluster has settings of a newer version; read them again"));
+        }
+        world.settings = request.into_inner().spec;
+        Ok(Response::new(v1::UpdateClusterResponse { version: 2 }))
+    }
+
+    async fn rebalance(&self, request: Request<v1::RebalanceRequest>) -> Answer<v1::RebalanceResponse> {
+        let mut world = self.world();
+        let request = request.into_inner();
+        let mut plan = world.rebalance.clone();
+        plan.moves.truncate(request.max_moves as usize);
+        world.rebalances.push(request);
+        Ok(Response::new(plan))
     }
 
     async fn get_join_token(&self, request: Request<v1::GetJoinTokenRequest>) -> Answer<v1::GetJoinTokenResponse> {
@@ -392,7 +426,7 @@ impl Control for Fake {
             term: 1,
             applied_index: 42,
             version: 1,
-            spec: None,
+            spec: Some(self.world().settings.unwrap_or_else(|| (&ClusterSpec::default()).into())),
             incarnation: 1,
         }))
     }

@@ -100,6 +100,7 @@ pub(crate) fn task(service: &v1::Service, slot: u32, name: &str, state: v1::Task
         start_after: None,
         waiting: None,
         failures: 0,
+        moves_to: None,
     }
 }
 

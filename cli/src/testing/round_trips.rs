@@ -1,7 +1,10 @@
 //! Whole commands against a fake daemon on a real socket: what is printed, what is asked, how it ends.
 
 mod changing;
+mod cluster;
+mod draining;
 mod members;
+mod rebalancing;
 mod sealed;
 mod showing;
 mod usage;

@@ -1,7 +1,5 @@
 //! A service's spec as JSON.
 
-use std::time::Duration;
-
 use muster_proto::{
     container::ContainerSpec,
     endpoint::PortConfig,
@@ -17,6 +15,8 @@ use muster_proto::{
 };
 use serde_json::{Value, json};
 
+use super::nanos;
+
 #[must_use]
 pub fn spec(spec: &ServiceSpec) -> Value {
     json!({
@@ -28,10 +28,6 @@ pub fn spec(spec: &ServiceSpec) -> Value {
         "RollbackConfig": rollout(&spec.rollback),
         "EndpointSpec": {"Ports": ports(&spec.endpoint.ports)},
     })
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Zero and empty are how the domain says "not set" of limits and texts.

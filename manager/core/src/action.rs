@@ -13,6 +13,8 @@ use muster_proto::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::command::{FIRST, REBALANCE, SEVERAL_MANAGERS};
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Action {
     /// A new attempt at a slot. Stale when the service is gone or no longer knows the template.
@@ -51,6 +53,11 @@ pub enum Action {
         id: TaskId,
         version: Version,
     },
+    /// A task that was to move stays: it cannot any more, or what was to take its place failed.
+    KeepTask {
+        id: TaskId,
+        version: Version,
+    },
     /// The row goes: its agent has confirmed the removal, it never had a node, or it is history past the limit.
     ForgetTask {
         id: TaskId,
@@ -71,9 +78,10 @@ pub enum Action {
 }
 
 impl Action {
-    /// Holds what a manager of the first log format does not know, and so would keep another state of.
-    pub(crate) fn is_of_several_managers(&self) -> bool {
-        match self {
+    /// The lowest log format that has all that it holds: a manager of one below would keep another state of it.
+    pub(crate) fn format(&self) -> u16 {
+        let is_of_several_managers = match self {
+            Action::KeepTask { .. } => return REBALANCE,
             Action::CreateTask { placement: Err(waiting), .. } | Action::SetWaiting { waiting: Some(waiting), .. } => {
                 is_newer(waiting)
             }
@@ -86,7 +94,8 @@ impl Action {
             | Action::SetDesired { .. }
             | Action::OrphanTask { .. }
             | Action::ForgetTask { .. } => false,
-        }
+        };
+        if is_of_several_managers { SEVERAL_MANAGERS } else { FIRST }
     }
 }
 

@@ -94,6 +94,7 @@ fn dispatch(state: &mut State, stamp: Stamp, command: &Command, touched: &mut To
             node::describe(state, stamp, *id, description, address, touched)?
         }
         Command::ReportTasks { reports } => return Ok(report::apply_all(state, stamp, reports, touched)),
+        Command::MoveTasks { moves } => return Ok(execute::move_all(state, stamp, moves, touched)),
         Command::Execute { term, actions } => return execute::apply_all(state, stamp, *term, actions, touched),
     };
     Ok(Outcome::Done { version })

@@ -3,7 +3,7 @@
 use muster_proto::{
     assignment::TaskReport,
     cluster::ClusterSpec,
-    id::{ClusterId, NodeId, RequestId, ServiceId, TokenId},
+    id::{ClusterId, NodeId, RequestId, ServiceId, TaskId, TokenId},
     isolation::OnIsolation,
     node::{NodeDescription, NodeSpec, Role},
     service::ServiceSpec,
@@ -17,12 +17,14 @@ use crate::{action::Action, rejection::Rejection};
 
 /// Counted up when a manager of the version before could misread an entry. An entry of a higher format stops a manager
 /// with a clear message; it is never skipped.
-pub const LOG_FORMAT: u16 = 2;
+pub const LOG_FORMAT: u16 = 3;
 
 /// One manager: services, tasks, rollouts.
-const FIRST: u16 = 1;
+pub(crate) const FIRST: u16 = 1;
 /// Several managers: the cluster's trust, tokens, roles, requests that are remembered.
 pub const SEVERAL_MANAGERS: u16 = 2;
+/// Tasks that move to other nodes while they run.
+pub const REBALANCE: u16 = 3;
 
 /// Where an entry stands in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -163,11 +165,23 @@ pub enum Command {
     ReportTasks {
         reports: Vec<(NodeId, TaskReport)>,
     },
+    /// Running tasks are to be replaced by others on other nodes. One that changed since is left out alone.
+    MoveTasks {
+        moves: Vec<Move>,
+    },
     /// A plan made in `term`. As a whole void when the entry's own term is another.
     Execute {
         term: Term,
         actions: Vec<Action>,
     },
+}
+
+/// A task that is to make way for one on another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    pub task: TaskId,
+    pub version: Version,
+    pub to: NodeId,
 }
 
 /// What an operator makes of a rollout that is under way.
@@ -201,13 +215,9 @@ impl Command {
                 let is_newer = spec.task.on_isolation != OnIsolation::Keep || spec.update.canary > 0;
                 if is_newer { SEVERAL_MANAGERS } else { FIRST }
             }
-            Command::Execute { actions, .. } => {
-                if actions.iter().any(Action::is_of_several_managers) {
-                    SEVERAL_MANAGERS
-                } else {
-                    FIRST
-                }
-            }
+            Command::Execute { actions, .. } => actions.iter().map(Action::format).max().unwrap_or(FIRST),
+            Command::UpdateCluster { spec, .. } if spec.auto_rebalance => REBALANCE,
+            Command::MoveTasks { .. } => REBALANCE,
             Command::CreateCluster { founding: Some(_), .. }
             | Command::UpdateCluster { .. }
             | Command::SteerRollout { .. }
@@ -231,4 +241,24 @@ pub enum Outcome {
     Rejected(Rejection),
     /// Applied but for the stale items: their places in the list and why.
     Partly { version: Version, stale: Vec<(u32, Rejection)> },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A manager of the version before would take the entry for another, or keep another state of it.
+    #[test]
+    fn what_moves_tasks_needs_managers_that_know_of_it() {
+        let update = |auto_rebalance| Command::UpdateCluster {
+            version: Version(1),
+            spec: Box::new(ClusterSpec { auto_rebalance, ..ClusterSpec::default() }),
+        };
+        let (id, version) = (TaskId::from_bits(1), Version(1));
+        let plan = |action| Command::Execute { term: Term(1), actions: vec![action] };
+        let kept = [Command::MoveTasks { moves: Vec::new() }, update(true), plan(Action::KeepTask { id, version })];
+        assert!(kept.iter().all(|command| command.format() == REBALANCE && REBALANCE <= LOG_FORMAT));
+        assert_eq!(update(false).format(), SEVERAL_MANAGERS);
+        assert_eq!(plan(Action::OrphanTask { id, version }).format(), FIRST);
+    }
 }

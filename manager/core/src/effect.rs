@@ -56,6 +56,7 @@ pub(crate) fn create(service: &Service, template: &Arc<Template>, new: &NewTask,
         start_after: new.start_after,
         restarts: new.restarts.clone(),
         waiting: None,
+        moves_to: None,
     }
 }
 

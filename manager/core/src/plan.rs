@@ -1,7 +1,8 @@
 //! What should happen next: one pure pass over the state.
 //!
-//! Per service: orchestrate (which slots there should be) → update (how far the rollout is, which slots are replaced
-//! now) → slot (who fills each slot: restart, replace, hand over, release) → reap. Then schedule, for the waiting
+//! Per service: orchestrate (which slots there should be) → moves (which tasks that were to move cannot) → update
+//! (how far the rollout is, which slots are replaced now) → slot (who fills each slot: restart, replace, hand over,
+//! release) → reap. Then schedule, for the waiting
 //! tasks of all services. The pass yields one bounded list of actions that is proposed as one log entry.
 //!
 //! Invariants: a plan comes to rest (planned again right after it was applied, nothing follows until time passes or
@@ -13,12 +14,14 @@ mod canary;
 pub mod concern;
 pub mod draft;
 mod goal;
+mod moves;
 mod orchestrate;
 pub mod outage;
 mod pass;
 mod placement;
 mod predecessor;
 mod reap;
+pub mod rebalance;
 mod restart;
 mod rollout;
 mod room;
@@ -95,6 +98,7 @@ fn plan_service(pass: &mut Pass<'_, '_>, id: ServiceId) {
         return;
     }
     if let Some(service) = pass.draft.service(id).cloned() {
+        moves::review(pass, &service);
         let (service, wanted) = update::advance(pass, service);
         orchestrate::dismiss(pass, &wanted);
         let begun = update::next_slots(pass, &service, &wanted.slots);

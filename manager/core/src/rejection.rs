@@ -115,6 +115,8 @@ pub enum Rejection {
     StaleFence,
     #[error("the template is no longer the service's")]
     StaleTemplate,
+    #[error("the task does not serve, is on that node, or is to move already")]
+    CannotMove,
     #[error("a task cannot go back from where it is")]
     NotForward,
 }

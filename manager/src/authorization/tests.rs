@@ -76,6 +76,7 @@ fn who_may_call_what() {
         Control/ListTasks: manager, local
         Control/PauseRollout: manager, local
         Control/PromoteService: manager, local
+        Control/Rebalance: manager, local
         Control/RemoveNode: manager, local
         Control/RemoveService: manager, local
         Control/ResumeRollout: manager, local

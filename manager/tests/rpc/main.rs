@@ -6,6 +6,7 @@ mod logs;
 mod managers;
 mod membership;
 mod nodes;
+mod rebalance;
 mod requests;
 mod services;
 mod sessions;

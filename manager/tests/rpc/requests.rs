@@ -12,7 +12,7 @@ use tonic::{Code, Request};
 
 use crate::bench::{Bench, CLUSTER, NODE, replicated, soon};
 
-fn asked<T>(id: u128, message: T) -> Request<T> {
+pub(crate) fn asked<T>(id: u128, message: T) -> Request<T> {
     let mut request = Request::new(message);
     let id = RequestId::from_bits(id).to_string();
     request.metadata_mut().insert(REQUEST_ID_METADATA, id.parse().expect("ASCII"));

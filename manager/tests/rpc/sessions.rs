@@ -89,6 +89,30 @@ async fn a_newer_session_takes_the_place_of_the_older() {
     bench.stop().await;
 }
 
+/// A lease that is shortened behind an agent's back would end before the agent knows, and with it the promise of one task
+/// at most.
+#[tokio::test]
+async fn a_session_ends_when_the_lease_that_it_began_with_does() {
+    let mut bench = Bench::start().await;
+    let mut agent = Agent::connect(&bench).await;
+    let cluster = soon("get", bench.control.get_cluster(v1::GetClusterRequest {})).await.expect("read").into_inner();
+    let mut spec = cluster.spec.expect("it has settings");
+    (spec.heartbeat_ms, spec.lease_ms) = (500, 1_500);
+    let request = v1::UpdateClusterRequest { version: cluster.version, spec: Some(spec) };
+    soon("update", bench.control.update_cluster(request)).await.expect("updated");
+    let ended = soon("the end", async {
+        loop {
+            if let Err(ended) = agent.hear().await {
+                return ended;
+            }
+        }
+    });
+    assert_eq!(ended.await.code(), Code::Aborted);
+    let next = Agent::connect(&bench).await;
+    assert_eq!((next.welcome.heartbeat_ms, next.welcome.lease_ms), (500, 1_500));
+    bench.stop().await;
+}
+
 #[tokio::test]
 async fn a_report_under_a_superseded_fence_is_settled_and_changes_nothing() {
     let mut bench = Bench::start().await;

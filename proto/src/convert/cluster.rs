@@ -12,6 +12,7 @@ impl From<&ClusterSpec> for v1::ClusterSpec {
             default_memory_limit_bytes: domain.default_memory_limit_bytes,
             default_pids_limit: domain.default_pids_limit,
             certificate_validity_ms: field::to_millis(domain.certificate_validity),
+            auto_rebalance: domain.auto_rebalance,
         }
     }
 }
@@ -26,6 +27,7 @@ impl TryFrom<v1::ClusterSpec> for ClusterSpec {
             default_memory_limit_bytes: wire.default_memory_limit_bytes,
             default_pids_limit: wire.default_pids_limit,
             certificate_validity: field::duration("certificate_validity_ms", wire.certificate_validity_ms)?,
+            auto_rebalance: wire.auto_rebalance,
         })
     }
 }

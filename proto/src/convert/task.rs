@@ -149,6 +149,7 @@ impl From<&Task> for v1::Task {
             start_after: domain.start_after.map(|at| at.millis()),
             waiting: domain.waiting.as_ref().map(ToString::to_string),
             failures: domain.restarts.failures,
+            moves_to: domain.moves_to.map(|id| id.to_string()),
         }
     }
 }

@@ -34,7 +34,19 @@ pub fn cluster_spec(spec: &ClusterSpec) -> Result {
         ));
     }
     between("heartbeat_ms", "heartbeat", spec.heartbeat, HEARTBEAT_MIN, HEARTBEAT_MAX)?;
-    between("lease_ms", "lease", spec.lease, spec.heartbeat * LEASE_HEARTBEATS_MIN, LEASE_MAX)?;
+    let shortest = spec.heartbeat * LEASE_HEARTBEATS_MIN;
+    if spec.lease < shortest {
+        return Err(Invalid::new(
+            "lease_ms",
+            format!(
+                "a lease of {} does not outlast {LEASE_HEARTBEATS_MIN} heartbeats of {}",
+                show::duration(spec.lease),
+                show::duration(spec.heartbeat)
+            ),
+            format!("use a lease of {} at least, or a shorter heartbeat", show::duration(shortest)),
+        ));
+    }
+    between("lease_ms", "lease", spec.lease, shortest, LEASE_MAX)?;
     between(
         "certificate_validity_ms",
         "certificates' validity",
@@ -98,7 +110,11 @@ mod tests {
         assert_eq!(cluster_spec(&fast), Ok(()));
         assert!(refused(|spec| spec.heartbeat = ms(99)).contains("heartbeat of 99ms is too short; use 100ms to"));
         assert!(refused(|spec| spec.heartbeat = ms(61_000)).contains("is too long"));
-        assert!(refused(|spec| spec.lease = ms(1_999)).contains("too short; use 2s to"));
+        assert!(refused(|spec| spec.lease = ms(1_999)).contains("use a lease of 2s at least, or a shorter"));
+        assert!(
+            refused(|spec| spec.lease = Duration::ZERO).contains("a lease of 0s does not outlast 2 heartbeats of 1s")
+        );
+        assert!(refused(|spec| spec.heartbeat = ms(2_000)).contains("2 heartbeats of 2s; use a lease of 4s at least"));
         assert!(refused(|spec| spec.lease = Duration::MAX).contains("is too long"));
         assert!(refused(|spec| spec.certificate_validity = ms(9_999)).contains("too short; use 10s to"));
         assert!(refused(|spec| spec.task_history_limit = 101).contains("ask for 100 at most"));

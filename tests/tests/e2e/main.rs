@@ -19,6 +19,7 @@ mod membership;
 mod nodes;
 mod pinning;
 mod power;
+mod rebalance;
 mod recovery;
 mod requests;
 mod rollout;

@@ -1,5 +1,5 @@
-//! No request dropped on three nodes, whichever of them is asked: in an update of either order, a drain, scaling down and
-//! a rollback; and none by a connection that rests meanwhile.
+//! No request dropped on three nodes, whichever of them is asked: in an update of either order, a drain, a rebalance,
+//! scaling down and a rollback; and none by a connection that rests meanwhile.
 
 use std::net::SocketAddr;
 
@@ -80,13 +80,14 @@ fn ten_thousand_requests_to_three_nodes_and_none_failed() {
     let drained = cluster[1].node_id();
     let tallies = web.under_load(|| {
         cluster[0].ok(&["service", "update", "--quiet", "--image", &web.images.name("2.0.0"), "web"]);
-        cluster[2].ok(&["node", "update", "--availability", "drain", &drained]);
-        wait::until("the drained node to run nothing", || {
-            let shown = cluster[0].ok(&["node", "ps", "--filter", "desired-state=running", "-q", &drained]);
-            if shown.is_empty() { Ok(()) } else { Err(shown) }
-        });
+        cluster[2].ok(&["node", "update", "--availability", "drain", "--wait", &drained]);
+        let left = cluster[0].ok(&["node", "ps", "--filter", "desired-state=running", "-q", &drained]);
+        assert_eq!(left, "", "a drain that was waited for leaves nothing");
         cluster[1].ok(&["service", "scale", "web=5"]);
         cluster[2].ok(&["node", "update", "--availability", "active", &drained]);
+        cluster[1].ok(&["rebalance"]);
+        let back = cluster[0].ok(&["node", "ps", "--filter", "desired-state=running", "-q", &drained]);
+        assert_eq!(back.lines().count(), 1, "five tasks on three nodes: {back}");
         cluster[2].ok(&["service", "scale", "web=2"]);
         cluster[0].ok(&["service", "rollback", "--quiet", "web"]);
     });

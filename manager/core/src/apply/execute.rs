@@ -5,7 +5,7 @@ use muster_proto::{
     id::{NodeId, ServiceId, TaskId},
     rollout::{Rollout, RolloutState},
     service::Service,
-    task::Task,
+    task::{Slot, Task},
     task_state::{DesiredState, TaskState},
     version::{Fence, Term, Version},
     waiting::WaitingOn,
@@ -14,7 +14,7 @@ use muster_proto::{
 use super::{Stamp, Touched, outcome_of_list};
 use crate::{
     action::Action,
-    command::Outcome,
+    command::{Move, Outcome},
     effect::{self, NewTask},
     plan::allocate,
     rejection::Rejection,
@@ -76,6 +76,10 @@ fn apply_one(state: &mut State, stamp: Stamp, action: &Action, touched: &mut Tou
             }
             edit(state, stamp, *id, touched, |task| effect::orphan(task, stamp.at))
         }
+        Action::KeepTask { id, version } => {
+            row(state, stamp, *id, *version)?;
+            edit(state, stamp, *id, touched, |task| task.moves_to = None)
+        }
         Action::ForgetTask { id, version } => forget(state, stamp, (*id, *version), touched),
         Action::SetRollout { service_id, version, rollout } => {
             set_rollout(state, stamp, (*service_id, *version), rollout, touched)
@@ -120,6 +124,41 @@ fn edit(
     let after = after.clone();
     touched.task(state, Some(&before), Some(&after));
     Ok(())
+}
+
+/// Only what serves can move: it goes on until another does. A global service's slot is its node.
+pub(super) fn move_all(state: &mut State, stamp: Stamp, moves: &[Move], touched: &mut Touched) -> Outcome {
+    let mut stale = Vec::new();
+    for (place, one) in (0..).zip(moves) {
+        if let Err(rejection) = move_one(state, stamp, *one, touched) {
+            stale.push((place, rejection));
+        }
+    }
+    outcome_of_list(stamp, stale)
+}
+
+fn move_one(
+    state: &mut State,
+    stamp: Stamp,
+    Move { task, version, to }: Move,
+    touched: &mut Touched,
+) -> Result<(), Rejection> {
+    let present = state.task(task).ok_or(Rejection::NoSuchTask(task))?;
+    if present.version != version {
+        return Err(Rejection::TaskChanged);
+    }
+    if state.node(to).is_none() {
+        return Err(Rejection::NoSuchNode(to));
+    }
+    let serves = present.status.state == TaskState::Running && present.desired == DesiredState::Running;
+    let has_place = match present.slot {
+        Slot::Number(_) => true,
+        Slot::Node(_) => false,
+    };
+    if !serves || !has_place || present.node_id == Some(to) || present.moves_to.is_some() {
+        return Err(Rejection::CannotMove);
+    }
+    edit(state, stamp, task, touched, |task| task.moves_to = Some(to))
 }
 
 fn create(

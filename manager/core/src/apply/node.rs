@@ -69,8 +69,9 @@ pub(super) fn update_cluster(
     if cluster.spec != *spec {
         cluster.spec = spec.clone();
         cluster.version = stamp.version();
-        // Leases, limits and histories follow the settings.
+        // Leases, limits and histories follow the settings, and agents have to hear of theirs.
         touched.capacity = true;
+        touched.orders = true;
         touched.services.extend(state.services.keys().copied());
         note_terms(state, stamp, before, touched);
     }

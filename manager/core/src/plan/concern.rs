@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use muster_proto::{
     id::{NodeId, ServiceId},
     service::Mode,
+    task::Task,
     time::Timestamp,
 };
 
@@ -17,7 +18,8 @@ use crate::{liveness::Liveness, state::State};
 #[must_use]
 pub fn services_of_nodes(state: &State, nodes: &BTreeSet<NodeId>) -> BTreeSet<ServiceId> {
     let there = nodes.iter().flat_map(|node| state.tasks_of_node(*node));
-    let waiting = state.tasks_without_node().filter(|task| task.is_active());
+    let is_meant = |task: &&Task| task.moves_to.is_some_and(|to| nodes.contains(&to));
+    let waiting = state.tasks_without_node().chain(state.tasks().filter(is_meant)).filter(|task| task.is_active());
     let global = state.services().filter(|service| match service.spec.mode {
         Mode::Global => true,
         Mode::Replicated { .. } => false,

@@ -213,6 +213,13 @@ impl<'a> Draft<'a> {
         self.write(id, Some(task));
     }
 
+    pub(crate) fn keep(&mut self, id: TaskId) {
+        let Some(mut task) = self.task(id).filter(|task| task.moves_to.is_some()).cloned() else { return };
+        self.actions.push(Action::KeepTask { id, version: task.version });
+        task.moves_to = None;
+        self.write(id, Some(task));
+    }
+
     pub(crate) fn orphan(&mut self, id: TaskId) {
         let Some(mut task) = self.task(id).cloned() else { return };
         self.actions.push(Action::OrphanTask { id, version: task.version });

@@ -7,8 +7,8 @@ use muster_proto::{
     node::NodeState,
     restart::RestartRecord,
     service::Service,
-    task::Slot,
-    task_state::DesiredState,
+    task::{Slot, Task},
+    task_state::{DesiredState, TaskState},
     time::Timestamp,
     version::TemplateVersion,
     waiting::WaitingOn,
@@ -70,6 +70,12 @@ impl<'a, 'i> Pass<'a, 'i> {
 
     pub(super) fn is_down(&self, node: Option<NodeId>) -> bool {
         node.is_some_and(|node| self.liveness.of(node) == NodeState::Down)
+    }
+
+    /// Where a task that serves is to move, as far as this pass has not given that up.
+    pub(super) fn destination(&self, task: &Task) -> Option<NodeId> {
+        let to = task.moves_to.filter(|_| task.is_active() && task.status.state == TaskState::Running)?;
+        self.draft.task(task.id).and_then(|row| row.moves_to).filter(|kept| *kept == to)
     }
 
     pub(super) fn create(&mut self, service: &Service, slot: Slot, start: Start) -> TaskId {

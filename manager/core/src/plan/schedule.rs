@@ -38,6 +38,7 @@ use muster_proto::{
     waiting::{Refusal, WaitingOn},
 };
 
+pub use self::score::Gain;
 use self::{
     filter::{Offer, Want},
     footprint::Footprint,
@@ -55,6 +56,23 @@ pub fn eligible(liveness: &Liveness, service: &Service, node: &Node) -> Result<(
     filter::fitness(&Want { template: &service.template }, node, liveness.of(node.id))
 }
 
+/// Whether `node` can take another task of the slot of `present`, made of the same template, while all that it has stays.
+pub fn accepts(
+    draft: &Draft<'_>,
+    liveness: &Liveness,
+    service: &Service,
+    present: &Task,
+    node: NodeId,
+) -> Result<(), Refusal> {
+    let Some(row) = draft.node(node) else { return Err(Refusal::NodeDown) };
+    let mut seats = Seats::new(std::iter::once((row, liveness.of(node))));
+    let footprints: Vec<Footprint> = draft.tasks_of_node(node).filter_map(Footprint::of).collect();
+    footprints.iter().for_each(|footprint| seats.take(footprint));
+    let others = footprints.iter().filter(|f| f.active && f.service == service.id && f.slot != present.slot).count();
+    let replicas = u32::try_from(others).unwrap_or(u32::MAX);
+    filter::check(&Want { template: &present.template }, &offer(seats.at(0), replicas))
+}
+
 /// Rankings of so many services are kept; one takes about a megabyte for each 10,000 nodes. Tests keep two, so that they
 /// see one go and come back.
 const FOCUSES_MAX: usize = if cfg!(test) { 2 } else { 32 };
@@ -69,6 +87,8 @@ pub struct Placer<'a> {
     read: usize,
     /// What the draft made of tasks so far; None: the row goes, or counts for nothing any more.
     drafted: BTreeMap<TaskId, Option<Footprint>>,
+    /// What a rebalance moves away holds its room until it has moved.
+    moved: Vec<(TaskId, Footprint)>,
     /// None until something is to be placed.
     seats: Option<Seats<'a>>,
     /// Services asked about of late, the last one at the end; at most [`FOCUSES_MAX`].
@@ -94,7 +114,16 @@ struct Focus {
 
 impl<'a> Placer<'a> {
     pub fn new(state: &'a State, liveness: &'a Liveness, now: Timestamp) -> Self {
-        Self { state, liveness, now, read: 0, drafted: BTreeMap::new(), seats: None, focuses: Vec::new() }
+        Self {
+            state,
+            liveness,
+            now,
+            read: 0,
+            drafted: BTreeMap::new(),
+            moved: Vec::new(),
+            seats: None,
+            focuses: Vec::new(),
+        }
     }
 
     /// The best node for the next task in `slot`, which is made of `template`. It counts as placed once the draft says
@@ -131,6 +160,40 @@ impl<'a> Placer<'a> {
         let would_do = explain::would_do(seats, focus, template, &footprint);
         focus.in_use.take_back(seats);
         would_do
+    }
+
+    /// A node where `task` is better placed than where it is, as the score has it.
+    pub fn better_for(&mut self, service: &Service, task: &Task, gain: Gain) -> Option<NodeId> {
+        let (seats, focus) = self.turn_to(service.id);
+        let present = seats.index_of(task.node_id?)?;
+        focus.in_use.set_aside(task.slot, seats);
+        let at = focus.ranking(&task.template, seats);
+        let better = focus.rankings[at].better(seats, &focus.in_use, present, gain);
+        focus.in_use.take_back(seats);
+        better
+    }
+
+    /// Counts `task` on another node from now on. Its own keeps the room for it that it takes there: it leaves only
+    /// when it is served for.
+    pub fn relocate(&mut self, task: &Task, to: NodeId) {
+        let Some(before) = Footprint::of(task) else { return };
+        self.note(task.id, Some(&Task { node_id: Some(to), ..task.clone() }));
+        let left = Footprint { active: false, ..before };
+        if let Some(seats) = &mut self.seats {
+            count(seats, &mut self.focuses, task.id, &left, Change::Comes);
+        }
+        self.moved.push((task.id, left));
+    }
+
+    /// Tasks of all services that are wanted to run there.
+    pub fn active_on(&mut self, node: NodeId) -> u32 {
+        let seats = match self.seats.take() {
+            Some(seats) => seats,
+            None => self.count_all(),
+        };
+        let active = seats.index_of(node).map_or(0, |index| seats.at(index).in_use.active);
+        self.seats = Some(seats);
+        active
     }
 
     fn read_on(&mut self, draft: &Draft<'_>) {
@@ -204,7 +267,7 @@ impl<'a> Placer<'a> {
                 seats.take(&footprint);
             }
         }
-        for footprint in self.drafted.values().flatten() {
+        for footprint in self.drafted.values().flatten().chain(self.moved.iter().map(|(_, left)| left)) {
             seats.take(footprint);
         }
         seats
@@ -224,6 +287,9 @@ impl<'a> Placer<'a> {
             if let Some(footprint) = drafted.as_ref().filter(|f| f.service == service) {
                 in_use.take(*id, footprint, seats);
             }
+        }
+        for (id, left) in self.moved.iter().filter(|(_, left)| left.service == service) {
+            in_use.take(*id, left, seats);
         }
         in_use
     }

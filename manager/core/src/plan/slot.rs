@@ -21,7 +21,7 @@ use muster_proto::{
 };
 
 use super::{
-    goal,
+    goal, moves,
     pass::{Pass, Start, When},
     predecessor::{self, cannot_run_twice},
     restart::{self, AfterEnd, Why},
@@ -45,7 +45,8 @@ pub(super) fn fill(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'
         Some(keeper) if keeper.status.state == TaskState::Running => {
             pass.draft.explain(keeper.id, None);
             let known = is_heard(pass, keeper);
-            let others = view.current().filter(|task| task.id != keeper.id && (known || !sound(pass, task)));
+            let may_be_needed = |task: &&Task| sound(pass, task) || pass.destination(task).is_some();
+            let others = view.current().filter(|task| task.id != keeper.id && (known || !may_be_needed(task)));
             let others: Vec<&Task> = others.collect();
             retire(pass, others.into_iter());
         }
@@ -82,6 +83,9 @@ fn start_attempt(
     let Some(last) = last else {
         return attempt(pass, service, view, begin(When::AtOnce, RestartRecord::default()));
     };
+    if let Some(to) = pass.destination(last) {
+        return moves::begin(pass, service, last, to, turns);
+    }
     match footing(pass, service, last) {
         Footing::Ended => match after_end(pass, service, view, last) {
             AfterEnd::Restart { pause, record } => {

@@ -1,5 +1,5 @@
-//! How many slots of a service may be between two tasks at once: the update's parallelism, which rollouts and drains
-//! share.
+//! How many slots of a service may be between two tasks at once: the update's parallelism, which rollouts, drains and
+//! rebalances share.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use super::{
     view::{SlotView, Slots},
 };
 
-/// What is left for slots whose node is drained.
+/// What is left for slots that leave their node.
 #[derive(Clone, Debug)]
 pub(super) struct Turns {
     left: usize,
@@ -47,6 +47,10 @@ impl Turns {
         self.given_away.contains(&slot)
     }
 
+    pub(super) fn are_left(&self) -> bool {
+        self.left > 0
+    }
+
     pub(super) fn take(&mut self) -> bool {
         let taken = self.left > 0;
         self.left = self.left.saturating_sub(1);
@@ -62,9 +66,9 @@ pub(super) fn places(service: &Service) -> Option<usize> {
     }
 }
 
-/// A slot that leaves a drained node: a successor of its task there was begun, and none has run yet. Whether that one is
-/// on its way, failed and is tried again, or whether the old task still serves, the slot is between two tasks until one
-/// runs elsewhere: so a replacement that does not work stops the drain at its first slots.
+/// A slot that leaves its node, which is drained or has too much: a successor of its task there was begun, and none has
+/// run yet. Whether that one is on its way, failed and is tried again, or whether the old task still serves, the slot is
+/// between two tasks until one runs elsewhere: so a replacement that does not work stops the drain at its first slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Handover {
     /// The successor has no node yet, and the old task serves for as long as that is so.
@@ -81,9 +85,12 @@ pub(super) fn handover(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'
     let newest = view.rows.iter().skip(left + 1).last()?;
     let left = view.rows.get(left)?;
     let availability = left.node_id.and_then(|node| pass.draft.node(node)).map(|node| node.spec.availability);
-    match availability {
-        Some(Availability::Active | Availability::Pause) | None => return None,
-        Some(Availability::Drain) => {}
+    let leaves = match availability {
+        Some(Availability::Drain) => true,
+        Some(Availability::Active | Availability::Pause) | None => pass.destination(left).is_some(),
+    };
+    if !leaves {
+        return None;
     }
     let serves = left.is_active() && left.status.state == TaskState::Running;
     if serves && newest.is_active() && newest.node_id.is_none() {

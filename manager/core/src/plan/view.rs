@@ -31,7 +31,7 @@ pub(super) enum Footing {
     Lost,
     /// Its node went down with most others: it stays as it is until more is known.
     Vanished,
-    /// Its node is drained: it runs and has to go.
+    /// Its node is drained, or it is to move: it runs and has to go.
     Displaced,
     Ended,
 }
@@ -87,6 +87,7 @@ pub(super) fn footing(pass: &Pass<'_, '_>, service: &Service, task: &Task) -> Fo
             let node = task.node_id.and_then(|node| pass.draft.node(node));
             match node.map(|node| node.spec.availability) {
                 Some(Availability::Drain) => Footing::Displaced,
+                Some(_) | None if pass.destination(task).is_some() => Footing::Displaced,
                 Some(Availability::Active | Availability::Pause) | None => Footing::Sound,
             }
         }

@@ -105,6 +105,8 @@ struct TaskRow {
     start_after: Option<Timestamp>,
     restarts: RestartRecord,
     waiting: Option<WaitingOn>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moves_to: Option<NodeId>,
 }
 
 impl Snapshot {
@@ -230,6 +232,7 @@ fn task_row(task: &Task, number: &mut impl FnMut(TemplateVersion, &Arc<Template>
         start_after,
         restarts,
         waiting,
+        moves_to,
     } = task.clone();
     TaskRow {
         id,
@@ -246,6 +249,7 @@ fn task_row(task: &Task, number: &mut impl FnMut(TemplateVersion, &Arc<Template>
         start_after,
         restarts,
         waiting,
+        moves_to,
     }
 }
 
@@ -281,6 +285,7 @@ impl TaskRow {
             start_after,
             restarts,
             waiting,
+            moves_to,
         } = self;
         Ok(Task {
             id,
@@ -298,6 +303,7 @@ impl TaskRow {
             start_after,
             restarts,
             waiting,
+            moves_to,
         })
     }
 }

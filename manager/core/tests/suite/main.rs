@@ -4,6 +4,7 @@ mod agents;
 mod nonsense;
 mod promises;
 mod properties;
+mod rebalancing;
 mod scenario;
 mod spec;
 mod trace;

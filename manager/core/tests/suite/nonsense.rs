@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use muster_core::{
     action::Action,
     apply::apply,
-    command::{Command, Entry, Founding, LogPosition, OtherTokens, Steer},
+    command::{Command, Entry, Founding, LogPosition, Move, OtherTokens, Steer},
     liveness::Liveness,
     plan::{Dirty, IdSource, Input, plan},
     state::{State, snapshot::Snapshot},
@@ -170,6 +170,7 @@ fn action() -> impl Strategy<Value = Action> {
         }),
         2 => (task(), desired()).prop_map(|((id, version), desired)| Action::SetDesired { id, version, desired }),
         1 => task().prop_map(|(id, version)| Action::SetWaiting { id, version, waiting: None }),
+        1 => task().prop_map(|(id, version)| Action::KeepTask { id, version }),
         1 => task().prop_map(|(id, version)| Action::OrphanTask { id, version }),
         1 => task().prop_map(|(id, version)| Action::ForgetTask { id, version }),
         2 => (service(), rollout()).prop_map(|((service_id, version), rollout)| Action::SetRollout {
@@ -295,6 +296,16 @@ fn command() -> impl Strategy<Value = Command> {
         1 => (node(), version(), node_spec()).prop_map(|(id, version, spec)| Command::UpdateNode { id, version, spec }),
         4 => membership(),
         4 => prop::collection::vec(report(), 0..6).prop_map(|reports| Command::ReportTasks { reports }),
+        2 => prop::collection::vec((id(), index(), id()), 0..4).prop_map(|moves| Command::MoveTasks {
+            moves: moves
+                .into_iter()
+                .map(|(task, version, to)| Move {
+                    task: TaskId::from_bits(task),
+                    version: Version(version),
+                    to: NodeId::from_bits(to),
+                })
+                .collect(),
+        }),
         8 => (0..2u64, prop::collection::vec(action(), 0..8)).prop_map(|(term, actions)| Command::Execute {
             term: Term(term), actions
         }),
@@ -322,6 +333,11 @@ fn informed(state: &State, mut command: Command) -> Command {
                 }
             }
         }
+        Command::MoveTasks { moves } => {
+            for one in moves {
+                one.version = task_version(one.task).unwrap_or(one.version);
+            }
+        }
         Command::Execute { actions, .. } => {
             for action in actions {
                 match action {
@@ -333,6 +349,7 @@ fn informed(state: &State, mut command: Command) -> Command {
                     Action::AssignTask { id, version, .. }
                     | Action::SetDesired { id, version, .. }
                     | Action::SetWaiting { id, version, .. }
+                    | Action::KeepTask { id, version }
                     | Action::OrphanTask { id, version }
                     | Action::ForgetTask { id, version } => *version = task_version(*id).unwrap_or(*version),
                     Action::SetRollout { service_id, version, rollout }

@@ -49,6 +49,8 @@ enum Op {
     Steer(usize, Steer),
     Remove(usize),
     Node(u32, NodeOp),
+    /// At most so many moves.
+    Rebalance(usize),
     /// The so-many-th running container ends.
     Crash(usize, i32),
     Run(u64),
@@ -168,6 +170,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => prop::sample::select(vec![150, 3_000, 60_000]).prop_map(Op::Step),
         1 => prop::sample::select(vec![(1_000, 3_000), (500, 1_000), (2_000, 20_000)])
             .prop_map(|(heartbeat, lease)| Op::Terms(heartbeat, lease)),
+        1 => (1..5usize).prop_map(Op::Rebalance),
         1 => Just(Op::NewLeader),
     ]
 }
@@ -179,6 +182,7 @@ fn steady_op() -> impl Strategy<Value = Op> {
         1 => (1..=NODES_MAX, prop_oneof![Just(NodeOp::Drain), Just(NodeOp::Pause), Just(NodeOp::Active)])
             .prop_map(|(node, verb)| Op::Node(node, verb)),
         5 => prop_oneof![Just(0), Just(100), Just(400), Just(1_500), Just(9_000)].prop_map(Op::Run),
+        1 => (1..5usize).prop_map(Op::Rebalance),
         1 => Just(Op::NewLeader),
     ]
 }
@@ -256,6 +260,11 @@ fn perform(world: &mut World, op: &Op) {
             let spec = Box::new(ClusterSpec { heartbeat, lease, ..cluster.spec });
             world.commit(Command::UpdateCluster { version: cluster.version, spec });
         }
+        Op::Rebalance(most) => {
+            let plan = world.rebalance(*most);
+            assert!(plan.moves.len() <= *most, "{plan:?}");
+            world.move_tasks(&plan);
+        }
         Op::NewLeader => world.new_leader(),
     }
     world.settle();
@@ -311,7 +320,7 @@ fn with_short_deadline(op: &Op) -> Op {
     }
 }
 
-fn serves(world: &World, task: &Task) -> bool {
+pub(crate) fn serves(world: &World, task: &Task) -> bool {
     let up = task.node_id.is_some_and(|node| !world.is_silent(node));
     task.status.state == TaskState::Running && task.desired == DesiredState::Running && up
 }

@@ -104,6 +104,7 @@ fn command(world: &mut Option<World>, line: &str) -> Vec<String> {
             world.new_leader();
             None
         }),
+        "rebalance" => rebalance(world, rest),
         "show" => show(world, rest),
         other => panic!("a command: {other}"),
     }
@@ -193,6 +194,18 @@ fn service(world: &mut World, words: &[&str]) -> Option<String> {
     refusal(world.commit(command))
 }
 
+/// `dry`: the plan alone; a number: no more moves than that.
+fn rebalance(world: &mut World, words: &[&str]) -> Vec<String> {
+    let most = words.iter().find_map(|word| word.parse().ok()).unwrap_or(usize::MAX);
+    let plan = world.rebalance(most);
+    let said = trace::plan(&world.state, &plan);
+    if words.contains(&"dry") {
+        return said;
+    }
+    let followed = world_says(world, |world| refusal(world.move_tasks(&plan)));
+    said.into_iter().chain(followed).collect()
+}
+
 fn refusal(outcome: Outcome) -> Option<String> {
     match outcome {
         Outcome::Rejected(rejection) => Some(format!("refused: {rejection}")),
@@ -222,6 +235,10 @@ fn node(world: &mut World, words: &[&str]) -> Option<String> {
         "engine-off" => world.describe(id, EngineHealth::Unavailable("its engine does not answer".to_owned())),
         "engine-on" => world.describe(id, EngineHealth::Ok),
         "active" => return update_node(world, id, |spec| spec.availability = Availability::Active),
+        "new" => {
+            world.join(number.parse().expect("a node's number"));
+            world.introduce(number.parse().expect("a node's number"), 4);
+        }
         other => {
             let (key, value) = other.strip_prefix("label=").and_then(|label| label.split_once(':')).expect("a verb");
             return update_node(world, id, |spec| {

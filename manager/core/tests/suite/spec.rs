@@ -7,7 +7,7 @@ use muster_proto::{
     endpoint::{EndpointSpec, PortConfig, Protocol, PublishMode},
     isolation::OnIsolation,
     mount::{Mount, MountSource},
-    placement::{Comparison, Constraint, NodeField, Placement},
+    placement::{Comparison, Constraint, NodeField, Placement, SpreadOver},
     resources::{NANO_CPUS_PER_CORE, ResourceRequirements},
     restart::{RestartCondition, RestartPolicy},
     rollout::{FailureAction, UpdateConfig, UpdateOrder},
@@ -88,6 +88,8 @@ pub(crate) fn set(spec: &mut ServiceSpec, word: &str) {
                 value: value.to_owned(),
             });
         }
+        "spread" => spec.task.placement.preferences.push(SpreadOver(NodeField::Label(value.to_owned()))),
+        "max-per-node" => spec.task.placement.max_replicas_per_node = Some(number(value)),
         "restart" => {
             spec.task.restart.condition = match value {
                 "none" => RestartCondition::None,

@@ -1,6 +1,10 @@
 //! Shows what happened, a line each, with short names: nodes n1, n2, tasks t1, t2, templates by image.
 
-use muster_core::{action::Action, state::State};
+use muster_core::{
+    action::Action,
+    plan::rebalance::{Held, Rebalance},
+    state::State,
+};
 use muster_proto::{
     id::{NodeId, ServiceId, TaskId},
     rollout::Rollout,
@@ -113,12 +117,35 @@ fn shown(world: &World, action: &Action) -> String {
             let why = waiting.as_ref().map_or_else(|| "nothing".to_owned(), |waiting| plain(&waiting.to_string()));
             format!("{} waits: {why}", named(*id))
         }
+        Action::KeepTask { id, .. } => format!("keep {}", named(*id)),
         Action::OrphanTask { id, .. } => format!("orphan {}", named(*id)),
         Action::ForgetTask { id, .. } => format!("forget {}", task(*id)),
         Action::SetRollout { rollout: books, .. } | Action::StartRollback { rollout: books, .. } => {
             format!("rollout {}", rollout(books))
         }
     }
+}
+
+/// What a rebalance would do, and why not more.
+pub(crate) fn plan(state: &State, plan: &Rebalance) -> Vec<String> {
+    let name = |id: ServiceId| state.service(id).map_or("?", |service| service.spec.name.as_str());
+    let mut lines = Vec::new();
+    if let Some(Held::NodesAway(nodes)) = &plan.held {
+        let nodes: Vec<String> = nodes.iter().map(|id| node(*id)).collect();
+        lines.push(format!("held: {} away", nodes.join(", ")));
+    }
+    lines.extend(plan.moves.iter().map(|one| {
+        format!(
+            "move {} {} from {} to {}",
+            task(one.task),
+            place(state, one.service, one.slot),
+            node(one.from),
+            node(one.to)
+        )
+    }));
+    lines.extend(plan.staying.iter().map(|(id, why)| format!("{} stays: {why}", name(*id))));
+    lines.extend(plan.is_cut.then(|| "and more".to_owned()));
+    lines
 }
 
 /// One line for the service and one for each of its rows.
@@ -132,12 +159,14 @@ pub(crate) fn show(world: &World, service: &Service) -> Vec<String> {
     lines.extend(service.rollout.as_ref().map(|books| format!("  {}", rollout(books))));
     for row in world.state.tasks_of_service(service.id) {
         let on = row.node_id.map_or_else(|| "-".to_owned(), node);
+        let moves = row.moves_to.map(|to| format!(" to {}", node(to))).filter(|_| row.is_active());
         let waiting = row.waiting.as_ref().map(|w| format!(" waits: {}", plain(&w.to_string())));
         lines.push(format!(
-            "  {} {} {} {on} {} {}{}",
+            "  {} {} {} {on}{} {} {}{}",
             place_of(row),
             task(row.id),
             row.template.spec.container.image,
+            moves.unwrap_or_default(),
             row.desired,
             row.status.state,
             waiting.unwrap_or_default()

@@ -15,6 +15,7 @@ use muster_core::{
         Dirty, IdSource, Input, Plan,
         concern::{OutageWatch, services_of_nodes},
         plan,
+        rebalance::{Rebalance, Relocation, rebalance},
     },
     state::{State, snapshot::Snapshot},
     terms::{self, Terms},
@@ -279,6 +280,14 @@ impl World {
         outcome
     }
 
+    pub(crate) fn rebalance(&self, most: usize) -> Rebalance {
+        rebalance(&self.state, &self.liveness, self.now, most)
+    }
+
+    pub(crate) fn move_tasks(&mut self, plan: &Rebalance) -> Outcome {
+        self.commit(Command::MoveTasks { moves: plan.moves.iter().map(Relocation::as_move).collect() })
+    }
+
     fn plan_of(&self, dirty: &Dirty) -> (Plan, Counter) {
         let mut ids = self.ids.clone();
         let input = Input { state: &self.state, liveness: &self.liveness, now: self.now, dirty };
@@ -533,7 +542,8 @@ mod check {
             self.no_more_than_one_sound_task_per_slot();
         }
 
-        /// Of one version, on nodes that are heard: two may be wanted only while one of them is being drained away.
+        /// Of one version, on nodes that are heard: two may be wanted only while one of them is being drained or moved
+        /// away.
         fn no_more_than_one_sound_task_per_slot(&self) {
             let mut seen = BTreeSet::new();
             for task in self.state.tasks().filter(|task| task.is_active()) {
@@ -543,7 +553,7 @@ mod check {
                             .state
                             .node(node)
                             .is_none_or(|node| node.spec.availability == muster_proto::node::Availability::Drain)
-                });
+                }) || task.moves_to.is_some();
                 assert!(task.desired <= DesiredState::Running);
                 if !away {
                     let place = (task.service_id, task.slot, task.template_version);

@@ -83,6 +83,7 @@ async fn every_rpc_by_every_caller() {
         Control/RemoveNode: manager, local
         Control/GetCluster: manager, local
         Control/UpdateCluster: manager, local
+        Control/Rebalance: manager, local
         Control/GetJoinToken: manager, local
         Control/RotateCa: manager, local
         Control/Backup: manager, local

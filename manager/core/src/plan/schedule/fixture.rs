@@ -111,6 +111,7 @@ pub(crate) fn task(number: u128, service: &Service, slot: u32, node: &Node) -> T
         start_after: None,
         restarts: RestartRecord::default(),
         waiting: None,
+        moves_to: None,
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     field,
     filter::{self, Want},
     offer,
-    score::{NodeScore, Score, Standing},
+    score::{Gain, NodeScore, Score, Standing},
     seats::{Seat, SeatIndex, Seats},
     service_use::ServiceUse,
 };
@@ -70,11 +70,34 @@ impl Ranking {
     }
 
     pub(super) fn best(&mut self, seats: &Seats<'_>, in_use: &ServiceUse) -> Option<NodeId> {
+        self.read_on(seats, in_use);
+        self.leaves.iter().filter_map(|leaf| self.score(leaf)).min().map(|score| score.node.node)
+    }
+
+    /// The best node, where a task that is at `present` and counted out is better there.
+    pub(super) fn better(
+        &mut self,
+        seats: &Seats<'_>,
+        in_use: &ServiceUse,
+        present: SeatIndex,
+        gain: Gain,
+    ) -> Option<NodeId> {
+        self.read_on(seats, in_use);
+        let best = self.leaves.iter().filter_map(|leaf| self.score(leaf)).min()?;
+        let leaf = self.leaves.get(self.places.get(present)?.leaf)?;
+        let now = Score {
+            standing: Standing::Good,
+            branches: leaf.branches.iter().map(|branch| self.branches[*branch]).collect(),
+            node: NodeScore::of(seats.at(present), in_use.on(present), Standing::Good),
+        };
+        (best.standing == Standing::Good && best.is_gain_over(&now, gain)).then_some(best.node.node)
+    }
+
+    fn read_on(&mut self, seats: &Seats<'_>, in_use: &ServiceUse) {
         for index in seats.changes_since(self.read) {
             self.look_at(*index, seats, in_use);
         }
         self.read = seats.change_count();
-        self.leaves.iter().filter_map(|leaf| self.score(leaf)).min().map(|score| score.node.node)
     }
 
     fn score(&self, leaf: &Leaf) -> Option<Score> {

@@ -34,6 +34,28 @@ pub(super) struct NodeScore {
     pub node: NodeId,
 }
 
+/// What a move has to make better, in the order of [`Score`] but for what is free: sizes differ, and nothing would come to
+/// rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gain {
+    /// The service's own spread.
+    Spread,
+    /// The same, or with the same spread the count of all tasks.
+    Load,
+}
+
+impl Score {
+    /// Better than where a task is now by at least the task itself, neither place counting it: so each move makes the
+    /// sums of squares smaller, and no row of moves goes on for ever.
+    pub(super) fn is_gain_over(&self, present: &Self, gain: Gain) -> bool {
+        let spread = (&self.branches, self.node.of_service).cmp(&(&present.branches, present.node.of_service));
+        match gain {
+            Gain::Spread => spread.is_lt(),
+            Gain::Load => spread.then(self.node.of_all.cmp(&present.node.of_all)).is_lt(),
+        }
+    }
+}
+
 impl Standing {
     pub(super) fn after(failures: u32) -> Self {
         if failures >= FAILURES_MANY { Standing::FailsOften } else { Standing::Good }
