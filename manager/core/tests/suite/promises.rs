@@ -79,7 +79,11 @@ impl Promises {
                 |slot: &Slot| world.state.tasks_of_slot(*id, *slot).any(|task| task.desired <= DesiredState::Running);
             let failed = |slot: &Slot| service.rollout.as_ref().is_some_and(|rollout| rollout.failed.contains(slot));
             let serves = |slot: &Slot| serving.get(id).is_some_and(|serving| serving.contains(slot));
-            slots.retain(|slot| wanted(slot) && !serves(slot) && !failed(slot));
+            let out_of_reach = |slot: &Slot| match slot {
+                Slot::Node(node) => world.is_silent(*node),
+                Slot::Number(_) => false,
+            };
+            slots.retain(|slot| wanted(slot) && !serves(slot) && !failed(slot) && !out_of_reach(slot));
             let allowed = self.parallelism.get(id).copied().unwrap_or_default();
             assert!(slots.len() <= allowed, "{slots:?} of {} were given up\n{}", service.spec.name, world.told());
         }
