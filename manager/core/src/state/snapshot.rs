@@ -310,7 +310,7 @@ impl TaskRow {
 
 #[cfg(test)]
 mod tests {
-    use muster_proto::node::Role;
+    use muster_proto::{node::Role, version::RaftId};
 
     use super::*;
     use crate::plan::schedule::fixture;
@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn a_snapshot_is_of_the_format_that_all_managers_read() {
         let mut node = fixture::node(1);
-        node.spec.role = Role::Manager;
+        (node.spec.role, node.raft_id) = (Role::Manager, Some(RaftId(1)));
         for (reads, written) in [(1, 1), (SEVERAL_MANAGERS, SNAPSHOT_FORMAT)] {
             node.log_format = reads;
             let (state, _) = fixture::cluster([node.clone()], []);
