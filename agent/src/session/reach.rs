@@ -70,8 +70,11 @@ impl Greeted {
         self.locked().contains(manager)
     }
 
+    /// None: another try has it.
     fn turn<'a>(&'a self, manager: &'a str) -> Option<Turn<'a>> {
-        self.locked().insert(manager.to_owned()).then_some(Turn(self, manager))
+        let is_first = self.locked().insert(manager.to_owned());
+        // Made only where it is given: dropping it takes the manager off the list.
+        is_first.then(|| Turn(self, manager))
     }
 }
 
@@ -114,8 +117,14 @@ impl Sessions {
                 }
                 Outcome::Refused(Refusal { leader: Some(leader), .. }) => {
                     debug!(%manager, %leader, "sent on to the leader");
+                    // One that sends us on itself is known not to lead.
+                    let is_circle = leader == manager || named.contains_key(&leader);
                     named.insert(manager, leader.clone());
-                    candidates.redirected(leader, rand::random())
+                    if is_circle {
+                        candidates.refused(rand::random())
+                    } else {
+                        candidates.redirected(leader, rand::random())
+                    }
                 }
                 Outcome::Refused(Refusal { why, leader: None }) => {
                     words.tell(&manager, &why);
@@ -143,5 +152,20 @@ impl Sessions {
             Some(Err(refusal)) => Outcome::Refused(refusal),
             None => Outcome::Silent,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manager_is_greeted_once_at_a_time() {
+        let greeted = Greeted::default();
+        let first = greeted.turn("a").expect("nobody greets it");
+        assert!(greeted.turn("a").is_none() && greeted.turn("a").is_none());
+        assert!(greeted.contains("a") && greeted.turn("b").is_some());
+        drop(first);
+        assert!(!greeted.contains("a") && greeted.turn("a").is_some());
     }
 }

@@ -98,7 +98,8 @@ impl<T: Clone + Serialize + Send + Sync + 'static> Keeper<T> {
                     false
                 }
             };
-            if stopping && !self.seen.has_changed().unwrap_or(false) {
+            // Whoever changes it may have gone first, and then it is not said whether it was changed.
+            if stopping && !self.seen.has_changed().unwrap_or(true) {
                 return;
             }
             let pause = match self.write().await {
@@ -157,6 +158,14 @@ mod tests {
         shutdown.cancel();
         keeper.run(shutdown).await;
         assert_eq!(open::<Value>(dir.path(), "value.json").unwrap().0.get(), said);
+        let (kept, keeper) = open::<Value>(dir.path(), "value.json").unwrap();
+        let last = Value { words: vec!["b".to_owned()] };
+        kept.set(last.clone());
+        drop(kept);
+        let shutdown = CancellationToken::new();
+        shutdown.cancel();
+        keeper.run(shutdown).await;
+        assert_eq!(open::<Value>(dir.path(), "value.json").unwrap().0.get(), last, "though whoever held it has gone");
         fs::write(dir.path().join("value.json"), "{}").unwrap();
         assert_eq!(open::<Value>(dir.path(), "value.json").unwrap().0.get(), Value::default());
     }

@@ -111,14 +111,18 @@ fn clients_of_a_host_without_power_are_served_elsewhere() {
 
     let ingress: SocketAddr = (hosts.address(0), PUBLISHED).into();
     let dead = format!("on-{WORKER}");
-    let client_of_worker = || {
-        wait::until("a client of the worker's task", || {
-            let mut client = Client::connect(ingress).map_err(|error| error.to_string())?;
-            let by = client.ask(GET).map_err(|error| error.to_string())?;
-            if by == dead { Ok(client) } else { Err(by) }
-        })
-    };
-    let (mut kept, uploading) = (client_of_worker(), client_of_worker());
+    // Connections go to whoever has the fewest, so that all are held until there are two of the worker's.
+    let (mut of_worker, mut of_others) = (Vec::new(), Vec::new());
+    let (mut kept, uploading) = wait::until("two clients of the worker's task", || {
+        let mut client = Client::connect(ingress).map_err(|error| error.to_string())?;
+        let by = client.ask(GET).map_err(|error| error.to_string())?;
+        if by == dead {
+            of_worker.push(client)
+        } else {
+            of_others.push(client)
+        }
+        if of_worker.len() == 2 { of_worker.pop().zip(of_worker.pop()).ok_or(by) } else { Err(by) }
+    });
     let (begun, has_begun) = mpsc::channel();
     let upload = thread::spawn(move || uploading.upload(&begun));
     has_begun.recv().expect("the upload begins");

@@ -92,6 +92,7 @@ async fn a_demoted_managers_clients_are_served_on() {
     let site = Site::start().await;
     let keeper = site.keeper(MANAGER, Role::Manager);
     let channel = site.channel(&keeper);
+    assert_eq!(call(&channel, SESSION).await.code(), Code::Ok);
     let mut here = site.relay(&keeper).await;
     let (_, mut there) = soon("arriving", async { site.relayed.lock().await.recv().await }).await.expect("one");
     let (held, ()) = tokio::join!(hold(&channel), async {
