@@ -31,21 +31,24 @@ struct Witness {
 }
 
 impl Witness {
-    /// Containers that are gone by now stay as they were seen last.
-    fn look(&mut self) {
+    /// Returns whose containers are there. Those that are gone by now stay as they were seen last.
+    fn look(&mut self) -> BTreeSet<String> {
+        let mut there = BTreeSet::new();
         for container in engine::containers(&self.cluster) {
             let Some(shown) = engine::find(&container.id) else { continue };
             let state = &shown["State"];
             let time = |field: &str| state[field].as_str().filter(|at| !at.starts_with("0001")).map(sortable);
             let Some(from) = time("StartedAt") else { continue };
             let until = if state["Running"] == true { None } else { time("FinishedAt") };
+            there.insert(container.task.clone());
             self.ran.insert(container.task, Ran { from, until });
         }
+        there
     }
 
     fn running(&mut self) -> BTreeSet<String> {
-        self.look();
-        self.ran.iter().filter(|(_, ran)| ran.until.is_none()).map(|(task, _)| task.clone()).collect()
+        let there = self.look();
+        there.into_iter().filter(|task| self.ran[task].until.is_none()).collect()
     }
 
     /// The one task that runs, once it is another.
