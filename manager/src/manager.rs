@@ -217,6 +217,11 @@ impl Handle {
         &self.leases
     }
 
+    /// Returns once it is known that nobody but this manager led at that moment; never, where somebody did.
+    pub async fn led_at(&self, moment: tokio::time::Instant) {
+        self.backing.clone().since(moment).await;
+    }
+
     #[must_use]
     pub fn reports(&self) -> &ReportBatcher {
         &self.reports
