@@ -14,7 +14,11 @@ use muster_agent::{
     executor::{Executor, Identity},
 };
 use muster_manager::{
-    Manager, Start as Beginning, ca::Keeper, group::HandOverError, raft::standing::Dismissal, recovery::Recovered,
+    Manager, Start as Beginning,
+    ca::Keeper,
+    group::HandOverError,
+    raft::standing::Dismissal,
+    recovery::{self, Recovered},
 };
 use tokio::{
     net::TcpListener,

@@ -378,8 +378,8 @@ fn a_removed_node_is_no_ones_peer_any_more_at_workers_neither() {
         let (address, node) = (worker.address().to_string(), worker.node_id().parse().expect("an id"));
         runtime.block_on(async {
             let channel = keeper.channel(&address, Expect::Node(node)).expect("an address");
-            let call = DispatcherClient::new(channel).session(futures_util::stream::pending());
-            call.await.expect_err("a worker has no sessions").code()
+            let mut client = DispatcherClient::new(channel);
+            client.session(futures_util::stream::pending()).await.expect_err("a worker has no sessions").code()
         })
     };
     assert_eq!(ask(&cluster[1]), Code::FailedPrecondition, "as a member it is told where to go");

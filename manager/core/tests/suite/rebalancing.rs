@@ -48,7 +48,7 @@ fn services() -> impl Strategy<Value = Vec<Vec<&'static str>>> {
 
 /// All services on the nodes of `at_first`, and then the others take tasks as well.
 fn crowded(services: &[Vec<&'static str>], at_first: u8) -> World {
-    let mut world = world();
+    let mut world = world(4);
     for number in 1..=4 {
         let set_availability = |availability| {
             move |spec: &mut muster_proto::node::NodeSpec| {

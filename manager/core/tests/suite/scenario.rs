@@ -235,10 +235,6 @@ fn node(world: &mut World, words: &[&str]) -> Option<String> {
         "engine-off" => world.describe(id, EngineHealth::Unavailable("its engine does not answer".to_owned())),
         "engine-on" => world.describe(id, EngineHealth::Ok),
         "active" => return update_node(world, id, |spec| spec.availability = Availability::Active),
-        "new" => {
-            world.join(number.parse().expect("a node's number"));
-            world.introduce(number.parse().expect("a node's number"), 4);
-        }
         other => {
             let (key, value) = other.strip_prefix("label=").and_then(|label| label.split_once(':')).expect("a verb");
             return update_node(world, id, |spec| {
