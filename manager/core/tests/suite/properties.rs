@@ -79,6 +79,8 @@ enum NodeOp {
 
 /// Few enough for every build, or as many as the environment asks for.
 pub(crate) fn config(cases: u32) -> ProptestConfig {
+    // How many cases a run takes is the tester's to say; what a manager decides does not hang on it.
+    #[expect(clippy::disallowed_methods)]
     let asked = std::env::var("MUSTER_CASES").ok().map(|cases| cases.parse().expect("a number of cases"));
     ProptestConfig { cases: asked.unwrap_or(cases), ..ProptestConfig::default() }
 }
