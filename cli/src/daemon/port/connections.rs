@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn relays_go_on_when_their_node_is_demoted_and_end_when_it_is_removed() {
         let connections = Connections::new(Purpose::Relays);
-        let seat = connections.enter(NODE, &Says(Standing::Member(Role::Manager))).unwrap();
+        let seat = connections.enter(NODE, &[], &Says(Standing::Member(Role::Manager))).unwrap();
         connections.review(&Says(Standing::Member(Role::Worker)));
         assert!(!seat.cut.is_cancelled(), "a client's request ended because a role changed");
         connections.review(&Says(Standing::Removed));
