@@ -83,23 +83,28 @@ fn a_single_manager_on_a_full_disk_acknowledges_nothing_keeps_everything_and_hea
     daemon.init();
     created(&daemon, "before");
     disk.fill();
+    // The last ones that still found room count like any other.
+    let mut acknowledged = vec!["before".to_owned()];
     let refused = wait::until("a refusal", || {
-        let printed = daemon.run(&[create("refused").as_slice(), &["sim:1"]].concat());
+        let name = format!("late-{}", acknowledged.len());
+        let printed = daemon.run(&[create(&name).as_slice(), &["sim:1"]].concat());
         if printed.status.success() {
-            daemon.ok(&["service", "rm", "refused"]);
+            acknowledged.push(name);
             return Err(printed.stdout);
         }
         Ok(printed.stderr)
     });
     assert!(refused.contains("nearly full") && refused.contains("make room"), "{refused}");
-    assert_eq!(names(&daemon), ["before"]);
+    assert_eq!(names(&daemon), acknowledged);
 
     disk.make_room();
     wait::until("a write", || {
         let printed = daemon.run(&[create("after").as_slice(), &["sim:1"]].concat());
         if printed.status.success() { Ok(()) } else { Err(printed.stderr) }
     });
-    assert_eq!(names(&daemon), ["after", "before"]);
+    acknowledged.push("after".to_owned());
+    acknowledged.sort();
+    assert_eq!(names(&daemon), acknowledged);
 
     // Started on a full disk it says so, and loses nothing by it.
     daemon.kill();
