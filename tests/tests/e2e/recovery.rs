@@ -93,14 +93,15 @@ fn former_managers_that_return_with_a_quorum_of_their_own_are_refused_and_go_on_
     cluster[2].restart();
     for former in [1, 2] {
         wait::until("the former manager to be a worker of the recovered cluster", || {
-            let shown = cluster[former].run(&["service", "ls", "--format", "{{.Name}}"]);
-            let log = cluster[former].log();
-            let is_worker = log.contains("no manager any more") && shown.stdout.contains("since");
-            if is_worker { Ok(()) } else { Err((shown, log)) }
+            let shown = cluster[former].run(&["service", "ls"]);
+            let manager = format!("its manager, {}", cluster[0].address());
+            let is_worker = shown.stderr.contains("is a worker") && shown.stderr.contains(&manager);
+            if is_worker { Ok(()) } else { Err((shown, cluster[former].log())) }
         });
     }
     let managers = cluster[0].ok(&["node", "ls", "--filter", "role=manager", "-q"]);
     assert_eq!(managers, cluster[0].node_id());
+    assert_eq!(names(&cluster[0]), ["kept".to_owned(), "since".to_owned()].into());
     // What was set aside holds the cluster's keys as well.
     let former = cluster[0].data_dir().join("manager.former");
     assert!(former.exists());
