@@ -22,6 +22,7 @@ use crate::{
     clock::{Clock, StateClock},
     compaction,
     dispatcher::sessions::Sessions,
+    failure::Failure,
     group::{self, Succession},
     leader, leadership,
     leases::Leases,
@@ -39,9 +40,10 @@ use crate::{
         standing::Standing,
     },
     read_point::{self, ReadPoints},
-    replica::{ProposeError, Replica},
+    replica::{ProposeError, Replica, Shared},
     reports, room, rotation,
-    storage::{self, Missing, Opened},
+    snapshots::Snapshots,
+    storage::{self, Missing, Opened, log::Appended},
     streams::Streams,
 };
 
@@ -145,18 +147,30 @@ impl Manager {
     }
 }
 
-pub(super) async fn start(
-    config: Config,
-    outside: Outside,
+/// What one manager's copy of the log is replicated with.
+struct Replication {
+    raft: Raft,
+    network: Network,
+    shared: Arc<Shared>,
+    snapshots: Snapshots,
+    standing: Standing,
+    contact: Contact,
+    invited: Invited,
+    failure: Failure,
+    appended: Appended,
+}
+
+async fn replicate(
+    config: &Config,
+    outside: &Outside,
     settings: Arc<openraft::Config>,
     opened: Opened,
-) -> Result<Manager, OpenError> {
+) -> Result<Replication, OpenError> {
     let failure = opened.log.failure().clone();
     let appended = opened.log.appended();
     let (snapshots, transport) = (opened.snapshots, outside.transport.clone());
     let machine = Machine::new(snapshots.clone(), failure.clone());
     let shared = machine.shared();
-    let clock: Arc<dyn Clock> = Arc::new(StateClock::new(outside.clock.clone(), shared.clone()));
     let standing = Standing::new(config.cluster_id, config.raft_id, shared.clone());
     let (contact, invited) = (Contact::new(), Invited::default());
     let network = Network {
@@ -169,7 +183,18 @@ pub(super) async fn start(
     let raft = Raft::new(config.raft_id, settings, network.clone(), opened.log, machine)
         .await
         .map_err(|fatal| OpenError::Failed(failure.get().unwrap_or_else(|| fatal.to_string().into())))?;
+    Ok(Replication { raft, network, shared, snapshots, standing, contact, invited, failure, appended })
+}
 
+pub(super) async fn start(
+    config: Config,
+    outside: Outside,
+    settings: Arc<openraft::Config>,
+    opened: Opened,
+) -> Result<Manager, OpenError> {
+    let Replication { raft, network, shared, snapshots, standing, contact, invited, failure, appended } =
+        replicate(&config, &outside, settings, opened).await?;
+    let clock: Arc<dyn Clock> = Arc::new(StateClock::new(outside.clock.clone(), shared.clone()));
     let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
     let (room, looking) = room::new(outside.disk.clone(), config.data_dir.clone());
     let (leading, leadership, backing) = leadership::new(raft.clone(), contact.clone());

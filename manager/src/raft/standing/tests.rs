@@ -1,3 +1,5 @@
+//! Who is listened to in the Raft group, and who dismisses a manager.
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::RwLock,
