@@ -152,7 +152,7 @@ struct Replication {
     raft: Raft,
     network: Network,
     shared: Arc<Shared>,
-    snapshots: Snapshots,
+    snapshots: Arc<Snapshots>,
     standing: Standing,
     contact: Contact,
     invited: Invited,
