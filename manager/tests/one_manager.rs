@@ -109,7 +109,10 @@ impl Running {
                 changes.changed().await.unwrap();
             }
         });
-        seen.await.unwrap_or_else(|_| panic!("{what}"));
+        seen.await.unwrap_or_else(|_| {
+            let tasks: Vec<_> = self.handle.replica().read(|state| state.tasks().cloned().collect());
+            panic!("{what}: {tasks:#?}")
+        });
     }
 }
 
@@ -125,7 +128,7 @@ async fn with_heartbeats<T>(handle: &Handle, nodes: &[NodeId], work: impl Future
     }
 }
 
-fn describe(id: NodeId) -> Command {
+fn describe(id: NodeId, address: &str) -> Command {
     let description = NodeDescription {
         hostname: "one".into(),
         os: "linux".into(),
@@ -138,7 +141,7 @@ fn describe(id: NodeId) -> Command {
         problems: Vec::new(),
         muster_version: "0.1.0".into(),
     };
-    Command::DescribeNode { id, description: Box::new(description), address: "127.0.0.1:7377".into() }
+    Command::DescribeNode { id, description: Box::new(description), address: address.into() }
 }
 
 fn service(id: ServiceId, name: &str, replicas: u32) -> Command {
@@ -170,7 +173,7 @@ fn placed(state: &State) -> usize {
 async fn a_service_is_planned_and_survives_a_restart() {
     let dir = TempDir::new().unwrap();
     let manager = Running::open(dir.path(), founding()).await;
-    manager.propose(describe(NODE)).await;
+    manager.propose(describe(NODE, "127.0.0.1:7377")).await;
     let created = async {
         assert!(matches!(manager.propose(service(SERVICE, "web", 3)).await, Outcome::Done { .. }));
         manager.until("three tasks placed", |state| placed(state) == 3).await;
@@ -204,7 +207,7 @@ async fn a_service_is_planned_and_survives_a_restart() {
 async fn a_task_waits_for_a_node_and_gets_it_with_its_first_heartbeat() {
     let dir = TempDir::new().unwrap();
     let manager = Running::open(dir.path(), founding()).await;
-    manager.propose(describe(NODE)).await;
+    manager.propose(describe(NODE, "127.0.0.1:7377")).await;
     manager.propose(service(SERVICE, "web", 1)).await;
     manager
         .until("a task that says what it waits for", |state| {
@@ -222,8 +225,8 @@ async fn the_tasks_of_a_lost_node_are_replaced_on_another() {
     let dir = TempDir::new().unwrap();
     let manager = Running::open(dir.path(), founding()).await;
     manager.propose(Command::JoinNode { id: OTHER, spec: NodeSpec::default(), address: "127.0.0.1:7378".into() }).await;
-    manager.propose(describe(NODE)).await;
-    manager.propose(describe(OTHER)).await;
+    manager.propose(describe(NODE, "127.0.0.1:7377")).await;
+    manager.propose(describe(OTHER, "127.0.0.1:7378")).await;
     let on = |state: &State, node| {
         state.tasks_of_service(SERVICE).filter(|task| task.node_id == Some(node) && task.is_active()).count()
     };
