@@ -8,6 +8,7 @@ pub mod grpc;
 pub mod inbox;
 pub mod members;
 pub(crate) mod network;
+pub mod promise;
 pub(crate) mod runtime;
 pub mod service;
 pub mod standing;

@@ -128,6 +128,11 @@ impl SimDisk {
         *self.0.health.lock().unwrap_or_else(PoisonError::into_inner) == Health::Good
     }
 
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::new(SimStore(self.0.clone()))
+    }
+
     /// The host loses power at that write or sync from now.
     pub fn lose_power_after(&self, steps: u64) {
         self.0.power_for.store(steps, Ordering::Relaxed);
@@ -154,7 +159,7 @@ impl Disk for SimDisk {
     }
 
     fn open(&self, _dir: &Path) -> Result<Arc<dyn Store>, StorageError> {
-        Ok(Arc::new(SimStore(self.0.clone())))
+        Ok(self.store())
     }
 
     fn commits(&self, store: Arc<dyn Store>) -> io::Result<Box<dyn Commits>> {

@@ -13,6 +13,8 @@ pub enum Fault {
     Kill(usize),
     /// Power fails in the middle of what the disk does, so many writes and syncs from now.
     KillInWrite(usize, u64),
+    /// Once it has given its next vote.
+    KillAfterVote(usize),
     KillAll,
     Start(usize),
     Stop(usize),
@@ -36,7 +38,8 @@ pub fn draw(chance: &Chance, hosts: usize) -> (Fault, Duration) {
     let pause = if chance.permille(300) { chance.millis(0..50) } else { chance.millis(50..900) };
     let host = || usize::try_from(chance.below(hosts as u64)).unwrap_or(0);
     let fault = match chance.below(100) {
-        0..12 => Fault::Kill(host()),
+        0..9 => Fault::Kill(host()),
+        9..12 => Fault::KillAfterVote(host()),
         12..18 => Fault::KillInWrite(host(), chance.within(1..60)),
         18..20 => Fault::KillAll,
         20..40 => Fault::Start(host()),
@@ -76,6 +79,9 @@ impl Cluster {
                 if let Some(life) = self.hosts[host].life() {
                     life.disk.lose_power_after(steps);
                 }
+            }
+            Fault::KillAfterVote(host) => {
+                self.hosts[host].life().into_iter().for_each(|life| life.process.die_after_vote());
             }
             Fault::KillAll => self.hosts.iter_mut().for_each(crate::host::Host::kill),
             Fault::Start(host) => {
@@ -126,6 +132,7 @@ impl Cluster {
             if let Some(life) = host.life() {
                 life.disk.set_health(Health::Good);
                 life.disk.lose_power_after(0);
+                life.process.live_on_after_vote();
                 life.process.resume();
             }
         }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -11,7 +11,11 @@ use std::{
 use muster_manager::outside::Gate;
 
 #[derive(Debug, Default)]
-pub struct Process(Mutex<Inner>, AtomicU64);
+pub struct Process {
+    inner: Mutex<Inner>,
+    pauses: AtomicU64,
+    dies_after_vote: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 enum Inner {
@@ -25,20 +29,20 @@ enum Inner {
 
 impl Process {
     pub fn pause(&self) {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if let Inner::Running = *inner {
-            self.1.fetch_add(1, Ordering::Relaxed);
+            self.pauses.fetch_add(1, Ordering::Relaxed);
             *inner = Inner::Paused(Vec::new());
         }
     }
 
     /// How often it was.
     pub fn pauses(&self) -> u64 {
-        self.1.load(Ordering::Relaxed)
+        self.pauses.load(Ordering::Relaxed)
     }
 
     pub fn resume(&self) {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if let Inner::Paused(waiting) = &mut *inner {
             let waiting = std::mem::take(waiting);
             *inner = Inner::Running;
@@ -48,21 +52,39 @@ impl Process {
     }
 
     pub fn kill(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Inner::Dead;
+        *self.inner.lock().unwrap_or_else(PoisonError::into_inner) = Inner::Dead;
+    }
+
+    /// It ends once it has given its next vote, before it does anything else.
+    pub fn die_after_vote(&self) {
+        self.dies_after_vote.store(true, Ordering::Relaxed);
+    }
+
+    pub fn live_on_after_vote(&self) {
+        self.dies_after_vote.store(false, Ordering::Relaxed);
+    }
+
+    /// It has given a vote. Says whether that was the last thing it did.
+    pub fn voted(&self) -> bool {
+        let dies = self.dies_after_vote.swap(false, Ordering::Relaxed);
+        if dies {
+            self.kill();
+        }
+        dies
     }
 
     pub fn is_paused(&self) -> bool {
-        matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), Inner::Paused(_))
+        matches!(*self.inner.lock().unwrap_or_else(PoisonError::into_inner), Inner::Paused(_))
     }
 
     pub fn is_dead(&self) -> bool {
-        matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), Inner::Dead)
+        matches!(*self.inner.lock().unwrap_or_else(PoisonError::into_inner), Inner::Dead)
     }
 }
 
 impl Gate for Process {
     fn poll_open(&self, task: &mut Context<'_>) -> Poll<()> {
-        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &mut *self.inner.lock().unwrap_or_else(PoisonError::into_inner) {
             Inner::Running => Poll::Ready(()),
             Inner::Paused(waiting) => {
                 waiting.push(task.waker().clone());

@@ -20,7 +20,7 @@ use crate::{
     disk::{self, Platter, SimDisk},
     gate::Process,
     invariants::{Invariants, stopping},
-    network::Network,
+    network::{Network, Port},
     trace::Trace,
 };
 
@@ -132,6 +132,7 @@ impl Host {
         let process = Arc::new(Process::default());
         let disk =
             SimDisk::new(raft_id.to_string(), self.platter.clone(), process.clone(), chance("disk"), trace.clone());
+        invariants.starts(raft_id, &*disk.store());
         let outside = Outside {
             clock: self.clock.clone() as Arc<dyn Clock>,
             random: Arc::new(chance("random")),
@@ -146,7 +147,14 @@ impl Host {
             let ended = match Manager::open(config(raft_id), outside.clone(), begin).await {
                 Ok(manager) => {
                     let handle = manager.handle();
-                    network.attach(raft_id, lives, handle.inbox().clone(), outside.clone());
+                    network.attach(Port {
+                        raft_id,
+                        life: lives,
+                        inbox: handle.inbox().clone(),
+                        outside: outside.clone(),
+                        process: life.process.clone(),
+                        invariants: invariants.clone(),
+                    });
                     tokio::spawn(invariants.clone().watch(raft_id, handle.clone()));
                     life.set(Stage::Open(Box::new(handle)));
                     let ended = outside.run(manager.run(stop)).await;

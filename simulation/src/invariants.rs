@@ -9,7 +9,11 @@ pub mod stopping;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use muster_manager::Handle;
+use muster_manager::{
+    Handle,
+    outside::Store,
+    raft::promise::{self, Promise},
+};
 use tokio::sync::watch;
 
 use crate::trace::Trace;
@@ -46,6 +50,24 @@ impl Invariants {
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of them vote from now on.
+    pub fn formed(&self, voters: u64) {
+        self.seen().election.formed(voters);
+    }
+
+    /// A manager has said so to another.
+    pub fn promises(&self, raft_id: u64, promise: Promise) {
+        let result = self.seen().election.promises(raft_id, promise);
+        self.check(result);
+    }
+
+    /// What a manager's disk knows when it starts.
+    pub fn starts(&self, raft_id: u64, store: &dyn Store) {
+        let kept = promise::kept(store).map_err(|why| format!("manager {raft_id} starts without its vote: {why}"));
+        let result = kept.and_then(|kept| self.seen().election.starts(raft_id, kept));
+        self.check(result);
     }
 
     /// Follows one process to its end.

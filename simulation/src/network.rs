@@ -13,6 +13,7 @@ use muster_manager::{
     Outside,
     raft::{
         inbox::{Inbox, InboxError},
+        promise::{self, Promise},
         transport::{Call, Chunks, Target, Transport, TransportError},
     },
 };
@@ -21,7 +22,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{chance::Chance, trace::Trace};
+use crate::{chance::Chance, gate::Process, invariants::Invariants, trace::Trace};
 
 /// After which a connection without an answer is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
@@ -52,10 +53,13 @@ impl Weather {
 
 /// Where a host takes messages in.
 #[derive(Clone, Debug)]
-struct Port {
-    life: u64,
-    inbox: Inbox,
-    outside: Outside,
+pub struct Port {
+    pub raft_id: u64,
+    pub life: u64,
+    pub inbox: Inbox,
+    pub outside: Outside,
+    pub process: Arc<Process>,
+    pub invariants: Invariants,
 }
 
 /// What becomes of a message.
@@ -73,8 +77,8 @@ impl Network {
         Self(Arc::new(Mutex::new(inner)))
     }
 
-    pub fn attach(&self, raft_id: u64, life: u64, inbox: Inbox, outside: Outside) {
-        self.inner().hosts.insert(raft_id, Port { life, inbox, outside });
+    pub fn attach(&self, port: Port) {
+        self.inner().hosts.insert(port.raft_id, port);
     }
 
     pub fn detach(&self, raft_id: u64) {
@@ -100,6 +104,10 @@ impl Network {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trace(&self) -> Trace {
+        self.inner().trace.clone()
     }
 
     fn fate(&self) -> Fate {
@@ -145,11 +153,18 @@ fn refused(why: &InboxError) -> TransportError {
 
 impl Port {
     /// Goes on there also when nobody waits for the answer any more.
-    async fn take(self, call: Call, message: Vec<u8>) -> Answer {
+    async fn take(self, call: Call, message: Vec<u8>, trace: Trace) -> Answer {
         let (tell, told) = oneshot::channel();
-        let inbox = self.inbox;
+        let Self { raft_id, inbox, process, invariants, .. } = self;
         tokio::spawn(self.outside.run(async move {
             let answer = inbox.take(call, &message, None).await;
+            let promise = answer.as_ref().ok().and_then(|answer| promise::given(call, &message, answer));
+            promise.into_iter().for_each(|promise| invariants.promises(raft_id, promise));
+            if let Some(Promise::Vote(term)) = promise
+                && process.voted()
+            {
+                trace.event(format_args!("{raft_id}: killed after its vote in term {term}"));
+            }
             // The sender may have given up.
             let _ = tell.send(answer);
         }));
@@ -173,7 +188,7 @@ impl Wire {
                 sleep(after).await;
                 if let Some(Ok(port)) = network.reach(from, to, &what) {
                     // Whoever sent it has the first one's answer.
-                    drop(port.take(call, message).await);
+                    drop(port.take(call, message, network.trace()).await);
                 }
             });
         }
@@ -182,7 +197,7 @@ impl Wire {
             Some(port) => port?,
             None => pending().await,
         };
-        let answer = port.take(call, message).await?;
+        let answer = port.take(call, message, self.network.trace()).await?;
         self.back(to, "answer").await;
         Ok(answer)
     }

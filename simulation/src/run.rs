@@ -42,6 +42,7 @@ pub async fn run(seed: u64, print: Print) -> Report {
     let managers = if Chance::new(seed, "managers").permille(700) { 3 } else { 5 };
     match Cluster::form(world, managers).await {
         Ok(mut cluster) => {
+            invariants.formed(managers);
             live_through_faults(&mut cluster, &ledger, seed).await;
             let healed = heal(&mut cluster, &ledger).await;
             invariants.check(healed);

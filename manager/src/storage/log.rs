@@ -170,6 +170,14 @@ fn get<T: DeserializeOwned>(store: &dyn Store, what: &str, key: &[u8]) -> Result
     Ok(sealed.map(|sealed| codec::decode_single(what, key, &sealed)).transpose()?)
 }
 
+/// The vote as the store has it.
+pub(crate) fn vote_of(store: &dyn Store) -> io::Result<Option<Vote>> {
+    get(store, "the vote", VOTE).map_err(|why| match why {
+        ReadError::Io(why) => why,
+        ReadError::Unreadable(why) => io::Error::new(io::ErrorKind::InvalidData, why),
+    })
+}
+
 /// Reads the entries from the first index, included, to the second, excluded, and hands them on with their sizes.
 fn each_entry(
     store: &dyn Store,
