@@ -6,6 +6,7 @@
 //! what follows from what it says.
 
 mod diff;
+mod held;
 mod hello;
 pub(crate) mod log_streams;
 mod outbox;

@@ -25,7 +25,7 @@ use crate::{
     membership::Attempts,
     outside::Outside,
     preflight::Preflight,
-    raft::{Metrics, Raft, inbox::Inbox, members::Members, standing::Dismissal},
+    raft::{Metrics, Raft, backing::Backing, inbox::Inbox, members::Members, standing::Dismissal},
     replica::Replica,
     reports::ReportBatcher,
     streams::Streams,
@@ -76,6 +76,7 @@ pub struct Handle {
     pub(crate) replica: Replica,
     pub(crate) leases: Leases,
     pub(crate) reports: ReportBatcher,
+    pub(crate) backing: Backing,
     pub(crate) sessions: Sessions,
     pub(crate) attempts: Attempts,
     /// Closed when the manager stops, before the replica: open streams would hold up the server.
@@ -195,6 +196,12 @@ impl Handle {
     #[must_use]
     pub fn leases(&self) -> &Leases {
         &self.leases
+    }
+
+    /// Since when this manager can be sure that nobody else led.
+    #[must_use]
+    pub fn backing(&self) -> &Backing {
+        &self.backing
     }
 
     #[must_use]

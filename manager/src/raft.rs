@@ -2,6 +2,7 @@
 //! [`crate::replica`].
 
 pub mod alone;
+pub mod backing;
 pub(crate) mod contact;
 pub(crate) mod election;
 pub mod grpc;

@@ -5,22 +5,32 @@ use std::time::Duration;
 use muster_manager::Handle;
 use muster_proto::{
     assignment::TaskReport,
+    id::NodeId,
     task::TaskStatus,
     task_state::{DesiredState, TaskState},
     time::Timestamp,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use crate::{chance::Chance, cluster::WORKERS};
+use crate::{chance::Chance, cluster::WORKERS, invariants::Invariants};
 
 /// For one round of reports; what is not confirmed by then is reported again.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// As a session deals with it.
+async fn heartbeat(node: NodeId, leader: Handle, invariants: Invariants) {
+    let sent = Instant::now();
+    leader.leases().renew(node, Duration::ZERO);
+    if timeout(PATIENCE, leader.backing().at(sent)).await.is_ok() {
+        invariants.renewed(node, leader.config().raft_id, sent);
+    }
+}
+
 /// Heartbeats of all nodes, but for one now and then, and reports of what changed.
-pub async fn tend(leader: &Handle, chance: &Chance) {
+pub async fn tend(leader: &Handle, chance: &Chance, invariants: &Invariants) {
     for node in WORKERS {
         if !chance.permille(50) {
-            leader.leases().renew(node, Duration::ZERO);
+            tokio::spawn(heartbeat(node, leader.clone(), invariants.clone()));
         }
         let reports: Vec<TaskReport> = leader.replica().read(|state| {
             let tasks = state.tasks_of_node(node).filter_map(|task| {

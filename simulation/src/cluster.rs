@@ -9,6 +9,7 @@ use muster_proto::{
     id::NodeId,
     node::{EngineHealth, NodeDescription, NodeSpec, Role},
     resources::Resources,
+    version::Term,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -87,11 +88,17 @@ impl Cluster {
     /// Who believes to lead; of several, the one in the highest term.
     #[must_use]
     pub fn leader(&self) -> Option<Handle> {
+        self.believing().into_iter().max_by_key(|(term, _)| *term).map(|(_, handle)| handle)
+    }
+
+    /// All who believe to lead, and in which term.
+    #[must_use]
+    pub fn believing(&self) -> Vec<(Term, Handle)> {
         let leading = self.hosts.iter().filter_map(Host::handle).filter_map(|handle| {
             let term = handle.replica().leading()?;
             Some((term, handle))
         });
-        leading.max_by_key(|(term, _)| *term).map(|(_, handle)| handle)
+        leading.collect()
     }
 
     /// Processes that lost power in the middle of a write, or ended by themselves, are gone.

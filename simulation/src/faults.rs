@@ -28,6 +28,8 @@ pub enum Fault {
     Weather(Weather),
     Disk(usize, Health),
     Skew(usize, i64),
+    /// Power fails, and something of what was durable goes bad. Such a host is out until the faults end.
+    Damage(usize),
     /// The leader asks this one to take over.
     HandOver(usize),
 }
@@ -42,23 +44,24 @@ pub fn draw(chance: &Chance, hosts: usize) -> (Fault, Duration) {
         9..12 => Fault::KillAfterVote(host()),
         12..18 => Fault::KillInWrite(host(), chance.within(1..60)),
         18..20 => Fault::KillAll,
-        20..40 => Fault::Start(host()),
-        40..44 => Fault::Stop(host()),
-        44..50 => Fault::Pause(host()),
-        50..58 => Fault::Resume(host()),
-        58..65 => Fault::Split(chance.within(1..1 << hosts)),
-        65..71 => Fault::CutOneWay(host(), host()),
-        71..80 => Fault::Mend,
-        80..85 => Fault::Weather(Weather {
+        20..39 => Fault::Start(host()),
+        39..43 => Fault::Stop(host()),
+        43..49 => Fault::Pause(host()),
+        49..57 => Fault::Resume(host()),
+        57..64 => Fault::Split(chance.within(1..1 << hosts)),
+        64..70 => Fault::CutOneWay(host(), host()),
+        70..79 => Fault::Mend,
+        79..84 => Fault::Weather(Weather {
             loss_permille: chance.within(0..200),
             twice_permille: chance.within(0..100),
             delay_ms_max: chance.within(1..120),
         }),
-        85..87 => Fault::Weather(Weather::FAIR),
-        87..90 => Fault::Disk(host(), Health::Slow(chance.millis(10..400))),
-        90..91 => Fault::Disk(host(), Health::Failing),
-        91..93 => Fault::Disk(host(), Health::Good),
-        93..96 => Fault::Skew(host(), skew(chance)),
+        84..86 => Fault::Weather(Weather::FAIR),
+        86..89 => Fault::Disk(host(), Health::Slow(chance.millis(10..400))),
+        89..90 => Fault::Disk(host(), Health::Failing),
+        90..92 => Fault::Disk(host(), Health::Good),
+        92..94 => Fault::Skew(host(), skew(chance)),
+        94..96 => Fault::Damage(host()),
         _ => Fault::HandOver(host()),
     };
     (fault, pause)
@@ -100,6 +103,10 @@ impl Cluster {
                 self.hosts[host].life().into_iter().for_each(|life| life.disk.set_health(health));
             }
             Fault::Skew(host, skew_ms) => self.hosts[host].clock.set(skew_ms),
+            Fault::Damage(host) => {
+                self.hosts[host].kill();
+                self.hosts[host].damage();
+            }
             Fault::HandOver(host) => self.hand_over(host),
         }
     }
@@ -136,6 +143,7 @@ impl Cluster {
                 life.process.resume();
             }
         }
+        self.hosts.iter_mut().for_each(crate::host::Host::repair);
         self.start_all();
     }
 }

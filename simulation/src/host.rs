@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -19,13 +19,13 @@ use crate::{
     clock::SkewedClock,
     disk::{self, Platter, SimDisk},
     gate::Process,
-    invariants::{Invariants, stopping},
+    invariants::{Invariants, damage, stopping},
     network::{Network, Port},
     trace::Trace,
 };
 
 /// An entry's key has its index and part; the marks beside them have a letter.
-const ENTRY_KEY_BYTES_MIN: usize = 8;
+pub(crate) const ENTRY_KEY_BYTES_MIN: usize = 8;
 
 pub const CLUSTER: ClusterId = ClusterId::from_bits(1);
 
@@ -117,9 +117,29 @@ impl Host {
     /// The records of its log, by key.
     #[must_use]
     pub fn log(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
-        let platter = self.platter.lock().unwrap_or_else(PoisonError::into_inner);
+        let platter = self.platter();
         let entries = platter.store.rows().iter().filter(|(key, _)| key.len() > ENTRY_KEY_BYTES_MIN);
         entries.map(|(key, record)| (key.clone(), record.clone())).collect()
+    }
+
+    fn platter(&self) -> MutexGuard<'_, Platter> {
+        self.platter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.platter().store.is_damaged()
+    }
+
+    /// Something goes bad in its log while no process uses it.
+    pub fn damage(&mut self) {
+        if self.life.is_none() && self.platter().store.damage(&self.chance) {
+            self.world.trace.event(format_args!("{}: its log is damaged", self.raft_id));
+        }
+    }
+
+    pub fn repair(&mut self) {
+        self.platter().store.repair();
     }
 
     /// Starts the process, which opens in its own time.
@@ -132,7 +152,10 @@ impl Host {
         let process = Arc::new(Process::default());
         let disk =
             SimDisk::new(raft_id.to_string(), self.platter.clone(), process.clone(), chance("disk"), trace.clone());
-        invariants.starts(raft_id, &*disk.store());
+        let is_damaged = self.is_damaged();
+        if !is_damaged {
+            invariants.starts(raft_id, &*disk.store());
+        }
         let outside = Outside {
             clock: self.clock.clone() as Arc<dyn Clock>,
             random: Arc::new(chance("random")),
@@ -146,6 +169,7 @@ impl Host {
         let work = async move {
             let ended = match Manager::open(config(raft_id), outside.clone(), begin).await {
                 Ok(manager) => {
+                    invariants.check(damage::opened(raft_id, is_damaged));
                     let handle = manager.handle();
                     network.attach(Port {
                         raft_id,

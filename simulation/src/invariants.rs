@@ -2,7 +2,9 @@
 
 pub mod acknowledged;
 pub mod agreement;
+pub mod damage;
 pub mod election;
+pub mod lease;
 pub mod log_matching;
 pub mod stamps;
 pub mod stopping;
@@ -14,7 +16,8 @@ use muster_manager::{
     outside::Store,
     raft::promise::{self, Promise},
 };
-use tokio::sync::watch;
+use muster_proto::id::NodeId;
+use tokio::{sync::watch, time::Instant};
 
 use crate::trace::Trace;
 
@@ -27,6 +30,7 @@ struct Seen {
     election: election::Seen,
     agreement: agreement::Seen,
     stamps: stamps::Seen,
+    lease: lease::Seen,
     broken: Vec<String>,
 }
 
@@ -63,6 +67,12 @@ impl Invariants {
         self.check(result);
     }
 
+    /// A node knows that its heartbeat was answered.
+    pub fn renewed(&self, node: NodeId, raft_id: u64, sent: Instant) {
+        let result = self.seen().lease.renewed(node, raft_id, sent);
+        self.check(result);
+    }
+
     /// What a manager's disk knows when it starts.
     pub fn starts(&self, raft_id: u64, store: &dyn Store) {
         let kept = promise::kept(store).map_err(|why| format!("manager {raft_id} starts without its vote: {why}"));
@@ -81,6 +91,7 @@ impl Invariants {
             let leading = leadership.borrow_and_update().leading();
             if let Some(term) = leading {
                 self.1.event(format_args!("{raft_id}: leads in term {term}"));
+                self.seen().lease.leads(term, raft_id);
                 let result = self.seen().election.leads(term, raft_id);
                 self.check(result);
             }

@@ -68,12 +68,14 @@ async fn live_through_faults(cluster: &mut Cluster, ledger: &Ledger, seed: u64) 
         if next == fault_at {
             let (fault, pause) = faults::draw(&faults, cluster.hosts.len());
             cluster.inject(fault);
+            invariants_of_logs(cluster);
             fault_at = next + pause;
         }
         if next == agents_at {
-            if let Some(leader) = cluster.leader() {
-                let chance = Chance::new(agents.draw(), "round");
-                tokio::spawn(async move { agents::tend(&leader, &chance).await });
+            // A session stays with whoever had it, also when somebody else leads by now.
+            for (_term, leader) in cluster.believing() {
+                let (chance, invariants) = (Chance::new(agents.draw(), "round"), cluster.world.invariants.clone());
+                tokio::spawn(async move { agents::tend(&leader, &chance, &invariants).await });
             }
             agents_at = next + agents.millis(500..1_000);
         }
@@ -146,8 +148,12 @@ fn stages(cluster: &Cluster) -> Vec<(u64, String)> {
     cluster.hosts.iter().map(|host| (host.raft_id, stage(host).unwrap_or_else(|| "down".into()))).collect()
 }
 
+fn invariants_of_logs(cluster: &Cluster) {
+    cluster.world.invariants.check(compare_logs(&cluster.hosts));
+}
+
 fn compare_logs(hosts: &[Host]) -> Result<(), String> {
-    let logs: Vec<_> = hosts.iter().map(|host| (host.raft_id, host.log())).collect();
+    let logs: Vec<_> = hosts.iter().filter(|host| !host.is_damaged()).map(|host| (host.raft_id, host.log())).collect();
     for (place, (id, log)) in logs.iter().enumerate() {
         for (other, other_log) in &logs[..place] {
             log_matching::matching((*id, log), (*other, other_log))?;

@@ -27,6 +27,7 @@ use tracing::{debug, info};
 
 use super::{
     diff::View,
+    held::Held,
     hello,
     log_streams::{LogStreams, Request},
     outbox::Outbox,
@@ -37,6 +38,7 @@ use crate::{
     leases::{Leases, Terms},
     manager::Handle,
     pace::Pace,
+    raft::backing::Backing,
     replica::{ProposeError, Replica},
     reports::ReportBatcher,
     status,
@@ -58,6 +60,7 @@ pub(super) struct Session {
     node: NodeId,
     replica: Replica,
     leases: Leases,
+    backing: Backing,
     batcher: ReportBatcher,
     streams: Streams,
     seated: Seated,
@@ -70,6 +73,7 @@ pub(super) struct Session {
     /// As the agent was told; it counts on them for as long as this session lasts.
     terms: Terms,
     outbox: Outbox,
+    held: Held,
     /// In the order they came.
     unsettled: FuturesOrdered<BoxFuture<'static, Result<Settled, ProposeError>>>,
     logs: LogStreams,
@@ -89,6 +93,8 @@ enum Event {
     LeadershipLost(Leadership),
     Heard(Option<Result<Box<v1::AgentMessage>, Status>>),
     Settled(Result<Settled, ProposeError>),
+    /// This manager led when the heartbeat came that is waited for.
+    Led,
     Look,
     LogRequest(Request),
     LogAbandoned(v1::manager_message::Message),
@@ -109,6 +115,7 @@ impl Session {
         let mut session = Self {
             node,
             leases: handle.leases.clone(),
+            backing: handle.backing.clone(),
             batcher: handle.reports.clone(),
             streams: handle.streams.clone(),
             seated: handle.sessions.take_seat(node),
@@ -121,6 +128,7 @@ impl Session {
             orders,
             terms,
             outbox: Outbox::new(welcome),
+            held: Held::default(),
             unsettled: FuturesOrdered::new(),
             logs: LogStreams::default(),
             pace: Pace::new(replica.watch(), LOOK_INTERVAL, move |touched| {
@@ -166,6 +174,7 @@ impl Session {
                 heard = timeout_at(silent_at, inbound.next()), if self.may_listen() => {
                     heard.map_or(Event::Silent, |heard| Event::Heard(heard.map(|heard| heard.map(Box::new))))
                 }
+                () = led_at(&self.backing, self.held.moment()) => Event::Led,
                 Some(settled) = self.unsettled.next() => Event::Settled(settled),
                 () = self.pace.changed(), if self.outbox.may_take_delta() => Event::Look,
                 Some(request) = self.seated.log_requests.recv(), if self.outbox.may_take_log() => {
@@ -193,6 +202,7 @@ impl Session {
                 }
                 Event::Silent => return Err(Status::deadline_exceeded("the agent fell silent")),
                 Event::Settled(settled) => self.settle(settled)?,
+                Event::Led => self.held.release().into_iter().for_each(|sequence| self.outbox.ack_heartbeat(sequence)),
                 Event::Look => self.look()?,
                 Event::LogRequest(request) => {
                     self.logs.asked(request).into_iter().for_each(|message| self.outbox.put_log(message));
@@ -212,7 +222,7 @@ impl Session {
             Some(agent_message::Message::Hello(_)) => Err(Status::invalid_argument("a session has one Hello")),
             Some(agent_message::Message::Heartbeat(heartbeat)) => {
                 self.leases.renew(self.node, self.terms.lease);
-                self.outbox.ack_heartbeat(heartbeat.sequence);
+                self.held.hold(heartbeat.sequence, Instant::now());
                 self.describe(heartbeat.description)
             }
             Some(agent_message::Message::Reports(reports)) => self.report(reports),
@@ -294,6 +304,14 @@ impl Session {
         self.told = Some(next);
         delta.into_iter().for_each(|delta| self.outbox.put_delta(delta));
         Ok(())
+    }
+}
+
+/// Pending while no heartbeat waits.
+async fn led_at(backing: &Backing, moment: Option<Instant>) {
+    match moment {
+        Some(moment) => backing.at(moment).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -32,6 +32,7 @@ use crate::{
     proposer::{self, Proposer},
     raft::{
         self, Peer, Raft,
+        backing::Backing,
         contact::Contact,
         election,
         inbox::{Inbox, Invited},
@@ -206,9 +207,22 @@ pub(super) async fn start(
     tasks.spawn(outside.run(following.run(stop.clone())));
     tasks.spawn(outside.run(looking.run(succession.clone(), stop.clone())));
     let (sessions, attempts, streams) = (Sessions::default(), Attempts::default(), Streams::default());
+    let backing = Backing::new(raft.clone(), contact.clone());
     let dismissed = standing.dismissed();
     let inbox = Inbox { standing, raft: raft.clone(), snapshots, contact, invited, room };
-    let handle =
-        Handle { config, outside, inbox, members, succession, replica, leases, reports, sessions, attempts, streams };
+    let handle = Handle {
+        config,
+        outside,
+        inbox,
+        members,
+        succession,
+        replica,
+        leases,
+        reports,
+        backing,
+        sessions,
+        attempts,
+        streams,
+    };
     Ok(Manager { handle, raft, tasks, stop, failure, dismissed })
 }

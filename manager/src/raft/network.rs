@@ -15,6 +15,7 @@ use openraft::{
     network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory},
 };
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
 
 use crate::{
     raft::{
@@ -22,6 +23,7 @@ use crate::{
         contact::Contact,
         inbox::Invited,
         standing::Standing,
+        term_of,
         transport::{Call, Target, Transport, TransportError},
         wire::{
             self, Append, Appended, Ballot, Candidacy, Offer, Reply, SnapshotTaken, VoteAsked, VoteGiven, WireError,
@@ -119,7 +121,15 @@ impl RaftNetwork<TypeConfig> for Link {
         if fitting < request.entries.len() {
             return Err(PayloadTooLarge::new_entries_hint(fitting as u64).into());
         }
-        self.network.call(&self.target, Call::Append, request).await.map_err(|why| rpc_error(&why))
+        let (term, sent) = (term_of(*request.vote.leader_id()), Instant::now());
+        let answer = self.network.call(&self.target, Call::Append, request).await.map_err(|why| rpc_error(&why))?;
+        match &answer {
+            Appended::Success | Appended::PartialSuccess(_) | Appended::Conflict => {
+                self.network.contact.followed_in(self.target.raft_id, term, sent);
+            }
+            Appended::HigherVote(_) => {}
+        }
+        Ok(answer)
     }
 
     async fn vote(&mut self, request: VoteAsked, _option: RPCOption) -> Result<VoteGiven, RpcError> {

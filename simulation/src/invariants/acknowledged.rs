@@ -1,4 +1,8 @@
-//! What was acknowledged is found on every manager: services that were created are there, those removed are not.
+//! What was acknowledged is found on every manager: services that were created are there, those removed are not. Reads
+//! are held to the same while faults come (`simulation/src/clients.rs`).
+//!
+//! Planted to prove it: entries that are acknowledged before they are durable; reads that do not ask whether this manager
+//! still leads.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,6 @@
-//! Where two logs have the same entry, they have the same entries before it.
+//! Where two logs have the same entry, they have the same entries before it. Looked at after each fault.
+//!
+//! Planted to prove it: a follower that keeps what it has where its leader has something else, and takes what follows.
 
 use std::collections::BTreeMap;
 
