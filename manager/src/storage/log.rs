@@ -274,8 +274,11 @@ impl RaftLogStorage<TypeConfig> for Log {
         self.durable().await.map_err(|why| self.write_failed(why))
     }
 
+    /// The promise alone. Openraft would let a manager that led before it was restarted go on in the same term, and answer
+    /// reads before it has applied again what it had acknowledged; so it has to be elected anew.
     async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
-        self.get("the vote", VOTE)
+        let vote: Option<Vote> = self.get("the vote", VOTE)?;
+        Ok(vote.map(|vote| Vote { committed: false, ..vote }))
     }
 
     /// Not synced: what it would save after power loss is only the applying of a few entries a moment earlier.

@@ -63,7 +63,7 @@ impl Folder {
     async fn filled() -> Self {
         let folder = Self::new();
         let mut opened = folder.open();
-        opened.log.save_vote(&Vote::new(1, 1)).await.unwrap();
+        opened.log.save_vote(&Vote::new_committed(1, 1)).await.unwrap();
         opened.log.blocking_append((0..10).map(|index| blank_ent::<TypeConfig>(1, 1, index))).await.unwrap();
         opened.log.save_committed(Some(log_id(1, 1, 8))).await.unwrap();
         let mut machine = Machine::new(opened.snapshots, opened.log.failure().clone());
@@ -119,6 +119,7 @@ fn openraft_s_own_suite_passes() {
 async fn nothing_is_lost_by_a_restart() {
     let folder = Folder::filled().await;
     let mut opened = folder.open();
+    // The promise, not the reign: who led has applied less than it acknowledged, and must be elected anew.
     assert_eq!(opened.log.read_vote().await.unwrap(), Some(Vote::new(1, 1)));
     assert_eq!(opened.log.read_committed().await.unwrap(), Some(log_id(1, 1, 8)));
     let ends = opened.log.get_log_state().await.unwrap();
