@@ -1,4 +1,6 @@
 //! Time in the state never goes back, however wrong the clocks of its leaders are.
+//!
+//! Not proved by a planted bug yet.
 
 use std::collections::BTreeMap;
 
