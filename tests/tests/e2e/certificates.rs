@@ -91,12 +91,8 @@ fn an_only_manager_that_slept_too_long_heals_itself() {
     cluster[0].resume();
     wait::until("a certificate that is good", || {
         let shown = cluster[0].run(&["node", "ls", "--format", "{{.Status}}"]);
-        let log = cluster[0].log();
-        if shown.stdout.trim() == "Ready" && log.contains("signed itself the next") {
-            Ok(())
-        } else {
-            Err((shown, log))
-        }
+        let is_ready = shown.stdout.trim() == "Ready" && ends(&cluster[0]).first().is_some_and(|next| *next > end);
+        if is_ready { Ok(()) } else { Err((shown, cluster[0].log())) }
     });
 }
 

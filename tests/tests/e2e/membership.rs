@@ -204,11 +204,12 @@ fn a_manager_that_was_demoted_and_promoted_while_it_was_off_comes_back_as_one() 
 fn a_role_that_changes_faster_than_the_daemon_follows_is_taken_on() {
     let cluster = Cluster::of(MUSTER, 3);
     let leader = cluster.leader();
+    let third = cluster.after(cluster.after(leader));
     for number in [cluster.after(leader), leader] {
         let id = cluster[number].node_id();
-        cluster[leader].ok(&["node", "update", "--role", "worker", &id]);
-        cluster[cluster.after(leader)].ok(&["node", "update", "--role", "manager", &id]);
-        cluster.wait_managers(number, 3);
+        cluster[third].ok(&["node", "update", "--role", "worker", &id]);
+        cluster[third].ok(&["node", "update", "--role", "manager", &id]);
+        cluster.wait_managers(third, 3);
     }
 }
 
@@ -219,7 +220,7 @@ fn a_promotion_that_was_cut_short_is_finished() {
     let in_the_way: Vec<_> = [1, 2].iter().map(|number| cluster[*number].data_dir().join("manager")).collect();
     for (number, path) in [1, 2].into_iter().zip(&in_the_way) {
         fs::write(path, "no folder").unwrap();
-        cluster[0].ok(&["node", "promote", &cluster[number].node_id()]);
+        cluster[0].ok(&["node", "promote", "--detach", &cluster[number].node_id()]);
         let record = cluster[number].data_dir().join("member/node.json");
         wait::until("the promotion to be written down", || {
             let record = fs::read_to_string(&record).unwrap();
