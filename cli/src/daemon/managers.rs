@@ -23,6 +23,9 @@ use tonic::{Code, Status, transport::Channel};
 /// Of one manager. It may have to wait for an election.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
+/// Of a call whose connection broke, to the same manager.
+const REPEATS_MAX: u32 = 3;
+
 #[derive(Clone, Debug)]
 pub(super) struct Managers {
     pub(super) keeper: Keeper,
@@ -62,6 +65,7 @@ impl Managers {
     {
         let mut to_ask: VecDeque<String> = self.addresses.iter().cloned().collect();
         let mut asked = BTreeSet::new();
+        let mut repeats_left = REPEATS_MAX;
         let mut last = None;
         while let Some(address) = to_ask.pop_front() {
             if !asked.insert(address.clone()) {
@@ -76,6 +80,13 @@ impl Managers {
             };
             match tokio::time::timeout(ANSWER_MAX, call(MembershipClient::new(channel))).await {
                 Ok(Ok(answer)) => return Ok(answer),
+                // A manager that is let go is cut off as such in the middle of its own call, and may ask again as what it
+                // is now.
+                Ok(Err(status)) if is_broken(&status) && repeats_left > 0 => {
+                    repeats_left -= 1;
+                    asked.remove(&address);
+                    to_ask.push_front(address);
+                }
                 Ok(Err(status)) if passes_over(&status) => {
                     let leader = status.metadata().get(LEADER_METADATA).and_then(|leader| leader.to_str().ok());
                     leader.into_iter().for_each(|leader| to_ask.push_front(leader.to_owned()));
@@ -90,6 +101,11 @@ impl Managers {
             None => anyhow!("no manager's address is known; run `muster leave --force` and join again"),
         })
     }
+}
+
+/// The connection was there and broke.
+fn is_broken(status: &Status) -> bool {
+    std::error::Error::source(status).is_some() && DialError::behind(status).is_none()
 }
 
 /// Whether another manager may answer where this one did not.

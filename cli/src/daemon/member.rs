@@ -142,12 +142,14 @@ impl Member {
 
     /// Whom to ask, this node's own manager first where it has one.
     pub(super) fn managers(&self) -> Managers {
-        let own = self.serving().map(|_| self.record.advertise_addr.clone());
+        let here = &self.record.advertise_addr;
+        // One that the others let go answers nothing any more, though the list may name this node again.
+        let own = self.serving().map(|_| here.clone());
         let known = match self.agent.orders().borrow().as_ref() {
             Some(orders) if !orders.managers.is_empty() => orders.managers.clone(),
             Some(_) | None => self.record.managers.clone(),
         };
-        let others = known.into_iter().filter(|address| Some(address) != own.as_ref());
+        let others = known.into_iter().filter(|address| address != here);
         Managers { keeper: self.keeper.clone(), addresses: own.iter().cloned().chain(others).collect() }
     }
 
