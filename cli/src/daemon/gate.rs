@@ -13,10 +13,13 @@ use futures_util::future::BoxFuture;
 use muster_manager::authorization::{Roll, Standing};
 use muster_proto::id::NodeId;
 use tokio::sync::watch;
-use tonic::{Status, body::Body, server::NamedService};
+use tonic::{Status, body::Body, metadata::MetadataValue, server::NamedService};
 use tower::Service;
 
 const NO_CLUSTER: &str = "this host is in no cluster; start one with `muster init`, or join one with `muster join`";
+
+/// In the metadata of what a host without a manager answers: one that has a manager may answer otherwise.
+pub(super) const NO_MANAGER_METADATA: &str = "muster-no-manager";
 
 /// What is behind the gate: the manager's own services, boxed because their type is the manager's affair.
 pub(super) type Inner = tower::util::BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Infallible>;
@@ -141,7 +144,11 @@ impl Service<http::Request<Body>> for Gate {
         Box::pin(async move {
             match behind {
                 Behind::Open { mut service, .. } => service.call(request).await,
-                Behind::Closed(why) => Ok(Status::failed_precondition(&*why).into_http()),
+                Behind::Closed(why) => {
+                    let mut status = Status::failed_precondition(&*why);
+                    status.metadata_mut().insert(NO_MANAGER_METADATA, MetadataValue::from_static("1"));
+                    Ok(status.into_http())
+                }
             }
         })
     }

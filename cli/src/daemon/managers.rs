@@ -20,6 +20,8 @@ use muster_proto::{
 };
 use tonic::{Code, Status, transport::Channel};
 
+use super::gate::NO_MANAGER_METADATA;
+
 /// Of one manager. It may have to wait for an election.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
@@ -110,7 +112,9 @@ fn is_broken(status: &Status) -> bool {
 
 /// Whether another manager may answer where this one did not.
 fn passes_over(status: &Status) -> bool {
+    // The list may name a node that is to be a manager, or was one, and runs none now.
     matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Unknown)
+        || status.metadata().contains_key(NO_MANAGER_METADATA)
 }
 
 /// The sentence for the user, from wherever the failure comes.
