@@ -87,8 +87,8 @@ pub fn plan(input: Input<'_>, ids: &mut dyn IdSource) -> Plan {
         plan_service(&mut pass, id);
     }
     placement::place_waiting(&mut pass);
-    // What was replaced in this plan can end the outage that held back the rest of it.
-    pass.more |= !pass.outage.is_none() && !pass.draft.is_empty();
+    // What was replaced in this plan can end what held back the rest of it: an outage, or a slot that nothing is known of.
+    pass.more |= (!pass.outage.is_none() || pass.is_guessing) && !pass.draft.is_empty();
     pass.into_plan()
 }
 
@@ -104,6 +104,7 @@ fn plan_service(pass: &mut Pass<'_, '_>, id: ServiceId) {
         let begun = update::next_slots(pass, &service, &wanted.slots);
         for view in wanted.slots.values() {
             pass.wake_after_outage(&service, view);
+            pass.is_guessing |= view.is_unheard(pass);
         }
         let mut turns = Turns::of(pass, &service, &wanted.slots, &begun);
         for view in wanted.slots.values() {

@@ -58,17 +58,17 @@ fn is_possible(pass: &Pass<'_, '_>, service: &Service, task: &Task, to: NodeId) 
         && successor.is_none_or(|next| footing(pass, service, next) == Footing::Sound)
 }
 
-/// `task` serves, and nobody else of its slot is on the way.
+/// `task` serves, nobody else of its slot is on the way, and the slot has a turn.
 pub(super) fn begin(pass: &mut Pass<'_, '_>, service: &Service, task: &Task, to: NodeId, turns: &mut Turns) {
     // A new leader has not heard of every node yet, and gives up nothing that an earlier one began.
-    if !turns.are_left() || pass.liveness.of(to) == NodeState::Unknown {
+    if pass.liveness.of(to) == NodeState::Unknown {
         return pass.draft.explain(task.id, Some(WaitingOn::Turn));
     }
     if schedule::accepts(&pass.draft, pass.liveness, service, task, to).is_err() {
         pass.draft.keep(task.id);
         return forget_turn(pass, task);
     }
-    turns.take();
+    turns.take(task.slot);
     forget_turn(pass, task);
     let start = Start { template: task.template_version, when: When::AtOnce, restarts: RestartRecord::default() };
     let id = pass.create(service, task.slot, start);

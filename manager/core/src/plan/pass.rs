@@ -23,6 +23,8 @@ pub(super) struct Pass<'a, 'i> {
     pub(super) now: Timestamp,
     pub(super) more: bool,
     pub(super) outage: Outage,
+    /// A slot of this pass has a task on a node that this leader has not heard of yet.
+    pub(super) is_guessing: bool,
     /// Tasks of this plan that wait for something other than a predecessor on a node that is up.
     pub(super) held: BTreeMap<TaskId, WaitingOn>,
     wake: BTreeMap<ServiceId, Timestamp>,
@@ -43,6 +45,7 @@ impl<'a, 'i> Pass<'a, 'i> {
             now: input.now,
             more: false,
             outage: Outage::of(input.state, input.liveness, input.now),
+            is_guessing: false,
             held: BTreeMap::new(),
             wake: BTreeMap::new(),
             ids,

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use muster_proto::{
     cluster::ClusterSpec,
     id::{ServiceId, TaskId},
-    node::Availability,
     task::{Slot, Task},
     task_state::DesiredState,
     time::Timestamp,
@@ -48,7 +47,7 @@ pub(super) fn reap(pass: &mut Pass<'_, '_>, service: ServiceId) {
             isolated = Some(isolated.map_or(until, |earlier| until.min(earlier)));
             continue;
         }
-        if has_run_on_drained(pass, task) {
+        if task.status.running_at.is_some() {
             let row = (task.created_at, task.id);
             left.entry(task.slot).and_modify(|newest| *newest = row.max(*newest)).or_insert(row);
         }
@@ -67,7 +66,7 @@ pub(super) fn reap(pass: &mut Pass<'_, '_>, service: ServiceId) {
         pass.wake_at(service, until);
     }
     let past_limit = history.into_iter().flat_map(|(slot, mut rows)| {
-        // While its successors fail, what the slot left there says that it is still on the way: it goes last.
+        // While its successors fail, what ran last says whether the slot is still on its way: it goes last.
         let stays = left.get(&slot);
         rows.sort_unstable_by_key(|row| (Some(row) == stays, *row));
         let count = rows.len().saturating_sub(limit);
@@ -80,16 +79,6 @@ pub(super) fn reap(pass: &mut Pass<'_, '_>, service: ServiceId) {
         }
         pass.draft.discard(id);
     }
-}
-
-/// What a hand-over from a drained node is known by.
-fn has_run_on_drained(pass: &Pass<'_, '_>, task: &Task) -> bool {
-    let node = task.node_id.and_then(|node| pass.draft.node(node));
-    let drained = match node.map(|node| node.spec.availability) {
-        Some(Availability::Drain) => true,
-        Some(Availability::Active | Availability::Pause) | None => false,
-    };
-    drained && task.status.running_at.is_some()
 }
 
 /// A service that is gone has no history.

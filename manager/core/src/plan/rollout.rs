@@ -28,9 +28,8 @@ pub(super) enum Progress {
     Outdated,
     /// Has a task of the target, or gets one now, that is not ready.
     Moving,
-    Running {
-        since: Timestamp,
-    },
+    /// Also where it has to leave its node: that is the drain's business, and counted there.
+    Running { since: Timestamp },
     /// Ended as it should, and stays so.
     Finished,
     /// Global, and its node is down or takes no new task; or most nodes went down at once. Nothing can be done there,
@@ -69,9 +68,12 @@ pub(super) fn progress(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'
         return Progress::Away;
     }
     let of_target = || view.current().filter(|task| task.template_version == service.template_version);
-    let running = of_target()
-        .filter(|task| task.status.state == TaskState::Running && footing(pass, service, task) == Footing::Sound);
-    if let Some(since) = running.map(|task| task.status.running_at.unwrap_or(task.status.at)).min() {
+    let since_running = |wanted: Footing| {
+        let running = of_target()
+            .filter(|task| task.status.state == TaskState::Running && footing(pass, service, task) == wanted);
+        running.map(|task| task.status.running_at.unwrap_or(task.status.at)).min()
+    };
+    if let Some(since) = since_running(Footing::Sound).or_else(|| since_running(Footing::Displaced)) {
         return Progress::Running { since };
     }
     let vanished = view.current().filter(|task| footing(pass, service, task) == Footing::Vanished);

@@ -23,7 +23,7 @@ use muster_proto::{
 use super::{
     goal, moves,
     pass::{Pass, Start, When},
-    predecessor::{self, cannot_run_twice},
+    predecessor::{self, AtWork, cannot_run_twice},
     restart::{self, AfterEnd, Why},
     rollout,
     turns::Turns,
@@ -79,9 +79,14 @@ fn start_attempt(
     turns: &mut Turns,
 ) {
     let begin = |when, restarts| Start { template: goal, when, restarts };
+    if let Some(leaving) = leaving(pass, service, view)
+        && !turns.has_one_for(view.slot)
+    {
+        return pass.draft.explain(leaving.id, Some(WaitingOn::Turn));
+    }
     let last = view.current().filter(|task| task.template_version == goal).last();
     let Some(last) = last else {
-        return attempt(pass, service, view, begin(When::AtOnce, RestartRecord::default()));
+        return attempt(pass, service, view, begin(When::AtOnce, RestartRecord::default()), turns);
     };
     if let Some(to) = pass.destination(last) {
         return moves::begin(pass, service, last, to, turns);
@@ -90,18 +95,15 @@ fn start_attempt(
         Footing::Ended => match after_end(pass, service, view, last) {
             AfterEnd::Restart { pause, record } => {
                 let Some(when) = after_pause(pass, service, last, pause) else { return };
-                attempt(pass, service, view, begin(when, record));
+                attempt(pass, service, view, begin(when, record), turns);
             }
             AfterEnd::Stay(Why::AttemptsUsedUp { max_attempts }) => {
                 pass.draft.explain(last.id, Some(WaitingOn::RestartsUsedUp { max_attempts }));
             }
             AfterEnd::Stay(Why::Condition) => {}
         },
-        Footing::Displaced if may_serve(last) && !turns.take() => {
-            pass.draft.explain(last.id, Some(WaitingOn::Turn));
-        }
         Footing::Lost | Footing::Displaced => {
-            attempt(pass, service, view, begin(When::AtOnce, last.restarts.clone()));
+            attempt(pass, service, view, begin(When::AtOnce, last.restarts.clone()), turns);
         }
         Footing::Vanished => {
             let waiting = last.node_id.and_then(|node| pass.outage.waiting(node));
@@ -123,14 +125,23 @@ fn after_end(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>, last: 
     if taken_up && last.status.state.is_failure() {
         return AfterEnd::Restart { pause: Duration::ZERO, record: RestartRecord::default() };
     }
-    let leaves = |task: &Task| may_serve(task) && footing(pass, service, task) == Footing::Displaced;
-    if view.current().any(leaves) { restart::again(last, pass.now) } else { answer }
+    if leaving(pass, service, view).is_some() { restart::again(last, pass.now) } else { answer }
+}
+
+/// What serves and has to go: whoever is to follow, of whatever version, needs the slot's turn.
+fn leaving<'a>(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'a>) -> Option<&'a Task> {
+    view.current().filter(|task| may_serve(task) && footing(pass, service, task) == Footing::Displaced).last()
 }
 
 /// The next task of a slot, and the end of those that it makes needless. Whoever serves goes on until it runs, or until
 /// it is prepared where the slot cannot run twice. What has to be alone waits for all who are still on their way out,
 /// whichever attempt told them to stop.
-fn attempt(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, mut start: Start) {
+fn attempt(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, mut start: Start, turns: &mut Turns) {
+    if leaving(pass, service, view).is_some() {
+        turns.take(view.slot);
+        // Should it find no node, the slot's place is the rollout's.
+        pass.more |= service.rollout.as_ref().is_some_and(|rollout| rollout.state.is_moving());
+    }
     let template = effect::template_of(service, start.template).cloned();
     let exclusive = template.as_ref().is_some_and(|template| cannot_run_twice(template));
     let goes = |pass: &Pass<'_, '_>, task: &Task| {
@@ -181,16 +192,24 @@ fn after_pause(pass: &mut Pass<'_, '_>, service: &Service, last: &Task, pause: D
 /// The first half of a replacement by the rollout's target. The second, telling the old task to stop, comes once the new
 /// one runs, or for stop-first once it has its node and is prepared there.
 pub(super) fn begin_replacement(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>) {
-    let before: Vec<&Task> = view.current().chain(predecessor::on_the_way_out(view)).collect();
-    let stop_first = before.iter().any(|old| predecessor::strictly_alone(service, &service.template, &old.template));
-    let held = predecessor::in_the_way(pass, home(view), before.into_iter());
+    let goes = |task: &&Task| !may_serve(task) || predecessor::goes_first(pass, service, &service.template, task);
+    let before: Vec<&Task> = view.current().filter(goes).chain(predecessor::on_the_way_out(view)).collect();
+    let mut at_work = before.iter().filter(|old| predecessor::at_work(pass, old) != AtWork::No);
+    let stop_first = at_work.any(|old| predecessor::strictly_alone(service, &service.template, &old.template));
+    let held = predecessor::in_the_way(pass, home(view), before.iter().copied());
     let start = Start {
         template: service.template_version,
         when: if stop_first && held.is_some() { When::AfterPredecessor } else { When::AtOnce },
         restarts: RestartRecord::default(),
     };
     create(pass, service, view, start, held);
-    retire(pass, view.current().filter(|task| !may_serve(task)));
+    // One of the old ones goes on serving. What it took over from goes, as it would without a rollout.
+    let stands =
+        |task: &Task| may_serve(task) && is_heard(pass, task) && footing(pass, service, task) == Footing::Sound;
+    let took_over = view.current().any(stands);
+    let is_needless = |task: &Task| !may_serve(task) || took_over && footing(pass, service, task) == Footing::Displaced;
+    let needless: Vec<&Task> = view.current().filter(|task| is_needless(task)).collect();
+    retire(pass, needless.into_iter());
 }
 
 /// A task that was prepared starts when its pause is over and nobody else is in the slot's way. Whoever serves and has to
@@ -202,11 +221,12 @@ fn release(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, keep
     if let Some(at) = keeper.start_after.filter(|at| *at > pass.now) {
         return pass.wake_at(service.id, at);
     }
+    let there = keeper.node_id.or(home(view));
     let serving = || view.current().filter(|task| task.id != keeper.id && may_serve(task));
     let mut first: Vec<&Task> =
         serving().filter(|task| predecessor::goes_first(pass, service, &keeper.template, task)).collect();
     if !first.is_empty() && keeper.status.state < TaskState::Ready {
-        let held = predecessor::in_the_way(pass, keeper.node_id, first.iter().copied());
+        let held = predecessor::in_the_way(pass, there, first.iter().copied());
         if let Some(WaitingOn::Isolation { until }) = held {
             pass.wake_at(service.id, until);
         }
@@ -214,7 +234,7 @@ fn release(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, keep
     }
     let others = view.current().filter(|task| task.id != keeper.id && !may_serve(task));
     let before = others.chain(first.iter().copied()).chain(predecessor::on_the_way_out(view));
-    match predecessor::in_the_way(pass, keeper.node_id, before) {
+    match predecessor::in_the_way(pass, there, before) {
         Some(waiting) => {
             if let WaitingOn::Isolation { until } = waiting {
                 pass.wake_at(service.id, until);

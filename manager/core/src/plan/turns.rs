@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use muster_proto::{
     node::Availability,
     service::{Mode, Service},
-    task::Slot,
-    task_state::TaskState,
+    task::{Slot, Task},
+    task_state::{DesiredState, TaskState},
 };
 
 use super::{
@@ -20,6 +20,8 @@ use super::{
 #[derive(Clone, Debug)]
 pub(super) struct Turns {
     left: usize,
+    /// Slots that are between two tasks, or rest after the rollout: whatever they need next is in the turn that they have.
+    held: BTreeSet<Slot>,
     /// Hand-overs without a node whose turn the rollout, or another slot, has taken.
     given_away: BTreeSet<Slot>,
 }
@@ -27,19 +29,33 @@ pub(super) struct Turns {
 impl Turns {
     /// `begun`: the slots that the rollout replaces in this pass.
     pub(super) fn of(pass: &Pass<'_, '_>, service: &Service, slots: &Slots<'_>, begun: &BTreeSet<Slot>) -> Self {
-        let Some(places) = places(service) else { return Self { left: usize::MAX, given_away: BTreeSet::new() } };
-        let (mut taken, mut homeless) = (0, Vec::new());
+        let mut turns = Self { left: usize::MAX, held: BTreeSet::new(), given_away: BTreeSet::new() };
+        let Some(places) = places(service) else { return turns };
+        let (mut taken, mut homeless, mut resting) = (0, Vec::new(), Vec::new());
         for view in slots.values() {
-            match handover(pass, service, view) {
-                _ if begun.contains(&view.slot) || update::is_under_way(pass, service, view) => taken += 1,
+            let handover = handover(pass, service, view);
+            let is_begun = handover == Some(Handover::Begun);
+            if is_begun {
+                turns.held.insert(view.slot);
+            }
+            if begun.contains(&view.slot) || update::is_under_way(pass, service, view) {
+                taken += 1;
+                resting.extend(Some(view.slot).filter(|_| !is_begun));
+                continue;
+            }
+            match handover {
                 Some(Handover::Begun) => taken += 1,
                 Some(Handover::Homeless) => homeless.push(view.slot),
                 None => taken += usize::from(view.is_unheard(pass)),
             }
         }
+        // After the loss of a node there may be more than places.
+        let own = places.saturating_sub(turns.held.len());
+        turns.held.extend(resting.into_iter().take(own));
         let left = places.saturating_sub(taken);
-        let given_away: BTreeSet<Slot> = homeless.iter().skip(left).copied().collect();
-        Self { left: left.saturating_sub(homeless.len()), given_away }
+        turns.given_away = homeless.iter().skip(left).copied().collect();
+        turns.left = left.saturating_sub(homeless.len());
+        turns
     }
 
     /// The slot's successor found no node, and its turn is another's now: were it placed later, more would run than may.
@@ -47,14 +63,14 @@ impl Turns {
         self.given_away.contains(&slot)
     }
 
-    pub(super) fn are_left(&self) -> bool {
-        self.left > 0
+    pub(super) fn has_one_for(&self, slot: Slot) -> bool {
+        self.left > 0 || self.held.contains(&slot)
     }
 
-    pub(super) fn take(&mut self) -> bool {
-        let taken = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        taken
+    pub(super) fn take(&mut self, slot: Slot) {
+        if self.held.insert(slot) {
+            self.left = self.left.saturating_sub(1);
+        }
     }
 }
 
@@ -66,8 +82,8 @@ pub(super) fn places(service: &Service) -> Option<usize> {
     }
 }
 
-/// A slot that leaves its node, which is drained or has too much: a successor of its task there was begun, and none has
-/// run yet. Whether that one is on its way, failed and is tried again, or whether the old task still serves, the slot is
+/// A slot that leaves its node, which is drained or has too much: a successor of its task there is wanted, and none has
+/// run yet. One that was called off is history, and no successor. Whether that one is on its way, failed and is tried again, or whether the old task still serves, the slot is
 /// between two tasks until one runs elsewhere: so a replacement that does not work stops the drain at its first slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Handover {
@@ -81,19 +97,25 @@ pub(super) fn handover(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'
         Mode::Global => return None,
         Mode::Replicated { .. } => {}
     }
-    let left = view.rows.iter().rposition(|task| task.status.running_at.is_some())?;
-    let newest = view.rows.iter().skip(left + 1).last()?;
+    let serves = |task: &&Task| task.is_active() && task.status.state == TaskState::Running;
+    let serving = view.rows.iter().rposition(serves);
+    let left = serving.or_else(|| view.rows.iter().rposition(|task| task.status.running_at.is_some()))?;
+    let newest = view.rows.iter().skip(left + 1).filter(|task| task.desired <= DesiredState::Running).last()?;
     let left = view.rows.get(left)?;
+    // One that ended by itself is replaced, wherever it was, and hands nothing over.
+    if left.status.state.is_final() && left.status.state != TaskState::Shutdown {
+        return None;
+    }
     let availability = left.node_id.and_then(|node| pass.draft.node(node)).map(|node| node.spec.availability);
     let leaves = match availability {
-        Some(Availability::Drain) => true,
+        // Down, it has lost its tasks like any other: nothing is handed over.
+        Some(Availability::Drain) => !pass.is_down(left.node_id),
         Some(Availability::Active | Availability::Pause) | None => pass.destination(left).is_some(),
     };
     if !leaves {
         return None;
     }
-    let serves = left.is_active() && left.status.state == TaskState::Running;
-    if serves && newest.is_active() && newest.node_id.is_none() {
+    if serving.is_some() && newest.is_active() && newest.node_id.is_none() {
         Some(Handover::Homeless)
     } else {
         Some(Handover::Begun)

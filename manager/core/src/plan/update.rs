@@ -12,7 +12,7 @@ use muster_proto::{
 };
 
 use super::{
-    allocate, canary,
+    allocate, canary, goal,
     orchestrate::{Wanted, orchestrate},
     pass::Pass,
     rollout::{self, Progress, Verdict, Watched},
@@ -237,6 +237,7 @@ pub(super) fn next_slots(pass: &mut Pass<'_, '_>, service: &Service, slots: &Slo
         .zip(&survey)
         .filter(|(view, (_, progress))| *progress == Progress::Outdated && !view.is_unheard(pass))
         .map(|(view, _)| (turn(pass, service, view), view.slot))
+        .filter(|(turn, _)| *turn != Turn::Leaving)
         .collect();
     outdated.sort_unstable();
     let canaries = service.rollout.as_deref().and_then(|rollout| canary::left(service, rollout, &survey));
@@ -263,13 +264,15 @@ enum Turn {
     Idle,
     Serving,
     Homeless,
+    /// It leaves a drained node, and its next task is on its way: that one's turn is over first.
+    Leaving,
 }
 
 fn turn(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> Turn {
     let serving = view.current().any(|task| serves(pass, task));
     let ended = view.current().last().is_some_and(|task| task.status.state.is_final());
-    if leaves(pass, service, view) && (ended || !serving) {
-        Turn::HasPlace
+    if leaves(pass, service, view) {
+        if ended || !serving { Turn::HasPlace } else { Turn::Leaving }
     } else if serving {
         Turn::Serving
     } else if view.current().any(|task| task.node_id.is_some()) {
@@ -279,10 +282,12 @@ fn turn(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> Turn {
     }
 }
 
-/// The rollout has begun with this slot and is not done with it. One that is paused has left it where it was.
+/// The rollout has begun with this slot and is not done with it. One that is paused has left it where it was, but for
+/// those that go back to what serves there.
 pub(super) fn is_under_way(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> bool {
     let is_on = service.rollout.as_ref().is_some_and(|rollout| !rollout::is_over(rollout));
-    is_on && takes_place(pass, service, view.slot, rollout::progress(pass, service, view))
+    let is_meant = || goal::goal(pass, service, view) == service.template_version;
+    is_on && is_meant() && takes_place(pass, service, view.slot, rollout::progress(pass, service, view))
 }
 
 fn takes_place(pass: &Pass<'_, '_>, service: &Service, slot: Slot, progress: Progress) -> bool {

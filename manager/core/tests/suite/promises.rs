@@ -175,3 +175,26 @@ pub(crate) fn every_end_has_a_reason(service: &Service) {
         assert!(!rollout.message.is_empty(), "{} ended silently", service.spec.name);
     }
 }
+
+/// Drains, moves and rollouts end: once every node is heard again, those that take tasks have room, and time has gone by.
+/// Which services it says nothing of: those with a task that no node takes, or of an image that does not stay up.
+///
+/// Planted: a successor that was called off and never ran, taken for a hand-over under way; a rollout that has not done
+/// with a slot while its new task stands on a drained node.
+pub(crate) fn what_was_begun_ends(world: &World, works: impl Fn(&str) -> bool) {
+    for service in world.state.services() {
+        let current = || world.state.tasks_of_service(service.id).filter(|task| task.desired <= DesiredState::Running);
+        let has_ended = service.rollout.as_ref().is_none_or(|rollout| !rollout.state.is_moving());
+        assert!(has_ended, "the rollout of {} goes on for ever\n{}", service.spec.name, world.told());
+        let could = |task: &Task| task.node_id.is_some() && works(&task.template.spec.container.image);
+        if !current().all(could) || service.spec.mode == Mode::Global {
+            continue;
+        }
+        for task in current() {
+            let node = task.node_id.and_then(|node| world.state.node(node));
+            let left = node.is_some_and(|node| node.spec.availability != Availability::Drain);
+            assert!(left, "{} never leaves its drained node\n{}", task.name(), world.told());
+            assert!(task.moves_to.is_none(), "{} never moves\n{}", task.name(), world.told());
+        }
+    }
+}

@@ -31,7 +31,7 @@ use crate::{
     agents::Image,
     promises,
     scenario::update_node,
-    spec,
+    spec, trace,
     world::{World, node_id},
 };
 
@@ -40,6 +40,8 @@ const SIZES: [u32; 2] = [4, 11];
 /// Numbers of nodes that are there, or may join.
 const NODES_MAX: u32 = 12;
 const HISTORY_LIMIT: u32 = 2;
+/// Images whose tasks become ready and stay up.
+const WORKING: [&str; 3] = ["v1", "v2", "slow"];
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -185,6 +187,42 @@ fn steady_op() -> impl Strategy<Value = Op> {
             .prop_map(|(node, verb)| Op::Node(node, verb)),
         5 => prop_oneof![Just(0), Just(100), Just(400), Just(1_500), Just(9_000)].prop_map(Op::Run),
         1 => (1..5usize).prop_map(Op::Rebalance),
+        1 => Just(Op::NewLeader),
+    ]
+}
+
+/// What begins a hand-over or a rollout, and what comes between its halves.
+fn begun_op() -> impl Strategy<Value = Op> {
+    let words = prop::sample::select(vec![
+        "image=v1",
+        "image=v2",
+        "image=slow",
+        "image=slow",
+        "image=never",
+        "image=crashes",
+        "order=start-first",
+        "action=pause",
+        "canary=1",
+        "parallelism=2",
+        "replicas=4",
+        "isolation=stop",
+        "force",
+    ]);
+    let verb = prop_oneof![
+        3 => Just(NodeOp::Drain),
+        3 => Just(NodeOp::Active),
+        1 => Just(NodeOp::Cut),
+        1 => Just(NodeOp::Up),
+        1 => Just(NodeOp::Reboot),
+    ];
+    let steer = prop::sample::select(vec![Steer::Pause, Steer::Resume, Steer::Promote]);
+    prop_oneof![
+        3 => (0..2usize, prop::collection::vec(words, 1..3)).prop_map(|(which, words)| Op::Update(which, words)),
+        1 => (0..2usize).prop_map(Op::Rollback),
+        2 => (0..2usize, steer).prop_map(|(which, steer)| Op::Steer(which, steer)),
+        4 => (1..=SIZES[0], verb).prop_map(|(node, verb)| Op::Node(node, verb)),
+        1 => (1..5usize).prop_map(Op::Rebalance),
+        5 => prop::sample::select(vec![0, 400, 1_500, 4_000, 9_000]).prop_map(Op::Run),
         1 => Just(Op::NewLeader),
     ]
 }
@@ -466,7 +504,7 @@ proptest! {
             prop_assert!(!rollout.is_some_and(|r| r.message.is_empty()));
             for task in world.state.tasks_of_service(service.id).filter(|task| task.is_active()) {
                 let image = task.template.spec.container.image.as_str();
-                let works = ["v1", "v2", "slow"].contains(&image);
+                let works = WORKING.contains(&image);
                 let unplaced = task.node_id.is_none() && task.waiting.is_some();
                 prop_assert!(!works || unplaced || serves(&world, task), "{} {:?}", task.name(), task);
             }
@@ -474,6 +512,33 @@ proptest! {
         for task in world.state.tasks().filter(|task| world.state.service(task.service_id).is_none()) {
             prop_assert!(false, "{} of a removed service is left", task.name());
         }
+    }
+
+    /// Whatever has been, also before the last drain: nothing hangs.
+    #[test]
+    fn drains_moves_and_rollouts_end(
+        ops in prop::collection::vec(begun_op(), 1..25),
+        drained in prop::collection::btree_set(2..=SIZES[0], 1..3),
+    ) {
+        let mut world = world(SIZES[0]);
+        world.listener = trace::listen;
+        perform(&mut world, &Op::Create(vec!["replicas=3", "image=slow", "deadline=8s", "rollback-deadline=8s"]));
+        perform(&mut world, &Op::Create(vec!["replicas=6", "deadline=8s", "rollback-deadline=8s"]));
+        perform(&mut world, &Op::Run(9_000));
+        for op in ops.iter().map(with_short_deadline) {
+            perform(&mut world, &op);
+        }
+        for number in 1..=NODES_MAX {
+            perform_on_node(&mut world, number, NodeOp::Up);
+            perform_on_node(&mut world, number, NodeOp::EngineOn);
+            if drained.contains(&number) {
+                perform_on_node(&mut world, number, NodeOp::Drain);
+            } else if number <= SIZES[0] {
+                perform_on_node(&mut world, number, NodeOp::Active);
+            }
+        }
+        perform(&mut world, &Op::Run(900_000));
+        promises::what_was_begun_ends(&world, |image| WORKING.contains(&image));
     }
 }
 
