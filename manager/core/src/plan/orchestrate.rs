@@ -13,7 +13,7 @@ use muster_proto::{
 use super::{
     ACTIONS_MAX,
     pass::Pass,
-    schedule,
+    reap, schedule,
     view::{SlotView, Slots, serves, slots_of},
 };
 
@@ -22,20 +22,12 @@ use super::{
 pub(super) struct Wanted<'a> {
     /// To be filled.
     pub(super) slots: Slots<'a>,
-    /// Not wanted any more.
-    leaving: Vec<SlotView<'a>>,
-    leave: Leave,
+    /// Not wanted any more: the slot goes, and its history with it.
+    gone: Vec<SlotView<'a>>,
+    /// Not wanted now: the node may take the service again.
+    left: Vec<SlotView<'a>>,
     /// Slots beyond what one plan can fill were left out.
     is_cut: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Leave {
-    /// The slot goes, and its history with it.
-    #[default]
-    Discard,
-    /// The node may take the service again.
-    Retire,
 }
 
 pub(super) fn orchestrate<'a>(pass: &Pass<'a, '_>, service: &Service) -> Wanted<'a> {
@@ -49,17 +41,14 @@ pub(super) fn orchestrate<'a>(pass: &Pass<'a, '_>, service: &Service) -> Wanted<
 /// Tells the tasks of slots that are not wanted to leave.
 pub(super) fn dismiss(pass: &mut Pass<'_, '_>, wanted: &Wanted<'_>) {
     pass.more |= wanted.is_cut;
-    for view in &wanted.leaving {
-        for task in &view.rows {
-            if pass.draft.is_full() {
-                pass.more = true;
-                return;
-            }
-            match wanted.leave {
-                Leave::Discard => pass.draft.discard(task.id),
-                Leave::Retire => pass.draft.retire(task.id),
-            }
+    let gone = wanted.gone.iter().flat_map(|view| &view.rows).map(|task| (task, true));
+    let left = wanted.left.iter().flat_map(|view| &view.rows).map(|task| (task, false));
+    for (task, is_gone) in gone.chain(left) {
+        if pass.draft.is_full() {
+            pass.more = true;
+            return;
         }
+        if is_gone { reap::discard(pass, task) } else { pass.draft.retire(task.id) }
     }
 }
 
@@ -67,7 +56,7 @@ fn replicated<'a>(pass: &Pass<'a, '_>, mut slots: Slots<'a>, replicas: u32) -> W
     let existing = slots.values().filter(|view| view.exists()).count();
     let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
     let too_many = surplus(pass, &slots, existing.saturating_sub(wanted));
-    let leaving = too_many.iter().filter_map(|slot| slots.remove(slot)).collect();
+    let gone = too_many.iter().filter_map(|slot| slots.remove(slot)).collect();
     // The lowest free numbers are used again; rows that such a slot still has are shown with it.
     let (mut slots, mut former): (Slots<'a>, Slots<'a>) = slots.into_iter().partition(|(_, view)| view.exists());
     // More than fit into one plan are not worth listing: the next plan begins where this one ends.
@@ -78,7 +67,7 @@ fn replicated<'a>(pass: &Pass<'a, '_>, mut slots: Slots<'a>, replicas: u32) -> W
     for slot in fresh {
         slots.insert(slot, former.remove(&slot).unwrap_or_else(|| SlotView::empty(slot)));
     }
-    Wanted { slots, leaving, leave: Leave::Discard, is_cut }
+    Wanted { slots, gone, left: Vec::new(), is_cut }
 }
 
 /// Those that do not serve first, then from the nodes with the most tasks of the service, then the highest.
@@ -107,7 +96,7 @@ fn surplus(pass: &Pass<'_, '_>, slots: &Slots<'_>, count: usize) -> Vec<Slot> {
 /// One slot for each node that may run the service. A node that is merely down, paused or without its engine keeps
 /// the slot it has, and gets none.
 fn global<'a>(pass: &Pass<'a, '_>, service: &Service, slots: Slots<'a>) -> Wanted<'a> {
-    let mut wanted = Wanted { leave: Leave::Retire, ..Wanted::default() };
+    let mut wanted = Wanted::default();
     let mut rest = slots;
     for node in pass.draft.nodes() {
         let slot = Slot::Node(node.id);
@@ -119,10 +108,11 @@ fn global<'a>(pass: &Pass<'a, '_>, service: &Service, slots: Slots<'a>) -> Wante
         if stays {
             wanted.slots.insert(slot, view);
         } else {
-            wanted.leaving.push(view);
+            wanted.left.push(view);
         }
     }
-    wanted.leaving.extend(rest.into_values());
+    // Their nodes were removed: who comes back does so as another.
+    wanted.gone.extend(rest.into_values());
     wanted
 }
 

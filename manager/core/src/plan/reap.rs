@@ -33,6 +33,14 @@ pub(super) fn orphan_of_lost_nodes(pass: &mut Pass<'_, '_>, service: ServiceId) 
     count
 }
 
+/// Told to stop and leave nothing behind. As long as it may run, its row is what keeps another from starting beside it.
+pub(super) fn discard(pass: &mut Pass<'_, '_>, task: &Task) {
+    match predecessor::at_work(pass, task) {
+        AtWork::Until(_) => pass.draft.desire(task.id, DesiredState::Remove),
+        AtWork::Yes | AtWork::No => pass.draft.discard(task.id),
+    }
+}
+
 pub(super) fn reap(pass: &mut Pass<'_, '_>, service: ServiceId) {
     let limit = history_limit(pass, service);
     let mut gone: Vec<TaskId> = Vec::new();
@@ -40,7 +48,7 @@ pub(super) fn reap(pass: &mut Pass<'_, '_>, service: ServiceId) {
     let mut left: BTreeMap<Slot, (Timestamp, TaskId)> = BTreeMap::new();
     let mut isolated: Option<Timestamp> = None;
     for task in pass.draft.tasks_of_service(service) {
-        // As long as it may run, the row is what keeps another from starting beside it.
+        // Looked at again when it can run no more.
         if let AtWork::Until(until) = predecessor::at_work(pass, task)
             && task.status.state.is_final()
         {
