@@ -19,7 +19,8 @@ use muster_proto::{
 
 use crate::{liveness::Liveness, state::State};
 
-/// A cluster of fewer is not large: there one node is a good part of it.
+/// A cluster of fewer is not large: there one node is a good part of it. Drained ones count until they are removed, or to
+/// give one of ten up would let go of all the others.
 pub const NODES_MIN: usize = 10;
 /// Leases that end within this span are taken for one event.
 const TOGETHER: Duration = Duration::from_secs(30);
@@ -39,9 +40,8 @@ impl Outage {
     pub fn of(state: &State, liveness: &Liveness, now: Timestamp) -> Self {
         // A drained node is one that its operator has given up, or is about to.
         let counted = state.nodes().filter(|node| node.spec.availability != Availability::Drain);
-        let (mut members, mut count, mut down) = (0, 0, Vec::new());
+        let (mut count, mut down) = (0, Vec::new());
         for node in counted {
-            members += 1;
             match liveness.down_since(node.id) {
                 Some(_) if !has_something_to_replace(state, node.id) => {}
                 Some(since) => {
@@ -51,7 +51,7 @@ impl Outage {
                 None => count += 1,
             }
         }
-        if members < NODES_MIN || down.is_empty() {
+        if state.nodes().count() < NODES_MIN || down.is_empty() {
             return Self::default();
         }
         down.sort_unstable();
