@@ -44,6 +44,21 @@ fn is_one(rollout: &Rollout, slot: Slot, progress: Progress) -> bool {
     }
 }
 
+/// All have failed: none is worth a question, however many may.
+pub(super) fn none_works(rollout: &Rollout, survey: &[(Slot, Progress)]) -> bool {
+    let canaries = || survey.iter().filter(|(slot, progress)| is_one(rollout, *slot, *progress));
+    let failed = |(slot, progress): &(Slot, Progress)| *progress == Progress::Moving && rollout.failed.contains(slot);
+    canaries().next().is_some() && canaries().all(failed)
+}
+
+/// Those that run or have finished, and those that failed.
+pub(super) fn sorted(rollout: &Rollout, survey: &[(Slot, Progress)]) -> (Vec<Slot>, Vec<Slot>) {
+    let canaries = survey.iter().filter(|(slot, progress)| is_one(rollout, *slot, *progress));
+    let (failed, working): (Vec<_>, Vec<_>) = canaries.partition(|(_, progress)| *progress == Progress::Moving);
+    let slots = |of: Vec<&(Slot, Progress)>| of.into_iter().map(|(slot, _)| *slot).collect();
+    (slots(working), slots(failed))
+}
+
 /// Also a canary that ran before the update was taken up again has to have lived through its window.
 pub(super) fn watched_until(
     now: Timestamp,

@@ -226,13 +226,16 @@ pub(super) fn judge(
         }
     }
     if canary::left(service, rollout, survey) == Some(0) {
+        if canary::none_works(rollout, survey) {
+            return Verdict::Failed;
+        }
         match canary::watched_until(pass.now, config, rollout, survey) {
             Watched::Until(at) => pass.wake_at(service.id, at),
             Watched::Done => return Verdict::CanariesWork,
             Watched::NotReady => {}
         }
     }
-    if let Some(deadline) = deadline(config, rollout) {
+    if let Some(deadline) = deadline(pass, config, rollout) {
         if deadline <= pass.now {
             return Verdict::Stuck;
         }
@@ -284,11 +287,11 @@ pub(super) fn rest(service: &Service) -> Duration {
     if unproven { config.delay.max(config.monitor) } else { config.delay }
 }
 
-/// The pause after a slot and the watch over it are no lack of progress.
-fn deadline(config: &UpdateConfig, rollout: &Rollout) -> Option<Timestamp> {
+/// The pause after a slot and the watch over it are no lack of progress, and neither is time in which nobody led.
+fn deadline(pass: &Pass<'_, '_>, config: &UpdateConfig, rollout: &Rollout) -> Option<Timestamp> {
     let span = Some(config.progress_deadline).filter(|span| !span.is_zero())?;
     let allowance = if rollout.done.is_empty() { Duration::ZERO } else { config.delay.max(config.monitor) };
-    Some(rollout.progressed_at + allowance + span)
+    Some(rollout.progressed_at.max(pass.liveness.lived_since()) + allowance + span)
 }
 
 pub(super) fn failed_too_many(config: &UpdateConfig, rollout: &Rollout, survey: &[(Slot, Progress)]) -> bool {

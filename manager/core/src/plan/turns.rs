@@ -100,7 +100,7 @@ pub(super) fn handover(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'
     let serves = |task: &&Task| task.is_active() && task.status.state == TaskState::Running;
     let serving = view.rows.iter().rposition(serves);
     let left = serving.or_else(|| view.rows.iter().rposition(|task| task.status.running_at.is_some()))?;
-    let newest = view.rows.iter().skip(left + 1).filter(|task| task.desired <= DesiredState::Running).last()?;
+    let newest = view.rows.iter().skip(left + 1).filter(|task| task.desired <= DesiredState::Running).next_back()?;
     let left = view.rows.get(left)?;
     // One that ended by itself is replaced, wherever it was, and hands nothing over.
     if left.status.state.is_final() && left.status.state != TaskState::Shutdown {

@@ -80,12 +80,21 @@ fn step(pass: &mut Pass<'_, '_>, service: Service, slots: &Slots<'_>) -> Step {
 }
 
 fn hold_canaries(service: &Service, books: &mut Rollout, survey: &[(Slot, Progress)]) {
-    let (name, count) = (&service.spec.name, service.spec.update.canary);
+    let name = &service.spec.name;
+    let (working, failed) = canary::sorted(books, survey);
+    let failures = match failed.is_empty() {
+        true => String::new(),
+        false => {
+            let first = words::first_failure(service, books);
+            format!("; {} failed, which is allowed; {first}", words::names(name, &failed))
+        }
+    };
     books.state = RolloutState::Paused;
     books.hold = Some(Hold::Canary);
     books.message = format!(
-        "{count} of {} tasks of {name} run the new version as canaries; go on with `muster service promote {name}`, or \
-         back with `muster service rollback {name}`",
+        "{} of {} tasks of {name} run the new version as canaries{failures}; go on with `muster service promote {name}`, \
+         or back with `muster service rollback {name}`",
+        working.len(),
         survey.len(),
     );
 }

@@ -4,7 +4,7 @@
 //!     cluster [nodes=3] [history=5]        image NAME [exit=CODE after=1s] [never] [refused] [start=1s] [stop=1s]
 //!     service create|update NAME key=…     service scale NAME N | service rollback|pause|resume|promote|rm NAME
 //!     node N down|up|cut|unknown|reboot|drain|active|pause|rm|new|engine-off|engine-on|label=key:value
-//!     run 10s                              show [NAME]
+//!     run 10s                              clock 20m (it leaps)                 show [NAME]
 
 use std::{fs, path::Path};
 
@@ -97,6 +97,13 @@ fn command(world: &mut Option<World>, line: &str) -> Vec<String> {
             let end = world.now + spec::duration(rest.first().expect("how long"));
             world_says(world, |world| {
                 world.run_until(end);
+                None
+            })
+        }
+        "clock" => {
+            let gap = spec::duration(rest.first().expect("how far"));
+            world_says(world, |world| {
+                world.step_clock(gap);
                 None
             })
         }
