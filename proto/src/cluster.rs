@@ -14,7 +14,7 @@ use crate::{
 pub struct ClusterSpec {
     /// Ended tasks kept for each slot.
     pub task_history_limit: u32,
-    /// At the most; agents send at least ten in a lease.
+    /// The longest that passes between two; there are at least ten in a lease.
     pub heartbeat: Duration,
     /// A node that is silent for this long is down.
     pub lease: Duration,

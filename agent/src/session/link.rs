@@ -31,8 +31,6 @@ const REPORT_PAUSE: Duration = Duration::from_millis(5);
 const REPORTS_IN_FLIGHT_MAX: usize = 8;
 /// Messages waiting for the connection; reports wait in the outbox instead.
 const QUEUE_MAX: usize = 16;
-/// At least; see [`period`].
-const BEATS_IN_A_LEASE: u32 = 10;
 /// Against a manager that asks for the impossible.
 const PERIOD_MIN: Duration = Duration::from_millis(50);
 
@@ -96,7 +94,7 @@ impl<'a> Link<'a> {
             in_flight: BTreeSet::new(),
             readers,
         };
-        let mut beats = beats(period(Duration::from_millis(welcome.heartbeat_ms), lease));
+        let mut beats = beats(Duration::from_millis(welcome.heartbeat_ms).max(PERIOD_MIN));
         let Refusal { why, leader } = loop {
             let (reports_due, out) = (link.reports_due, link.out.clone());
             let may_report = link.in_flight.len() < REPORTS_IN_FLIGHT_MAX && link.queue.len() < QUEUE_MAX;
@@ -212,12 +210,6 @@ impl<'a> Link<'a> {
 /// is left to find the next.
 fn patience(lease: Duration) -> Duration {
     (lease / 2).max(PERIOD_MIN)
-}
-
-/// Between two heartbeats. A lease counts from the last that was answered: whatever passes between it and the cut is
-/// taken from what a node can be cut off for. So there are at least ten in a lease, whatever was set.
-fn period(heartbeat: Duration, lease: Duration) -> Duration {
-    heartbeat.min(lease / BEATS_IN_A_LEASE).max(PERIOD_MIN)
 }
 
 /// Pending while nothing is due.

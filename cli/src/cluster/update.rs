@@ -14,7 +14,8 @@ use crate::{context::Context, error::Error};
 /// what holds.
 ///
 /// A node that is not heard from for the lease is down, and its tasks are replaced; so a longer lease overlooks longer
-/// gaps and replaces later. It has to be two heartbeats at least, of which nodes send one each --heartbeat.
+/// gaps and replaces later. Nodes send ten heartbeats in a lease, or one each --heartbeat where that is more often: it
+/// matters with a lease of more than ten of them. A lease has to be two at least.
 ///
 /// Default limits are for services that ask for none; tasks that run keep theirs until they are replaced. Certificates
 /// have their new validity from their next renewal on.
@@ -28,7 +29,7 @@ pub struct Args {
     /// Ended tasks that are kept for each slot
     #[arg(long, value_name = "N")]
     pub task_history_limit: Option<u32>,
-    /// How often nodes say that they are there (Swarm: --dispatcher-heartbeat)
+    /// The longest that nodes wait before they say again that they are there (Swarm: --dispatcher-heartbeat)
     #[arg(long, value_name = "DURATION", value_parser = parse::duration, alias = "dispatcher-heartbeat")]
     pub heartbeat: Option<Duration>,
     /// A node that is silent for so long is down

@@ -1,5 +1,6 @@
-//! How often agents say that they live, and for how long that is good: the cluster's settings, stretched where there are
-//! so many nodes that their heartbeats alone would keep the leader busy.
+//! How often agents say that they live, and for how long that is good. The settings name the longest pause between two
+//! heartbeats and the lease; there are ten in a lease at least, and both are stretched where there are so many nodes that
+//! their heartbeats alone would keep the leader busy.
 //!
 //! Every session begins with them, and ends when they change. What the leader grants is never shorter than what an agent
 //! may count on: after a change the longer lease counts on, until its agent has begun a session under the new terms.
@@ -13,14 +14,20 @@ use muster_proto::{
 
 use crate::state::State;
 
-/// What a leader takes in beside its other work without anybody noticing: a heartbeat costs it some 20 µs.
-pub const HEARTBEATS_PER_SECOND_MAX: u32 = 2_000;
+/// What a leader takes in beside its other work: a heartbeat costs it some 20 µs, and these a tenth of one core.
+pub const HEARTBEATS_PER_SECOND_MAX: u32 = 5_000;
+/// At least. A lease counts from the last heartbeat that was answered: whatever passes between it and a cut is taken from
+/// what a node can be cut off for.
+const HEARTBEATS_IN_A_LEASE: u32 = 10;
+/// A lease so short that this is more than a tenth of it is nobody's.
+const PERIOD_MIN: Duration = Duration::from_millis(50);
 /// For how long a new leader reckons with a lease that was granted before a change, beyond that lease. Generous, because
 /// managers' clocks differ; it makes no difference but in the first lease after a leader change.
 const FORMER_LEASE_SLACK: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
+    /// What agents are told, and keep to.
     pub heartbeat: Duration,
     pub lease: Duration,
 }
@@ -39,11 +46,9 @@ impl Terms {
     /// each ends all sessions once.
     #[must_use]
     pub fn stretched(spec: &ClusterSpec, nodes: u32) -> Self {
-        let (mut heartbeat, mut lease) = (spec.heartbeat, spec.lease);
-        // A period of none is refused before it gets here; doubled it would stay so.
-        while !heartbeat.is_zero()
-            && Duration::from_secs(nodes.into()) > heartbeat.saturating_mul(HEARTBEATS_PER_SECOND_MAX)
-        {
+        let mut heartbeat = spec.heartbeat.min(spec.lease / HEARTBEATS_IN_A_LEASE).max(PERIOD_MIN);
+        let mut lease = spec.lease;
+        while Duration::from_secs(nodes.into()) > heartbeat.saturating_mul(HEARTBEATS_PER_SECOND_MAX) {
             (heartbeat, lease) = (heartbeat.saturating_mul(2), lease.saturating_mul(2));
         }
         Self { heartbeat, lease }
@@ -70,28 +75,41 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn stretched(heartbeat: Duration, nodes: u32) -> (Duration, Duration) {
-        let spec = ClusterSpec { heartbeat, lease: heartbeat * 3, ..ClusterSpec::default() };
+    fn stretched(heartbeat: Duration, lease: Duration, nodes: u32) -> (Duration, Duration) {
+        let spec = ClusterSpec { heartbeat, lease, ..ClusterSpec::default() };
         let Terms { heartbeat, lease } = Terms::stretched(&spec, nodes);
         (heartbeat, lease)
     }
 
     #[test]
-    fn large_clusters_beat_slower() {
-        assert_eq!(stretched(SECOND, 0), (SECOND, SECOND * 3));
-        assert_eq!(stretched(SECOND, 2_000), (SECOND, SECOND * 3));
-        assert_eq!(stretched(SECOND, 2_001), (SECOND * 2, SECOND * 6));
-        assert_eq!(stretched(SECOND, 10_000), (SECOND * 8, SECOND * 24));
-        assert_eq!(stretched(SECOND * 5, 10_000), (SECOND * 5, SECOND * 15), "who beats slowly is not stretched");
-        assert_eq!(stretched(SECOND / 10, 201), (SECOND / 5, SECOND * 3 / 5));
-        assert_eq!(stretched(Duration::ZERO, u32::MAX), (Duration::ZERO, Duration::ZERO));
+    fn there_are_ten_in_a_lease_or_more() {
+        assert_eq!(stretched(SECOND, SECOND * 3, 3), (SECOND * 3 / 10, SECOND * 3), "the defaults");
+        assert_eq!(stretched(SECOND, SECOND * 10, 3), (SECOND, SECOND * 10));
+        assert_eq!(stretched(SECOND, SECOND * 60, 3), (SECOND, SECOND * 60), "more often, where that is asked for");
+        assert_eq!(stretched(SECOND / 10, SECOND * 3, 3), (SECOND / 10, SECOND * 3));
+        assert_eq!(
+            stretched(Duration::ZERO, Duration::ZERO, u32::MAX).1,
+            Duration::ZERO,
+            "refused before, and no loop"
+        );
     }
 
     #[test]
+    fn large_clusters_beat_slower() {
+        let default = |nodes| stretched(SECOND, SECOND * 3, nodes);
+        assert_eq!(default(1_500), (SECOND * 3 / 10, SECOND * 3));
+        assert_eq!(default(1_501), (SECOND * 6 / 10, SECOND * 6));
+        assert_eq!(default(10_000), (SECOND * 24 / 10, SECOND * 24));
+        assert_eq!(stretched(SECOND * 5, SECOND * 60, 10_000), (SECOND * 5, SECOND * 60), "who beats slowly is not");
+    }
+
+    /// Of what agents keep to, and not of what was set.
+    #[test]
     fn it_never_beats_more_than_it_may() {
         for nodes in [1, 999, 1_000, 4_001, 65_536, 1_000_000] {
-            for millis in [100, 333, 1_000, 60_000] {
-                let (heartbeat, _) = stretched(Duration::from_millis(millis), nodes);
+            for (heartbeat, lease) in [(100, 300), (333, 1_000), (1_000, 3_000), (60_000, 600_000)] {
+                let ms = Duration::from_millis;
+                let (heartbeat, _) = stretched(ms(heartbeat), ms(lease), nodes);
                 assert!(f64::from(nodes) / heartbeat.as_secs_f64() <= f64::from(HEARTBEATS_PER_SECOND_MAX));
             }
         }

@@ -24,7 +24,9 @@ use muster_proto::{id::NodeId, node::NodeState, time::Timestamp};
 
 /// How often leases are to be looked at: what a lost node's failover waits for at most, beyond its lease.
 pub(crate) const TICK: Duration = Duration::from_millis(200);
-/// A tick that is late by less is scheduling, even where the heartbeat is shorter.
+/// A leader that looked for the last time so large a part of a lease ago cannot tell a lost node from its own lateness.
+const GAP_IN_A_LEASE: u32 = 3;
+/// A tick that is late by less is scheduling, even where the lease is short.
 const GAP_MIN: Duration = TICK.saturating_mul(3);
 
 /// One moment on each of the leader's clocks.
@@ -119,7 +121,7 @@ impl Ledger {
         let ahead =
             now.state.since(leading.begun.state).saturating_sub(now.elapsed.saturating_sub(leading.begun.elapsed));
         let leapt = ahead.saturating_sub(leading.ahead);
-        if gap > leading.terms.heartbeat.max(GAP_MIN) {
+        if gap > (leading.terms.lease / GAP_IN_A_LEASE).max(GAP_MIN) {
             for end in leading.ends.values_mut() {
                 *end = (*end).max(now.elapsed + leading.terms.lease);
             }
