@@ -42,6 +42,7 @@ pub struct State {
     pub(crate) tasks_by_service: BTreeMap<ServiceId, BTreeSet<(Slot, TaskId)>>,
     pub(crate) tasks_by_node: BTreeMap<NodeId, BTreeSet<TaskId>>,
     pub(crate) tasks_without_node: BTreeSet<TaskId>,
+    pub(crate) moving_tasks: BTreeSet<TaskId>,
 }
 
 impl State {
@@ -179,5 +180,10 @@ impl State {
     /// In order of id, whatever is desired of them.
     pub fn tasks_without_node(&self) -> impl Iterator<Item = &Task> {
         self.tasks_without_node.iter().filter_map(|task| self.tasks.get(task))
+    }
+
+    /// Those that a rebalance is to move, in order of id, whatever is desired of them.
+    pub fn moving_tasks(&self) -> impl Iterator<Item = &Task> {
+        self.moving_tasks.iter().filter_map(|task| self.tasks.get(task))
     }
 }

@@ -17,9 +17,13 @@ use crate::{liveness::Liveness, state::State};
 /// a node, and those that want a task on every node.
 #[must_use]
 pub fn services_of_nodes(state: &State, nodes: &BTreeSet<NodeId>) -> BTreeSet<ServiceId> {
+    if nodes.is_empty() {
+        return BTreeSet::new();
+    }
     let there = nodes.iter().flat_map(|node| state.tasks_of_node(*node));
     let is_meant = |task: &&Task| task.moves_to.is_some_and(|to| nodes.contains(&to));
-    let waiting = state.tasks_without_node().chain(state.tasks().filter(is_meant)).filter(|task| task.is_active());
+    let waiting =
+        state.tasks_without_node().chain(state.moving_tasks().filter(is_meant)).filter(|task| task.is_active());
     let global = state.services().filter(|service| match service.spec.mode {
         Mode::Global => true,
         Mode::Replicated { .. } => false,

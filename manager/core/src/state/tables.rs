@@ -55,6 +55,9 @@ impl State {
     }
 
     fn index_node(&mut self, task: &Task) {
+        if task.moves_to.is_some() {
+            self.moving_tasks.insert(task.id);
+        }
         match task.node_id {
             Some(node) => self.tasks_by_node.entry(node).or_default().insert(task.id),
             None => self.tasks_without_node.insert(task.id),
@@ -62,6 +65,7 @@ impl State {
     }
 
     fn unindex_node(&mut self, task: &Task) {
+        self.moving_tasks.remove(&task.id);
         let Some(node) = task.node_id else {
             self.tasks_without_node.remove(&task.id);
             return;
