@@ -14,14 +14,15 @@ use std::{collections::BTreeSet, future::Future, pin::Pin, sync::Arc, time::Dura
 
 use muster_core::{
     action::Action,
-    command::{Command, Outcome},
+    command::{Command, Move, Outcome},
     plan::{
         Dirty, Input, Plan,
         concern::{OutageWatch, services_of_nodes},
-        plan, rebalance,
+        plan,
+        rebalance::{self, Held, Rebalance, Relocation},
     },
 };
-use muster_proto::{id::NodeId, version::Term};
+use muster_proto::{id::NodeId, time::Timestamp, version::Term};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -41,8 +42,6 @@ const WAKE_SLEEP_MAX: Duration = Duration::from_secs(30);
 
 /// Between two looks at whether tasks should move by themselves, where that is asked for.
 const BALANCE_TICK: Duration = Duration::from_secs(5);
-/// For so long no node has to have come or gone before tasks move by themselves: one that comes and goes draws none.
-const QUIET_MIN: Duration = Duration::from_secs(10);
 
 /// Everything that can wake the loop.
 #[derive(Debug)]
@@ -83,7 +82,9 @@ pub(crate) struct Service {
     backoff: Backoff,
     ids: RandomIds,
     /// When a node came or went last, as far as this leader knows.
-    nodes_changed: Instant,
+    nodes_changed: Timestamp,
+    /// Why no task moves by itself, as it was said last.
+    balance_held: Option<Held>,
     /// Whether tasks should move is to be looked at.
     balance_due: bool,
     /// The one proposal, or the one barrier, under way.
@@ -101,7 +102,8 @@ impl Service {
             outage: OutageWatch::default(),
             backoff: Backoff::default(),
             ids: RandomIds(random),
-            nodes_changed: Instant::now(),
+            nodes_changed: Timestamp::EPOCH,
+            balance_held: None,
             balance_due: false,
             work: None,
         }
@@ -138,7 +140,10 @@ impl Service {
             match event {
                 Event::Leadership(now) => self.take_leadership(&now),
                 Event::Changed(changed) => self.look_at_changed(changed),
-                Event::Nodes(nodes) => self.look_at_nodes(&nodes),
+                Event::Nodes(nodes) => {
+                    self.nodes_changed = self.clock.now();
+                    self.look_at_nodes(&nodes);
+                }
                 Event::LeaseTick => self.leases.tick(self.clock.now()),
                 Event::BalanceTick => self.balance_due = true,
                 Event::Due => self.agenda.take_due(self.clock.now()),
@@ -177,7 +182,7 @@ impl Service {
         self.outage = OutageWatch::default();
         self.backoff = Backoff::default();
         self.work = None;
-        self.nodes_changed = Instant::now();
+        self.nodes_changed = self.clock.now();
     }
 
     fn look_at_changed(&mut self, changed: Changed) {
@@ -210,9 +215,6 @@ impl Service {
     fn look_at_nodes(&mut self, nodes: &BTreeSet<NodeId>) {
         if self.phase == Phase::Following {
             return;
-        }
-        if !nodes.is_empty() {
-            self.nodes_changed = Instant::now();
         }
         let services = self.replica.read(|state| services_of_nodes(state, nodes));
         self.agenda.add_services(services);
@@ -283,11 +285,19 @@ impl Service {
 
     /// Only with nothing else to do.
     fn balance(&mut self) -> Option<Work> {
-        if !std::mem::take(&mut self.balance_due) || self.nodes_changed.elapsed() < QUIET_MIN {
+        if !std::mem::take(&mut self.balance_due) {
             return None;
         }
         let (liveness, now) = (self.leases.liveness(), self.clock.now());
-        let moves = self.replica.read(|state| rebalance::automatic(state, &liveness, now));
+        let Rebalance { moves, held, .. } =
+            self.replica.read(|state| rebalance::automatic(state, &liveness, now, self.nodes_changed));
+        if held != self.balance_held {
+            if let Some(why) = &held {
+                tracing::info!("no task moves by itself: {why}");
+            }
+            self.balance_held = held;
+        }
+        let moves: Vec<Move> = moves.iter().map(Relocation::as_move).collect();
         if moves.is_empty() {
             return None;
         }

@@ -3,7 +3,11 @@
 //! Called by the dispatcher. [`crate::apply`] asks it which rows a node sees differently, so that what is touched and
 //! what is sent cannot part ways.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use muster_proto::{
     assignment::{Assignment, Backend, IngressService},
@@ -29,10 +33,20 @@ pub fn assignments(state: &State, node: NodeId) -> BTreeMap<TaskId, Assignment> 
     held.map(|task| (task.id, assignment(&cluster, task))).collect()
 }
 
-/// Every service with ingress ports and its ready tasks, in order of service id.
+/// Every service with ingress ports and its ready tasks, in order of service id. Those on nodes that are `down` would cost
+/// each client a moment, and are left out; where there are no others they stay: what the managers do not reach, the node
+/// that asks perhaps does.
 #[must_use]
-pub fn ingress(state: &State) -> Vec<IngressService> {
-    state.services().filter(|service| has_ingress(service)).map(|service| ingress_of(state, service)).collect()
+pub fn ingress(state: &State, down: &BTreeSet<NodeId>) -> Vec<IngressService> {
+    let services = state.services().filter(|service| has_ingress(service));
+    services.map(|service| reachable(ingress_of(state, service), down)).collect()
+}
+
+fn reachable(mut service: IngressService, down: &BTreeSet<NodeId>) -> IngressService {
+    if service.backends.iter().any(|backend| !down.contains(&backend.node_id)) {
+        service.backends.retain(|backend| !down.contains(&backend.node_id));
+    }
+    service
 }
 
 pub(crate) fn has_ingress(service: &Service) -> bool {
@@ -107,7 +121,7 @@ fn limits(cluster: &ClusterSpec, asked: &ResourceRequirements) -> Limits {
 
 #[cfg(test)]
 mod tests {
-    use muster_proto::resources::Resources;
+    use muster_proto::{id::ServiceId, resources::Resources};
 
     use super::*;
 
@@ -124,6 +138,25 @@ mod tests {
         assert_eq!(limits(&cluster, &asked(0, 0, 0)), Limits { nano_cpus: 0, memory_bytes: 100, pids: 7 });
         assert_eq!(limits(&cluster, &asked(50, 9, 0)), Limits { nano_cpus: 0, memory_bytes: 50, pids: 9 });
         assert_eq!(limits(&cluster, &asked(0, 0, 500)).memory_bytes, 500, "no default undercuts a reservation");
+    }
+
+    #[test]
+    fn tasks_on_nodes_that_are_down_are_listed_only_where_there_are_no_others() {
+        let down: BTreeSet<NodeId> = [2, 3].map(NodeId::from_bits).into();
+        let left = |nodes: &[u128]| -> Vec<NodeId> {
+            let backend = |node: &u128| Backend {
+                task_id: TaskId::from_bits(*node),
+                node_id: NodeId::from_bits(*node),
+                address: [10, 0, 0, 1].into(),
+                node_address: "10.0.0.9:7377".into(),
+            };
+            let backends = nodes.iter().map(backend).collect();
+            let service = IngressService { service_id: ServiceId::from_bits(1), ports: Vec::new(), backends };
+            reachable(service, &down).backends.iter().map(|backend| backend.node_id).collect()
+        };
+        assert_eq!(left(&[1, 2, 3, 4]), [1, 4].map(NodeId::from_bits));
+        assert_eq!(left(&[2, 3]), [2, 3].map(NodeId::from_bits));
+        assert_eq!(left(&[]), []);
     }
 
     #[test]

@@ -76,7 +76,10 @@ fn shown(state: &State, plan: &Rebalance) -> v1::RebalanceResponse {
 }
 
 fn sentence(state: &State, held: &Held) -> String {
-    let Held::NodesAway(nodes) = held;
+    let nodes = match held {
+        Held::NodesAway(nodes) => nodes,
+        Held::Quiet { .. } | Held::Moving => return held.to_string(),
+    };
     let names: Vec<String> = nodes.iter().filter_map(|id| state.node(*id)).map(lookup::name).collect();
     format!(
         "no task is moved while a node is down or not heard from: {}; wait until it is back, or drain or remove it",

@@ -28,10 +28,9 @@ pub(super) struct Delta {
 impl View {
     /// `down`: the nodes whose lease is over.
     pub(super) fn of(state: &State, node: NodeId, down: &BTreeSet<NodeId>) -> Self {
-        let ingress = assign::ingress(state).into_iter().map(|service| reachable(service, down));
         Self {
             assignments: assign::assignments(state, node),
-            ingress: ingress.map(|service| (service.service_id, service)).collect(),
+            ingress: assign::ingress(state, down).into_iter().map(|service| (service.service_id, service)).collect(),
         }
     }
 
@@ -52,15 +51,6 @@ impl View {
         let delta = Delta { complete: false, assign, forget, ingress, ingress_gone };
         (delta != Delta::default()).then_some(delta)
     }
-}
-
-/// Without the tasks on nodes that are down, which would cost each client a moment. Where there are no others they stay:
-/// what the managers do not reach, the node that asks perhaps does.
-fn reachable(mut service: IngressService, down: &BTreeSet<NodeId>) -> IngressService {
-    if service.backends.iter().any(|backend| !down.contains(&backend.node_id)) {
-        service.backends.retain(|backend| !down.contains(&backend.node_id));
-    }
-    service
 }
 
 /// The new and changed values, and the keys that are gone.
@@ -165,24 +155,6 @@ mod tests {
         fn nothing_is_said_twice(view in view()) {
             prop_assert_eq!(view.delta_to(&view), None);
         }
-    }
-
-    #[test]
-    fn tasks_on_nodes_that_are_down_are_listed_only_where_there_are_no_others() {
-        let on = |nodes: &[u128]| {
-            let mut service = ingress(1, u128::try_from(nodes.len()).expect("few"));
-            for (backend, node) in service.backends.iter_mut().zip(nodes) {
-                backend.node_id = NodeId::from_bits(*node);
-            }
-            service
-        };
-        let down: BTreeSet<NodeId> = [2, 3].map(NodeId::from_bits).into();
-        let left = |nodes: &[u128]| -> Vec<NodeId> {
-            reachable(on(nodes), &down).backends.iter().map(|backend| backend.node_id).collect()
-        };
-        assert_eq!(left(&[1, 2, 3, 4]), [1, 4].map(NodeId::from_bits));
-        assert_eq!(left(&[2, 3]), [2, 3].map(NodeId::from_bits));
-        assert_eq!(left(&[]), []);
     }
 
     #[test]

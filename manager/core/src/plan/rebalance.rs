@@ -12,6 +12,8 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
 };
 
 use muster_proto::{
@@ -36,6 +38,8 @@ use crate::{command::Move, liveness::Liveness, state::State};
 pub const MOVES_MAX: usize = 500;
 /// At once, where nobody asked for it: what moves has to be ready before more does.
 pub const MOVES_AUTO_MAX: usize = 4;
+/// For so long no node has to have come or gone before tasks move by themselves.
+const QUIET_MIN: Duration = Duration::from_secs(10);
 /// Looks at nodes in one rebalance, each some hundred nanoseconds of the leader's time. A cluster of a hundred nodes has
 /// room for 20,000 services in it; in a larger one what is not looked at stays.
 const LOOKS_MAX: usize = 2_000_000;
@@ -84,6 +88,24 @@ pub enum Stays {
 pub enum Held {
     /// These nodes are down, or not heard from by this leader yet, and not drained.
     NodesAway(BTreeSet<NodeId>),
+    /// By itself only: a node came or went, and has not been quiet for long enough since.
+    Quiet { until: Timestamp },
+    /// By itself only: what moves has to be ready before more does.
+    Moving,
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Held::NodesAway(nodes) => write!(
+                out,
+                "{} of the nodes are down or not heard from yet; drain or remove those that will not return",
+                nodes.len()
+            ),
+            Held::Quiet { until } => write!(out, "nodes have come or gone; tasks move from {until} on"),
+            Held::Moving => out.write_str("tasks are moving already"),
+        }
+    }
 }
 
 impl Relocation {
@@ -139,18 +161,25 @@ pub fn under_way(state: &State) -> Vec<Relocation> {
         let (to, from) = (task.moves_to.filter(|_| task.is_active())?, task.node_id?);
         Some(Relocation { service: task.service_id, slot: task.slot, task: task.id, version: task.version, from, to })
     };
-    state.tasks().filter_map(relocation).collect()
+    state.moving_tasks().filter_map(relocation).collect()
 }
 
-/// What the leader moves by itself: where that is asked for, a few at a time, and no more before they have moved.
+/// What the leader moves by itself: where that is asked for, a few at a time, and no more before they have moved. One node
+/// that comes and goes draws none: `nodes_changed` is when one did last. A task of another service that finds no node is
+/// no reason to wait; one of its own is ([`Stays::NotReady`]).
 #[must_use]
-pub fn automatic(state: &State, liveness: &Liveness, now: Timestamp) -> Vec<Move> {
-    let is_wanted = state.cluster().is_some_and(|cluster| cluster.spec.auto_rebalance);
-    let is_busy = |task: &Task| task.is_active() && (task.moves_to.is_some() || task.node_id.is_none());
-    if !is_wanted || state.tasks().any(is_busy) {
-        return Vec::new();
+pub fn automatic(state: &State, liveness: &Liveness, now: Timestamp, nodes_changed: Timestamp) -> Rebalance {
+    if !state.cluster().is_some_and(|cluster| cluster.spec.auto_rebalance) {
+        return Rebalance::default();
     }
-    rebalance(state, liveness, now, MOVES_AUTO_MAX).moves.iter().map(Relocation::as_move).collect()
+    let held = |why| Rebalance { held: Some(why), ..Rebalance::default() };
+    if now < nodes_changed + QUIET_MIN {
+        return held(Held::Quiet { until: nodes_changed + QUIET_MIN });
+    }
+    if !under_way(state).is_empty() {
+        return held(Held::Moving);
+    }
+    rebalance(state, liveness, now, MOVES_AUTO_MAX)
 }
 
 /// A replicated service and where its tasks serve.

@@ -3,12 +3,17 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use muster_core::command::{Command, Outcome};
+use muster_core::{
+    command::{Command, Outcome},
+    plan::rebalance::{self, Held, Rebalance},
+};
 use muster_proto::{
+    cluster::ClusterSpec,
     id::{NodeId, ServiceId},
-    node::Availability,
+    node::{Availability, NodeState},
     resources::NANO_CPUS_PER_CORE,
     task_state::TaskState,
+    time::Timestamp,
 };
 use proptest::prelude::*;
 
@@ -125,6 +130,32 @@ fn a_new_leader_that_hears_of_one_node_first_comes_to_rest() {
     run(&mut world, 10_000);
     assert_eq!(ready(&world).values().sum::<usize>(), 4);
     assert!(world.rebalance(2).moves.len() < 2, "the first two have moved");
+}
+
+/// What the leader moves by itself, when a node came or went at `changed` for the last time.
+fn automatic(world: &World, changed: Timestamp) -> Rebalance {
+    rebalance::automatic(&world.state, world.liveness(), world.now, changed)
+}
+
+#[test]
+fn what_moves_by_itself_says_why_it_holds() {
+    let mut world = crowded(&[vec!["replicas=4"], vec!["constraint=zone:nowhere"]], 1);
+    let long_ago = world.now;
+    run(&mut world, 10_000);
+    assert_eq!(automatic(&world, long_ago), Rebalance::default(), "nobody asked for it");
+    let cluster = world.state.cluster().expect("a cluster").clone();
+    let spec = Box::new(ClusterSpec { auto_rebalance: true, ..cluster.spec });
+    world.commit(Command::UpdateCluster { version: cluster.version, spec });
+
+    let until = world.now + Duration::from_secs(10);
+    assert_eq!(automatic(&world, world.now).held, Some(Held::Quiet { until }));
+    let plan = automatic(&world, long_ago);
+    assert!(!plan.moves.is_empty(), "a task of another service that no node takes is no reason: {plan:?}");
+    world.move_tasks(&plan);
+    assert_eq!(automatic(&world, long_ago).held, Some(Held::Moving));
+    run(&mut world, 10_000);
+    world.set_liveness(node_id(4), NodeState::Down);
+    assert_eq!(automatic(&world, long_ago).held, Some(Held::NodesAway([node_id(4)].into())));
 }
 
 proptest! {
