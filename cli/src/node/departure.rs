@@ -1,5 +1,7 @@
 //! Which tasks have not left a drained node, and what each of them waits for. Pure.
 
+use muster_proto::waiting::WaitingOn;
+
 use crate::{
     object::Task,
     wait::{tally::Word, verdict::FAILURES_MAX},
@@ -69,6 +71,7 @@ fn progress(node_id: &str, task: &Task, tasks: &[Task]) -> Progress {
     let newest = tasks.iter().filter(later).max_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
     let Some(next) = newest else {
         return match &task.waiting {
+            Some(waiting) if *waiting == WaitingOn::Turn.to_string() => in_turn(task, tasks),
             Some(waiting) => Progress::Waits(waiting.clone()),
             None => Progress::Underway("its replacement is to be made".to_owned()),
         };
@@ -76,14 +79,32 @@ fn progress(node_id: &str, task: &Task, tasks: &[Task]) -> Progress {
     if next.status.state.is_final() {
         return Progress::Waits(format!("its replacement failed: {}", next.failure()));
     }
-    if let Some(blocked) = next.blocked_by() {
-        return Progress::Stuck(blocked.to_owned());
-    }
-    if next.failures >= FAILURES_MAX {
-        return Progress::Stuck(format!("its replacement failed {} times in a row", next.failures));
+    if let Some(why) = stuck(next) {
+        return Progress::Stuck(why);
     }
     match &next.waiting {
         Some(waiting) => Progress::Waits(waiting.clone()),
         None => Progress::Underway(format!("its replacement is {}", next.status.state.to_string().to_lowercase())),
+    }
+}
+
+/// The turn comes once those before have moved, or never.
+fn in_turn(task: &Task, tasks: &[Task]) -> Progress {
+    let before = || tasks.iter().filter(|other| other.service_id == task.service_id && other.slot != task.slot);
+    let moves = |other: &Task| other.is_active() && !other.is_serving() && stuck(other).is_none();
+    match before().find_map(|other| stuck(other).map(|why| (other.name(), why))) {
+        Some((name, why)) if !before().any(moves) => Progress::Stuck(format!("{name} goes first: {why}")),
+        Some(_) | None => Progress::Waits(WaitingOn::Turn.to_string()),
+    }
+}
+
+/// Why a replacement does not come.
+fn stuck(next: &Task) -> Option<String> {
+    match next.blocked_by() {
+        Some(blocked) => Some(blocked.to_owned()),
+        None if next.is_active() && next.failures >= FAILURES_MAX => {
+            Some(format!("its replacement failed {} times in a row", next.failures))
+        }
+        None => None,
     }
 }

@@ -1,6 +1,9 @@
 //! `muster node update --availability drain --wait`: follows a drain until the node has no task left.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use muster_proto::{
     node::{Availability, NodeState},
@@ -25,8 +28,7 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(300);
 /// Managers that elect a leader, or a daemon that restarts, are back well within this.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Each look asks for the tasks of so many services at most; those of the others are counted, and looked at when these
-/// have left.
+/// Each look asks for the tasks of so many services at most, and the next one for those of others.
 const SERVICES_ASKED_MAX: usize = 20;
 /// More reasons than this tell nothing new.
 const REASONS_SHOWN_MAX: usize = 10;
@@ -44,9 +46,26 @@ pub(super) struct Wait<'a> {
 /// What one look at the node found.
 struct Look {
     node: Node,
-    /// Of the tasks that are still there: all are counted, not all have a reason.
-    count: usize,
     remaining: Vec<Remaining>,
+}
+
+/// The tasks of services with tasks there, as they were when last asked for.
+#[derive(Debug, Default)]
+struct Asked {
+    tasks: BTreeMap<String, Vec<Task>>,
+    /// The one that was asked for last.
+    last: String,
+}
+
+impl Asked {
+    /// Those whose turn it is, of all that still have tasks there.
+    fn next(&mut self, services: &BTreeSet<String>) -> Vec<String> {
+        self.tasks.retain(|service, _| services.contains(service));
+        let (before, after): (Vec<_>, Vec<_>) = services.iter().partition(|service| **service <= self.last);
+        let next: Vec<String> = after.into_iter().chain(before).take(SERVICES_ASKED_MAX).cloned().collect();
+        self.last = next.last().cloned().unwrap_or_default();
+        next
+    }
 }
 
 pub(super) async fn until_empty(wait: &Wait<'_>, daemon: &Daemon, out: &mut Out) -> Result<(), Error> {
@@ -68,8 +87,9 @@ pub(super) async fn until_empty(wait: &Wait<'_>, daemon: &Daemon, out: &mut Out)
 
 async fn follow(wait: &Wait<'_>, daemon: &Daemon, tally: &mut Tally, out: &mut Out) -> Result<String, Error> {
     let (began, mut heard, mut judge) = (Instant::now(), Instant::now(), Judge::default());
+    let mut asked = Asked::default();
     loop {
-        match look(wait, daemon).await {
+        match look(wait, daemon, &mut asked).await {
             Ok(look) => {
                 heard = Instant::now();
                 let verdict = judge.verdict(wait, &look, began.elapsed());
@@ -106,7 +126,7 @@ struct Judge {
 impl Judge {
     /// `elapsed`: since the wait began. Never goes back.
     fn verdict(&mut self, wait: &Wait<'_>, look: &Look, elapsed: Duration) -> Verdict {
-        self.most = look.count.max(self.most);
+        self.most = look.remaining.len().max(self.most);
         if look.node.availability != Availability::Drain {
             let now = look.node.availability.to_string().to_lowercase();
             return Verdict::Failed(format!(
@@ -115,7 +135,7 @@ impl Judge {
                 node = wait.node
             ));
         }
-        if look.count == 0 {
+        if look.remaining.is_empty() {
             return Verdict::Drained(drained(wait, &look.node));
         }
         self.stuck_since = is_stuck(look).then(|| self.stuck_since.unwrap_or(elapsed));
@@ -129,7 +149,7 @@ impl Judge {
     }
 }
 
-async fn look(wait: &Wait<'_>, daemon: &Daemon) -> Result<Look, Error> {
+async fn look(wait: &Wait<'_>, daemon: &Daemon, asked: &mut Asked) -> Result<Look, Error> {
     let node = daemon.node(wait.id).await?;
     let contact = match node.state {
         NodeState::Down => Contact::Lost,
@@ -137,37 +157,38 @@ async fn look(wait: &Wait<'_>, daemon: &Daemon) -> Result<Look, Error> {
     };
     let here = daemon.tasks(v1::ListTasksRequest { service_id: String::new(), node_id: node.id.clone() }).await?;
     let here: Vec<Task> = here.into_iter().filter(|task| departure::remains(task, contact)).collect();
-    let services: BTreeSet<&str> = here.iter().map(|task| task.service_id.as_str()).collect();
-    let mut tasks = Vec::new();
-    for service in services.into_iter().take(SERVICES_ASKED_MAX) {
-        let of = v1::ListTasksRequest { service_id: service.to_owned(), node_id: String::new() };
+    let services: BTreeSet<String> = here.iter().map(|task| task.service_id.clone()).collect();
+    for service in asked.next(&services) {
+        let of = v1::ListTasksRequest { service_id: service.clone(), node_id: String::new() };
         match daemon.tasks(of).await {
-            Ok(of_service) => tasks.extend(of_service),
+            Ok(of_service) => _ = asked.tasks.insert(service, of_service),
             // Removed since the look before.
             Err(error) if error.code() == Some(tonic::Code::NotFound) => {}
             Err(error) => return Err(error),
         }
     }
+    let elsewhere = asked.tasks.values().flatten().filter(|task| task.node_id.as_ref() != Some(&node.id)).cloned();
+    let tasks: Vec<Task> = here.into_iter().chain(elsewhere).collect();
     let remaining = departure::remaining(&node.id, contact, &tasks);
-    Ok(Look { count: here.len(), remaining, node })
+    Ok(Look { remaining, node })
 }
 
 fn standing(wait: &Wait<'_>, look: &Look, most: usize) -> Standing {
-    let of = if look.count < most { format!(" of {most}") } else { String::new() };
-    let overall = match look.count {
+    let count = look.remaining.len();
+    let of = if count < most { format!(" of {most}") } else { String::new() };
+    let overall = match count {
         0 => format!("{}: no task left", wait.node),
         count => format!("{}: {count}{of} {} left", wait.node, if most == 1 { "task" } else { "tasks" }),
     };
     let each = look.remaining.iter().map(|task| (task.name.clone(), task.progress.word())).collect();
-    Standing { done: most - look.count, of: most, overall, each }
+    Standing { done: most - count, of: most, overall, each }
 }
 
 fn is_stuck(look: &Look) -> bool {
-    look.remaining.len() == look.count
-        && look.remaining.iter().all(|task| match task.progress {
-            Progress::Stuck(_) => true,
-            Progress::Underway(_) | Progress::Waits(_) => false,
-        })
+    look.remaining.iter().all(|task| match task.progress {
+        Progress::Stuck(_) => true,
+        Progress::Underway(_) | Progress::Waits(_) => false,
+    })
 }
 
 fn drained(wait: &Wait<'_>, node: &Node) -> String {
@@ -182,7 +203,7 @@ fn drained(wait: &Wait<'_>, node: &Node) -> String {
 fn reasons(look: &Look) -> String {
     let shown = look.remaining.iter().take(REASONS_SHOWN_MAX);
     let reasons: String = shown.map(|task| format!("\n  {}: {}", task.name, task.progress.word().text())).collect();
-    match look.count.saturating_sub(REASONS_SHOWN_MAX.min(look.remaining.len())) {
+    match look.remaining.len().saturating_sub(REASONS_SHOWN_MAX) {
         0 => reasons,
         more => format!("{reasons}\n  and {more} more"),
     }
@@ -193,7 +214,7 @@ fn stuck(wait: &Wait<'_>, look: &Look) -> String {
         "node {node} is not drained: {} on it with no replacement that runs elsewhere{}\nwhat serves there goes on \
          until its replacement runs; add a node or make room, and the drain ends by itself, or take it back with `muster \
          node update --availability active {node}`",
-        counted_are(look.count),
+        counted_are(look.remaining.len()),
         reasons(look),
         node = wait.node,
     )
@@ -203,7 +224,7 @@ fn late(wait: &Wait<'_>, look: &Look) -> String {
     let timeout = wait.timeout.map_or_else(String::new, |timeout| format!(" after {}", show::duration(timeout)));
     format!(
         "node {node} is not drained{timeout}: {} on it{}\nthe drain goes on; watch it with `muster node ps {node}`",
-        counted_are(look.count),
+        counted_are(look.remaining.len()),
         reasons(look),
         node = wait.node,
     )
@@ -224,7 +245,7 @@ mod tests {
         let mut node = node("n1", "host1");
         node.availability = v1::Availability::Drain.into();
         let remaining = departure::remaining(&id("n1"), Contact::Heard, &read_tasks(tasks));
-        Look { node: node.try_into().expect("it is whole"), count: remaining.len(), remaining }
+        Look { node: node.try_into().expect("it is whole"), remaining }
     }
 
     fn elsewhere(mut task: v1::Task) -> v1::Task {
@@ -250,8 +271,23 @@ mod tests {
 
         let mut other = task(&web, 2, "t2", TaskState::Running);
         other.waiting = Some("it moves to another node once others of the service have".to_owned());
-        let with_another = look(vec![serving, elsewhere(blocked), other]);
-        assert_eq!(judge.verdict(&WAIT, &with_another, BLOCKED_MAX * 9), Verdict::Going, "one is to have its turn yet");
+        let with_another = vec![serving, elsewhere(blocked), other];
+        let Verdict::Failed(why) = judge.verdict(&WAIT, &look(with_another.clone()), BLOCKED_MAX) else {
+            panic!("its turn never comes")
+        };
+        assert!(why.contains("\n  web.2: web.1 goes first: no suitable node among 2 nodes: 2 drained\n"), "{why}");
+
+        let coming = elsewhere(task(&web, 3, "t5", TaskState::Starting));
+        let with_one_that_moves = look([with_another, vec![task(&web, 3, "t4", TaskState::Running), coming]].concat());
+        assert_eq!(judge.verdict(&WAIT, &with_one_that_moves, BLOCKED_MAX * 9), Verdict::Going, "it is not told yet");
+    }
+
+    #[test]
+    fn all_services_have_their_turn_to_be_asked_for() {
+        let services: BTreeSet<String> = (0..50).map(|number| format!("s{number:02}")).collect();
+        let mut asked = Asked::default();
+        let three: Vec<String> = (0..3).flat_map(|_| asked.next(&services)).collect();
+        assert_eq!(three.iter().collect::<BTreeSet<_>>().len(), 50);
     }
 
     #[test]

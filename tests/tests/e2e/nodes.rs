@@ -82,7 +82,11 @@ fn draining_the_only_node_says_why_its_tasks_stay() {
         daemon.wait_running(service, replicas);
     }
     let web = running(&daemon, "web");
-    daemon.ok(&["node", "update", "--availability", "drain", "self"]);
+    let drain = ["node", "update", "--availability", "drain", "--wait", "--timeout", "60s", "self"];
+    let printed = daemon.run(&drain);
+    assert!(!printed.status.success() && printed.stderr.contains("3 tasks are still on it"), "{}", printed.stderr);
+    let behind = "web.2: web.1 goes first: no suitable node among 1 node: 1 drained\n";
+    assert!(printed.stderr.contains(behind), "{}", printed.stderr);
     for service in ["web", "edge"] {
         wait_said(&daemon, service, "no suitable node among 1 node: 1 drained");
     }

@@ -41,12 +41,14 @@ fn a_rebalance_fills_the_node_that_came_back_and_comes_to_rest() {
     cluster[0].wait_running("web", 6);
 }
 
-/// Which tasks are to move is the cluster's knowledge, not the leader's.
+/// Which tasks are to move is the cluster's knowledge, not the leader's. A move to or from a node that is away for longer
+/// than its lease is given up, so the daemon is given time to return in.
 #[test]
 fn a_leader_killed_in_the_middle_of_a_rebalance_changes_nothing_about_it() {
     let (mut cluster, id) = crowded("1");
     let leader = cluster.leader();
     let other = (leader + 1) % 3;
+    cluster[leader].ok(&["cluster", "update", "--lease", "60s"]);
     cluster[leader].ok(&["rebalance", "--detach"]);
     cluster[leader].kill();
     cluster[leader].restart();
