@@ -1,5 +1,5 @@
 //! The shell around [`muster_core`]: it stores and replicates the log, applies it, runs the leader loop and serves the
-//! RPCs. The only crate that knows openraft and sled.
+//! RPCs. The only crate that knows openraft.
 //!
 //! Deliberately absent: decisions. What should happen is decided in `muster_core`; here it is carried out.
 

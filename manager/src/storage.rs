@@ -6,9 +6,8 @@
 //!
 //! ```text
 //! manager/STORE       marker: the format of everything here; written last when the folder is made
-//! manager/log/        sled
-//! manager/log.tmp/    its copy while it is checked, see [`trial`]
-//! manager/watermark   how far the log was durable, see [`sled`]
+//! manager/log/        see [`journal`]
+//! manager/watermark   how far the log was durable, see [`watermark`]
 //! manager/snapshots/  see [`crate::snapshots`]
 //! ```
 
@@ -16,11 +15,11 @@ pub(crate) mod commit;
 pub(crate) mod disk;
 pub(crate) mod error;
 pub(crate) mod files;
+pub(crate) mod journal;
 pub(crate) mod log;
 pub(crate) mod record;
-pub(crate) mod sled;
 pub(crate) mod store;
-mod trial;
+mod watermark;
 
 use std::{
     fs, io,
@@ -34,11 +33,11 @@ pub use error::OpenError;
 use crate::{
     outside::Disk,
     snapshots::{Snapshots, remove_unfinished},
-    storage::{disk::HostFiles, log::Log, sled::SledStore},
+    storage::{disk::HostFiles, journal::Journal, log::Log},
 };
 
 /// Of the folder: names, layout of the records, snapshot files. Entries carry a format of their own.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 const MARKER: &str = "STORE";
 const MARKER_FIRST_LINE: &str = "muster store";
@@ -59,8 +58,7 @@ pub(crate) struct Opened {
 /// Looks first, and changes nothing of a store that is refused.
 pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path, missing: Missing) -> Result<Opened, OpenError> {
     let look = disk.look(dir, missing)?;
-    // Some damage shows only when sled reads, and then in a panic as well.
-    let purged = sled::survive(dir, || log::check_all(&*look, dir))?;
+    let purged = log::check_all(&*look, dir)?;
     drop(look);
     let snapshots = Snapshots::open(disk.clone(), dir.join("snapshots"), purged)?;
     let store = disk.open(dir)?;
@@ -82,18 +80,17 @@ fn require(dir: &Path, missing: Missing) -> Result<(), OpenError> {
         (Some(found), Missing::Create | Missing::Refuse) => {
             return Err(OpenError::Format { path: dir.to_owned(), found, known: FORMAT });
         }
-        (None, Missing::Refuse) if !dir.join(sled::LOG).exists() => {
+        (None, Missing::Refuse) if !dir.join(journal::LOG).exists() => {
             return Err(OpenError::Missing { path: dir.to_owned() });
         }
-        (None, Missing::Refuse) => return Err(OpenError::damaged(dir, sled::MARKER_GONE)),
+        (None, Missing::Refuse) => return Err(OpenError::damaged(dir, journal::MARKER_GONE)),
         (None, Missing::Create) => create(dir)?,
     }
     files::check_writable(dir).map_err(|source| OpenError::Unusable { path: dir.to_owned(), source })
 }
 
-/// Removes what is of no use to anybody before a copy of the log needs the room.
+/// Removes what is of no use to anybody.
 fn make_room(dir: &Path) -> Result<(), OpenError> {
-    SledStore::check_files(dir)?;
     let removed = remove_unfinished(&HostFiles, &dir.join("snapshots"));
     removed.map_err(|source| OpenError::Unusable { path: dir.to_owned(), source })
 }
@@ -104,7 +101,7 @@ fn create(dir: &Path) -> Result<(), OpenError> {
     // The state holds what only managers may know.
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
     fs::create_dir_all(dir.join("snapshots")).map_err(unusable)?;
-    SledStore::create(dir)?;
+    Journal::create(dir)?;
     let text = format!("{MARKER_FIRST_LINE}\nformat {FORMAT}\n");
     files::write_durably(&dir.join(MARKER), text.as_bytes()).map_err(unusable)?;
     dir.parent().map_or(Ok(()), files::make_names_durable).map_err(unusable)

@@ -10,7 +10,7 @@ pub(super) fn init(args: &Args) -> anyhow::Result<()> {
         (Some(filter), _) => filter.clone(),
         (None, Ok(filter)) if !filter.is_empty() => filter,
         // openraft tells of every vote and every entry at its info level.
-        (None, _) => "info,openraft=warn,sled=warn".to_owned(),
+        (None, _) => "info,openraft=warn".to_owned(),
     };
     let filter = EnvFilter::try_new(&filter).with_context(|| {
         format!(

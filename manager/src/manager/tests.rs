@@ -34,8 +34,8 @@ use crate::{
     snapshots::Snapshots,
     storage::{
         self, Missing, Opened,
+        journal::Journal,
         log::Log,
-        sled::SledStore,
         store::{Pair, Store, Write},
     },
 };
@@ -56,30 +56,30 @@ impl Preflight for NoHost {
     }
 }
 
-/// Sled, on a disk whose syncs can be made to fail.
+/// A journal, on a disk whose syncs can be made to fail.
 #[derive(Debug)]
 struct Failing {
-    sled: SledStore,
+    journal: Journal,
     fails: AtomicBool,
 }
 
 impl Store for Failing {
     fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        self.sled.get(key)
+        self.journal.get(key)
     }
     fn range(&self, from: &[u8], to: &[u8], bytes_max: usize) -> io::Result<Vec<Pair>> {
-        self.sled.range(from, to, bytes_max)
+        self.journal.range(from, to, bytes_max)
     }
     fn keys(&self, from: &[u8], to: &[u8]) -> io::Result<Vec<Vec<u8>>> {
-        self.sled.keys(from, to)
+        self.journal.keys(from, to)
     }
     fn write(&self, batch: Vec<Write>) -> io::Result<()> {
-        self.sled.write(batch)
+        self.journal.write(batch)
     }
     fn make_durable(&self) -> io::Result<()> {
         match self.fails.load(Ordering::SeqCst) {
             true => Err(io::Error::other("input/output error")),
-            false => self.sled.make_durable(),
+            false => self.journal.make_durable(),
         }
     }
 }
@@ -123,7 +123,7 @@ async fn a_failed_sync_stops_the_manager_and_acknowledges_nothing_more() {
     let dir = TempDir::new().unwrap();
     let folder = storage::folder(dir.path());
     drop(open_store(dir.path(), Missing::Create));
-    let store = Arc::new(Failing { sled: SledStore::open(&folder).unwrap(), fails: AtomicBool::new(false) });
+    let store = Arc::new(Failing { journal: Journal::open(&folder).unwrap(), fails: AtomicBool::new(false) });
     let log = Log::open(store.clone(), host().disk.commits(store.clone()).unwrap(), &folder).unwrap();
     let snapshots = Arc::new(Snapshots::open(host().disk, folder.join("snapshots"), None).unwrap());
     let manager = start(

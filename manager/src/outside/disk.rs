@@ -49,8 +49,7 @@ pub trait Disk: Debug + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotEvery {
     pub entries: u64,
-    /// Of entries. Sled keeps nearly all of the log in memory, which is up to three times this; the disk holds a few
-    /// times as much, and a start reads it twice.
+    /// Of entries. The log holds up to three times this, the disk a few times as much, and a start reads it twice.
     pub bytes: u64,
 }
 

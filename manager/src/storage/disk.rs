@@ -1,4 +1,4 @@
-//! The host's own disk: sled for the log, plain files, threads for what blocks.
+//! The host's own disk: a journal for the log, plain files, threads for what blocks.
 
 use std::{
     fs, io,
@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 
 use crate::{
     outside::{Commits, Disk, FileIn, FileOut, Files, Space},
-    storage::{self, Missing, OpenError, commit::Committer, files, sled::SledStore, store::Store, trial},
+    storage::{self, Missing, OpenError, commit::Committer, files, journal::Journal, store::Store},
 };
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,11 +23,11 @@ impl Disk for HostDisk {
     fn look(&self, dir: &Path, missing: Missing) -> Result<Arc<dyn Store>, OpenError> {
         storage::require(dir, missing)?;
         storage::make_room(dir)?;
-        Ok(Arc::new(trial::Trial::of(dir)?))
+        Ok(Arc::new(Journal::look(dir)?))
     }
 
     fn open(&self, dir: &Path) -> Result<Arc<dyn Store>, OpenError> {
-        Ok(Arc::new(SledStore::open(dir)?))
+        Ok(Arc::new(Journal::open(dir)?))
     }
 
     fn commits(&self, store: Arc<dyn Store>) -> io::Result<Box<dyn Commits>> {

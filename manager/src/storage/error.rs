@@ -23,8 +23,6 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
-    #[error("there is no room in {} to check a copy of its log; make room on the disk, then start again", path.display())]
-    Full { path: PathBuf },
     #[error(
         "another muster daemon uses {}; stop it, or choose another folder with --data-dir",
         path.display()

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::storage::error::OpenError;
+
 pub(crate) const UNFINISHED: &str = "tmp";
 
 pub(crate) fn unfinished(path: &Path) -> PathBuf {
@@ -35,4 +37,12 @@ pub(crate) fn check_writable(dir: &Path) -> io::Result<()> {
     let probe = dir.join("writable.tmp");
     File::create(&probe)?;
     fs::remove_file(probe)
+}
+
+/// A file that must be there.
+pub(super) fn present(dir: &Path, name: &str, what: &str) -> Result<File, OpenError> {
+    File::options().read(true).write(true).open(dir.join(name)).map_err(|why| match why.kind() {
+        io::ErrorKind::NotFound => OpenError::damaged(dir, format!("{what} is gone")),
+        _ => OpenError::Unusable { path: dir.to_owned(), source: why },
+    })
 }

@@ -8,9 +8,8 @@
 //! `format` is that of the newest command inside; it is read before the payload, so that a muster too old for it can
 //! say so instead of failing to decode.
 
-/// Longer payloads go on in further records. Sled keeps up to twenty records in a page, and writes a page of more than
-/// 128 KiB to a file of its own, which nobody makes durable.
-pub(crate) const PAYLOAD_BYTES_MAX: usize = 6 << 10;
+/// Longer payloads go on in further records, so that what is read at once is bounded.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 32 << 10;
 
 const HEADER_BYTES: usize = 8;
 

@@ -1,5 +1,5 @@
-//! What the log needs of a store: ordered keys, atomic batches, and a point after which they survive power loss. Sled
-//! stands behind it here, a simulated disk in simulation.
+//! What the log needs of a store: ordered keys, atomic batches, and a point after which they survive power loss. A
+//! journal stands behind it here, a simulated disk in simulation.
 
 use std::io;
 
@@ -10,6 +10,13 @@ pub enum Write {
 }
 
 impl Write {
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        match self {
+            Write::Put { key, .. } | Write::Delete { key } => key,
+        }
+    }
+
     /// Of its value.
     #[must_use]
     pub fn bytes(&self) -> usize {

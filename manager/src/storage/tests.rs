@@ -1,6 +1,8 @@
 //! The storage as openraft uses it, and what it says when a folder is not as it was left.
 
+mod power;
 mod room;
+mod segments;
 mod torn;
 
 use std::{collections::BTreeMap, fs, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
@@ -26,6 +28,9 @@ use crate::{
 };
 
 type Entry = openraft::Entry<TypeConfig>;
+
+/// Of a young log, the only one.
+const SEGMENT: &str = "log/00000000000000000001.log";
 
 /// What a user is to do about a store that is lost.
 const GO_ON: &str = "where the cluster has other managers, run `muster node rm --force` for this node on one of them, \
@@ -90,8 +95,8 @@ impl Folder {
         files
     }
 
-    fn change(&self, change: impl FnOnce(&SledStore)) {
-        let store = SledStore::open(&self.path()).unwrap();
+    fn change(&self, change: impl FnOnce(&Journal)) {
+        let store = Journal::open(&self.path()).unwrap();
         change(&store);
         store.make_durable().unwrap();
     }
@@ -176,8 +181,6 @@ async fn entries_to_send_are_bounded_in_bytes_and_never_none() {
         payload: EntryPayload::Normal(Batch { entries: vec![one.clone(); 30_000] }),
     };
     opened.log.blocking_append((0..4).map(large)).await.unwrap();
-    // Sled's own files beside its data file are not made durable.
-    assert_eq!(fs::read_dir(folder.path().join("log/blobs")).unwrap().count(), 0);
     let sent = opened.log.limited_get_log_entries(1, 4).await.unwrap();
     assert!((1..3).contains(&sent.len()), "{} entries", sent.len());
     assert_eq!(sent[0], large(1));
@@ -256,10 +259,10 @@ async fn an_entry_of_a_newer_format_is_refused() {
 #[tokio::test]
 async fn a_folder_of_another_format_is_refused() {
     let folder = Folder::filled().await;
-    fs::write(folder.path().join(MARKER), "muster store\nformat 7\n").unwrap();
+    fs::write(folder.path().join(MARKER), "muster store\nformat 1\n").unwrap();
     assert_eq!(
         folder.refused(),
-        "the store in DIR was written by format 7, this muster reads 1; run the muster version that wrote it"
+        "the store in DIR was written by format 1, this muster reads 2; run the muster version that wrote it"
     );
     fs::write(folder.path().join(MARKER), "something else\n").unwrap();
     assert!(folder.refused().contains("its file STORE is not what muster wrote"));
@@ -277,7 +280,7 @@ fn a_store_that_is_missing_is_not_begun_anew() {
 #[tokio::test]
 async fn parts_that_were_removed_are_missed() {
     for (part, said) in
-        [("log/db", "its log is gone"), ("watermark", "its file watermark is gone"), (MARKER, "its file STORE is gone")]
+        [(SEGMENT, "its log is gone"), ("watermark", "its file watermark is gone"), (MARKER, "its file STORE is gone")]
     {
         let folder = Folder::filled().await;
         fs::remove_file(folder.path().join(part)).unwrap();
@@ -297,16 +300,15 @@ async fn parts_that_were_removed_are_missed() {
 async fn a_truncated_log_file_is_refused_at_any_length() {
     for divisor in [2, 3, 5, 17] {
         let folder = Folder::filled().await;
-        let db = fs::File::options().write(true).open(folder.path().join("log/db")).unwrap();
-        // Sled grows its file by segments: what was written lies near the beginning.
-        let written = written_bytes(&folder.path().join("log/db"));
+        let db = fs::File::options().write(true).open(folder.path().join(SEGMENT)).unwrap();
+        let written = written_bytes(&folder.path().join(SEGMENT));
         db.set_len(written / divisor).unwrap();
         let refused = folder.refused();
         assert!(refused.starts_with("the store in DIR is damaged: "), "1/{divisor}: {refused}");
     }
     let folder = Folder::filled().await;
-    fs::File::create(folder.path().join("log/db")).unwrap();
-    assert!(folder.refused().contains("its log is empty"));
+    fs::File::create(folder.path().join(SEGMENT)).unwrap();
+    assert!(folder.refused().contains("its log cannot be read"));
 }
 
 /// What a test does to a store's folder.
@@ -322,19 +324,19 @@ async fn a_refused_store_is_left_as_it_was() {
         fs::File::options().write(true).open(db).unwrap().set_len(written_bytes(db) / divisor).unwrap();
     }
     let harms: [(&str, Harm); 12] = [
-        ("an empty log", |dir| drop(fs::File::create(dir.join("log/db")).unwrap())),
-        ("half a log", |dir| cut(&dir.join("log/db"), 2)),
-        ("a fifth of a log", |dir| cut(&dir.join("log/db"), 5)),
-        ("no log", |dir| fs::remove_file(dir.join("log/db")).unwrap()),
+        ("an empty log", |dir| drop(fs::File::create(dir.join(SEGMENT)).unwrap())),
+        ("half a log", |dir| cut(&dir.join(SEGMENT), 2)),
+        ("a fifth of a log", |dir| cut(&dir.join(SEGMENT), 5)),
+        ("no log", |dir| fs::remove_file(dir.join(SEGMENT)).unwrap()),
         ("another format", |dir| fs::write(dir.join(MARKER), "muster store\nformat 7\n").unwrap()),
         ("no marker", |dir| fs::remove_file(dir.join(MARKER)).unwrap()),
         ("no watermark", |dir| fs::remove_file(dir.join("watermark")).unwrap()),
         ("a garbled watermark", |dir| garble(&dir.join("watermark"), 0, 1_024)),
         ("no snapshots", |dir| fs::remove_dir_all(dir.join("snapshots")).unwrap()),
-        ("a garbled first page", |dir| garble(&dir.join("log/db"), 0, 4_096)),
-        ("a garbled header", |dir| garble(&dir.join("log/db"), 0, 20)),
+        ("a garbled first page", |dir| garble(&dir.join(SEGMENT), 0, 4_096)),
+        ("a garbled header", |dir| garble(&dir.join(SEGMENT), 0, 20)),
         ("a garbled middle", |dir| {
-            let db = dir.join("log/db");
+            let db = dir.join(SEGMENT);
             garble(&db, written_bytes(&db) / 2, 200);
         }),
     ];
@@ -370,7 +372,7 @@ async fn making_a_folder_can_be_cut_short_anywhere() {
     folder.open();
     let folder = Folder::new();
     fs::create_dir_all(folder.path()).unwrap();
-    SledStore::create(&folder.path()).unwrap();
+    Journal::create(&folder.path()).unwrap();
     folder.open();
     open(&disk(), &folder.path(), Missing::Refuse).unwrap();
 }
@@ -416,7 +418,7 @@ async fn two_snapshots_are_kept_and_the_older_one_serves_where_the_log_reaches_b
     assert_eq!(folder.open().snapshots.newest().unwrap().meta.last_log_id, Some(log_id(1, 1, 11)));
 }
 
-/// Sled's threads let go of the file a moment after the store is dropped; many times, since it is a race.
+/// Whoever closed it has let go of it by then.
 #[tokio::test]
 async fn a_store_just_closed_opens_again() {
     let folder = Folder::new();

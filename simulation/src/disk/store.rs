@@ -1,7 +1,7 @@
-//! A store in sled's place: a journal of batches. What was not synced is lost in a crash, or torn: of each sector of the
-//! journal's end either what was written reaches the disk, or nothing. As sled does, the store then goes on with the
-//! batches before the first that does not add up. That sled keeps to this is for the
-//! tests of the storage.
+//! A store in the place of the manager's journal: a journal of batches too. What was not synced is lost in a crash, or
+//! torn: of each sector of the journal's end either what was written reaches the disk, or nothing. As the real one does,
+//! the store then goes on with the batches before the first that does not add up. That the real one keeps to this is for
+//! the tests of the storage.
 //!
 //! Damage to what was synced is another matter: nobody may go on from there.
 
@@ -107,7 +107,7 @@ impl StoreImage {
     /// A byte of something that was synced goes bad, or a whole row of it, while nobody uses the store. False: nothing
     /// is there yet, or something is damaged already.
     pub(crate) fn damage(&mut self, chance: &Chance) -> bool {
-        // What the last row was cannot be told from the others; sled's own watermark tells that it is gone.
+        // What the last row was cannot be told from the others; the real one's watermark tells that it is gone.
         let last = self.durable.keys().next_back().cloned();
         let keys: Vec<Vec<u8>> = self.durable.keys().filter(|key| Some(*key) != last.as_ref()).cloned().collect();
         let Some(key) = chance.pick(&keys).filter(|_| self.damaged.is_none() && self.unsynced.is_empty()) else {

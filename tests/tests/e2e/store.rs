@@ -13,7 +13,7 @@ fn stopped_cluster() -> Daemon {
     daemon
 }
 
-/// The largest file below a folder: sled's data file.
+/// The largest file below a folder: the log's only segment.
 fn largest_file(folder: &Path) -> std::path::PathBuf {
     let mut folders = vec![folder.to_owned()];
     let mut largest = (0, folder.to_owned());

@@ -29,7 +29,7 @@ async fn a_torn_tail_is_cut_and_what_was_acknowledged_stays() {
     let mut opened = folder.open();
     opened.log.save_vote(&Vote::new(1, 1)).await.unwrap();
     opened.log.blocking_append((0..10).map(|index| blank_ent::<TypeConfig>(1, 1, index))).await.unwrap();
-    let (db, watermark) = (folder.path().join("log/db"), folder.path().join("watermark"));
+    let (db, watermark) = (folder.path().join(SEGMENT), folder.path().join("watermark"));
     let (acknowledged, reached) = (written_bytes(&db) + 1, fs::read(&watermark).unwrap());
     opened.log.blocking_append((10..30).map(|index| blank_ent::<TypeConfig>(1, 1, index))).await.unwrap();
     let written = written_bytes(&db) + 1;
@@ -41,7 +41,7 @@ async fn a_torn_tail_is_cut_and_what_was_acknowledged_stays() {
             let after = Folder::new();
             copy(&folder.path(), &after.path());
             fs::write(after.path().join("watermark"), &reached).unwrap();
-            let file = fs::File::options().write(true).open(after.path().join("log/db")).unwrap();
+            let file = fs::File::options().write(true).open(after.path().join(SEGMENT)).unwrap();
             let rest = usize::try_from(written - at).unwrap();
             let left = match torn {
                 Torn::Zeros => vec![0; rest],
