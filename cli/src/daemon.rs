@@ -35,7 +35,7 @@ use muster_manager::authorization::Authorize;
 use muster_proto::{time::Timestamp, v1::local_server::LocalServer};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Server;
 
 pub use args::Args;
@@ -78,14 +78,17 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
+    let changes = TaskTracker::new();
+    let commands = local::Service::new(Arc::clone(&host), changes.clone(), shutdown.clone());
     let local = tokio::spawn(
         Server::builder()
             .layer(Authorize::at_socket())
-            .add_service(LocalServer::new(local::Service::new(Arc::clone(&host))))
+            .add_service(LocalServer::new(commands))
             .add_service(host.gate())
             .serve_with_incoming_shutdown(listener.incoming()?, shutdown.clone().cancelled_owned()),
     );
-    let tended = tokio::spawn(tend::run(Arc::clone(&host), shutdown.child_token()));
+    let tending = CancellationToken::new();
+    let tended = tokio::spawn(tend::run(Arc::clone(&host), tending.clone()));
     tracing::info!(socket = %listener.path().display(), "ready");
 
     let outcome = tokio::select! {
@@ -94,8 +97,14 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         failure = host.failed() => Err(failure),
     };
     tracing::info!("stopping; containers keep running");
-    host.stop().await;
+    // What it waits for may never come, and what it holds is needed to stop well.
+    tending.cancel();
+    let stopped = host.stop().await;
+    // Before anybody who waits to change the membership gets his turn.
     shutdown.cancel();
+    drop(stopped);
+    changes.close();
+    changes.wait().await;
     tended.await.context("the task that keeps the node's certificate broke off")?;
     // A client that watches a service would keep the graceful stop waiting for ever.
     if tokio::time::timeout(socket::CLOSE_GRACE, local).await.is_err() {

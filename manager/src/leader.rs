@@ -162,8 +162,7 @@ impl Service {
             (Some(term), Phase::CatchingUp(same) | Phase::Leading(same)) if term == same => {}
             (Some(term), Phase::Following | Phase::CatchingUp(_) | Phase::Leading(_)) => {
                 tracing::info!(%term, "this manager leads");
-                let now = self.clock.now();
-                self.replica.read(|state| self.leases.begin(now, state));
+                self.leases.end();
                 self.restart(Phase::CatchingUp(term));
             }
             (None, Phase::Following) => {}
@@ -225,6 +224,9 @@ impl Service {
             (Ok(()), Phase::CatchingUp(term)) => {
                 self.phase = Phase::Leading(term);
                 self.backoff.succeeded();
+                // Not sooner: what was committed last may have made the lease longer that agents count on.
+                let now = self.clock.now();
+                self.replica.read(|state| self.leases.begin(now, state));
                 self.cover_nodes();
                 self.agenda.add_everything();
             }

@@ -92,8 +92,8 @@ impl Leases {
         self.ledger().liveness().clone()
     }
 
-    /// This manager leads from now on: every node gets one fresh lease. `now` is read from the state's clock, before the
-    /// state is read.
+    /// This manager leads and knows what earlier leaders have committed: every node gets one fresh lease. `now` is read from
+    /// the state's clock, before the state is read.
     pub(crate) fn begin(&self, now: Timestamp, state: &State) {
         let first_lease = terms::longest_lease(state, now);
         let now = self.now(now);

@@ -41,7 +41,7 @@ pub enum ProposeError {
     NoLeader,
     /// Nothing was changed.
     #[error(
-        "the disk of the manager that leads is nearly full, so nothing can be changed; make room on it, and it goes on by itself"
+        "the disk of the manager that would have to write it down is nearly full, so nothing can be changed; make room on it, and it goes on by itself"
     )]
     NoRoom,
     /// Nothing was changed.
@@ -143,7 +143,7 @@ impl Replica {
 
     async fn enqueue(&self, request: Option<RequestId>, command: Command) -> Result<Outcome, ProposeError> {
         self.readable_by_all(&command)?;
-        if self.0.room.is_full() && self.leading().is_some() {
+        if self.0.room.is_full() && !self.is_led_by_another() {
             return Err(ProposeError::NoRoom);
         }
         let deadline = Instant::now() + DEADLINE;
@@ -205,6 +205,13 @@ impl Replica {
     #[must_use]
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.0.leadership.clone()
+    }
+
+    fn is_led_by_another(&self) -> bool {
+        match &*self.0.leadership.borrow() {
+            Leadership::Other { .. } => true,
+            Leadership::Me { .. } | Leadership::Nobody => false,
+        }
     }
 
     /// This manager's term as leader, if it leads.

@@ -96,7 +96,7 @@ impl Service {
             let due = handed_over.is_none_or(|at| at.elapsed() >= HAND_OVER);
             if now == Verdict::Full && due {
                 handed_over = Some(Instant::now());
-                // Without another to lead, it is this one that says why nothing can be changed.
+                // Without another that could take over it leads on, and says why nothing can be changed.
                 let _ = succession.hand_over().await;
             }
         }

@@ -91,7 +91,7 @@ impl Snapshots {
             let what = unread.unwrap_or_else(|| "the snapshot that its log goes on from is gone".to_owned());
             return Err(OpenError::damaged(dir.parent().unwrap_or(&dir), what));
         }
-        // Nothing before this line changes anything: a store that is refused stays as it was.
+        // Before this line nothing goes but what was half-written: a store that is refused stays as it was.
         files.make_dir(&dir).and_then(|()| remove_unfinished(&*files, &dir)).map_err(unusable)?;
         let (newest, state) = opened.unzip();
         let (newest, opened) = (Mutex::new(newest), Mutex::new(state));

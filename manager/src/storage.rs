@@ -55,7 +55,7 @@ pub(crate) struct Opened {
     pub(crate) snapshots: Arc<Snapshots>,
 }
 
-/// Looks first, and changes nothing of a store that is refused.
+/// Looks first, and changes nothing of a store that is refused, but for what was half-written.
 pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path, missing: Missing) -> Result<Opened, OpenError> {
     let look = disk.look(dir, missing)?;
     let purged = log::check_all(&*look, dir)?;

@@ -17,7 +17,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use muster_manager::{
     StorageError,
-    outside::{self, Commits, Disk, Durable, Files, Missing, SnapshotEvery, Store},
+    outside::{self, Commits, Disk, Durable, Files, Missing, SnapshotEvery, Space, Store},
 };
 use tokio::{sync::mpsc, time::sleep};
 
@@ -48,6 +48,8 @@ pub enum Health {
     Slow(Duration),
     /// The next sync fails.
     Failing,
+    /// Nothing is left of it.
+    Full,
 }
 
 /// The disk as one life of a process has it: dead with it.
@@ -88,7 +90,7 @@ impl Inner {
         self.step(what)?;
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         match *health {
-            Health::Good | Health::Slow(_) => Ok(()),
+            Health::Good | Health::Slow(_) | Health::Full => Ok(()),
             Health::Failing => {
                 *health = Health::Good;
                 self.trace.event(format_args!("{}: {what} fails", self.name));
@@ -100,7 +102,7 @@ impl Inner {
     fn delay(&self) -> Duration {
         let micros = self.chance.within(100..3_000);
         match *self.health.lock().unwrap_or_else(PoisonError::into_inner) {
-            Health::Good | Health::Failing => Duration::from_micros(micros),
+            Health::Good | Health::Failing | Health::Full => Duration::from_micros(micros),
             Health::Slow(most) => Duration::from_micros(micros) + self.chance.millis(0..most.as_millis() as u64),
         }
     }
@@ -174,6 +176,16 @@ impl Disk for SimDisk {
 
     fn snapshot_every(&self) -> SnapshotEvery {
         SNAPSHOT_EVERY
+    }
+
+    fn space(&self, _dir: &Path) -> io::Result<Space> {
+        let total_bytes = 1 << 30;
+        let health = *self.0.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let free_bytes = match health {
+            Health::Full => 0,
+            Health::Good | Health::Slow(_) | Health::Failing => total_bytes,
+        };
+        Ok(Space { free_bytes, total_bytes })
     }
 
     fn block(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {

@@ -27,6 +27,8 @@ pub enum Fault {
     Mend,
     Weather(Weather),
     Disk(usize, Health),
+    /// Disks that hold the same fill together.
+    AllFull,
     Skew(usize, i64),
     /// Power fails, and something of what was durable goes bad. Such a host is out until the faults end.
     Damage(usize),
@@ -57,9 +59,11 @@ pub fn draw(chance: &Chance, hosts: usize) -> (Fault, Duration) {
             delay_ms_max: chance.within(1..120),
         }),
         84..86 => Fault::Weather(Weather::FAIR),
-        86..89 => Fault::Disk(host(), Health::Slow(chance.millis(10..400))),
-        89..90 => Fault::Disk(host(), Health::Failing),
-        90..92 => Fault::Disk(host(), Health::Good),
+        86..88 => Fault::Disk(host(), Health::Slow(chance.millis(10..400))),
+        88..89 => Fault::Disk(host(), Health::Failing),
+        89..90 => Fault::Disk(host(), Health::Full),
+        90..91 => Fault::AllFull,
+        91..92 => Fault::Disk(host(), Health::Good),
         92..94 => Fault::Skew(host(), skew(chance)),
         94..96 => Fault::Damage(host()),
         _ => Fault::HandOver(host()),
@@ -101,6 +105,11 @@ impl Cluster {
             Fault::Weather(weather) => self.world.network.set_weather(weather),
             Fault::Disk(host, health) => {
                 self.hosts[host].life().into_iter().for_each(|life| life.disk.set_health(health));
+            }
+            Fault::AllFull => {
+                for life in self.hosts.iter().filter_map(crate::host::Host::life) {
+                    life.disk.set_health(Health::Full);
+                }
             }
             Fault::Skew(host, skew_ms) => self.hosts[host].clock.set(skew_ms),
             Fault::Damage(host) => {

@@ -24,7 +24,7 @@ const QUEUE_MAX: usize = 8;
 ///
 /// This host becomes the cluster's only manager, under the addresses and with the services, settings and secrets that the
 /// backup holds. Join further managers then. Former members that still run are not asked: what they run goes on, and
-/// managers of before are refused until they leave and join again.
+/// those that find this host at an address of theirs take part again by themselves, managers of before as workers.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Examples:
   muster restore cluster.backup

@@ -141,16 +141,17 @@ impl Host {
         failure.unwrap_or_else(|| anyhow!("the daemon lost track of its parts"))
     }
 
-    pub(super) async fn stop(&self) {
+    /// Nobody can change the membership before what is returned is dropped. None: somebody is in the middle of it.
+    pub(super) async fn stop(&self) -> Option<impl Sized> {
         // An `init` or `leave` under way is cut off, and seen to at the next start.
         let Ok(mut slot) = tokio::time::timeout(BUSY_MAX, self.member.lock()).await else {
-            return tracing::warn!(
-                "stopping in the middle of a change of membership; the next start clears up after it"
-            );
+            tracing::warn!("stopping in the middle of a change of membership; the next start clears up after it");
+            return None;
         };
         if let Some(member) = slot.take() {
             member.stop().await;
         }
+        Some(slot)
     }
 
     async fn start(&self, record: Record, beginning: Beginning, listener: TcpListener) -> anyhow::Result<Member> {
@@ -208,10 +209,14 @@ impl Host {
 
     /// See [`Member::heal`].
     pub(super) async fn heal(&self) -> anyhow::Result<()> {
-        match self.member.lock().await.as_mut() {
-            Some(member) => member.heal().await,
-            None => Ok(()),
+        let mut slot = self.member.lock().await;
+        let Some(member) = slot.as_mut() else { return Ok(()) };
+        let before = member.record().clone();
+        member.heal().await?;
+        if *member.record() != before {
+            self.announce(Some(member.record()));
         }
+        Ok(())
     }
 
     /// Makes this host a node of a cluster that is there.
@@ -264,7 +269,7 @@ impl Host {
         };
         let address = match advertise_addr {
             "" => member.record().advertise_addr.clone(),
-            asked => self.advertise(asked)?,
+            asked => advertise::moved(&member.record().advertise_addr, asked, self.args.listen_addr)?,
         };
         recover::check(member, force).await?;
         let recovered = member.recover(address).await?;
@@ -276,7 +281,12 @@ impl Host {
 
     pub(super) async fn describe(&self) -> anyhow::Result<(Option<Record>, EngineDescription)> {
         // Not asked of the member itself, which a `join` keeps busy for as long as it waits.
-        let record = self.changed.borrow().clone();
+        let announced = self.changed.borrow().clone();
+        let record = match announced {
+            Some(record) => Some(record),
+            // It may be one all the same, whose parts did not start.
+            None => Record::read(&self.data_dir.member())?.filter(|record| record.phase == Phase::Member),
+        };
         let nobody = Owner { cluster_id: ClusterId::from_bits(0), node_id: NodeId::from_bits(0) };
         let owner =
             record.as_ref().map_or(nobody, |record| Owner { cluster_id: record.cluster_id, node_id: record.node_id });

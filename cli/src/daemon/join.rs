@@ -73,6 +73,7 @@ pub(super) fn newcomer(earlier: Option<&Record>, wish: &Wish, advertise_addr: St
         managers: vec![wish.address.clone()],
         incarnation: 0,
         recovering: None,
+        is_self_signed: false,
         identity: Identity { roots: String::new(), certificate: String::new(), key, cluster_key: None },
     })
 }

@@ -1,12 +1,15 @@
 //! The Local service: what the command line asks of this host's daemon itself.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
+use anyhow::anyhow;
 use muster_proto::{
     node::{EngineHealth, Role},
     show,
     v1::{self, local_server::Local},
 };
+use tokio::sync::oneshot;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -19,11 +22,39 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Service {
     host: Arc<Host>,
+    changes: TaskTracker,
+    shutdown: CancellationToken,
 }
 
 impl Service {
-    pub(super) fn new(host: Arc<Host>) -> Self {
-        Self { host }
+    /// Changes of the membership are `changes`; what is still to be done of them at `shutdown` is left to the next daemon.
+    pub(super) fn new(host: Arc<Host>, changes: TaskTracker, shutdown: CancellationToken) -> Self {
+        Self { host, changes, shutdown }
+    }
+
+    /// Carries a change of the membership to its end. It is no part of the call: when the command line goes away, that
+    /// is dropped where it stands, and this host would be left with half of what it should run.
+    async fn change<T, W>(&self, change: impl FnOnce(Arc<Host>) -> W) -> Result<T, Status>
+    where
+        T: Send + 'static,
+        W: Future<Output = anyhow::Result<T>> + Send + 'static,
+    {
+        let (tell, told) = oneshot::channel();
+        let (change, shutdown) = (change(Arc::clone(&self.host)), self.shutdown.clone());
+        self.changes.spawn(async move {
+            let done = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => Err(anyhow!("this host's daemon is stopping; repeat the command once it runs again")),
+                done = change => done,
+            };
+            if let Err(Err(error)) = tell.send(done) {
+                tracing::warn!("whoever asked for it is gone: {error:#}");
+            }
+        });
+        match told.await {
+            Ok(done) => done.map_err(|error| refused(&error)),
+            Err(_broken_off) => Err(Status::internal("this host's daemon broke the command off; its log says why")),
+        }
     }
 }
 
@@ -35,7 +66,8 @@ fn refused(error: &anyhow::Error) -> Status {
 #[tonic::async_trait]
 impl Local for Service {
     async fn init(&self, request: Request<v1::InitRequest>) -> Result<Response<v1::InitResponse>, Status> {
-        let record = self.host.init(&request.into_inner().advertise_addr).await.map_err(|error| refused(&error))?;
+        let v1::InitRequest { advertise_addr } = request.into_inner();
+        let record = self.change(|host| async move { host.init(&advertise_addr).await }).await?;
         Ok(Response::new(v1::InitResponse {
             cluster_id: record.cluster_id.to_string(),
             node_id: record.node_id.to_string(),
@@ -45,7 +77,7 @@ impl Local for Service {
 
     async fn leave(&self, request: Request<v1::LeaveRequest>) -> Result<Response<v1::LeaveResponse>, Status> {
         let force = if request.into_inner().force { Force::Yes } else { Force::No };
-        let containers_removed = self.host.leave(force).await.map_err(|error| refused(&error))?;
+        let containers_removed = self.change(|host| async move { host.leave(force).await }).await?;
         Ok(Response::new(v1::LeaveResponse { containers_removed }))
     }
 
@@ -77,7 +109,8 @@ impl Local for Service {
         &self,
         request: Request<v1::JoinClusterRequest>,
     ) -> Result<Response<v1::JoinClusterResponse>, Status> {
-        let Joined { record, voter } = self.host.join(&request.into_inner()).await.map_err(|error| refused(&error))?;
+        let request = request.into_inner();
+        let Joined { record, voter } = self.change(|host| async move { host.join(&request).await }).await?;
         Ok(Response::new(v1::JoinClusterResponse {
             cluster_id: record.cluster_id.to_string(),
             node_id: record.node_id.to_string(),
@@ -100,8 +133,8 @@ impl Local for Service {
             return Ok(Response::new(v1::RestoreResponse::default()));
         }
         let backup = collect(first.bytes, messages).await?;
-        let restored = self.host.restore(&advertise_addr, backup).await;
-        let (record, recovered) = restored.map_err(|error| refused(&error))?;
+        let (record, recovered) =
+            self.change(|host| async move { host.restore(&advertise_addr, backup).await }).await?;
         Ok(Response::new(v1::RestoreResponse {
             cluster_id: record.cluster_id.to_string(),
             node_id: record.node_id.to_string(),
@@ -114,7 +147,7 @@ impl Local for Service {
     async fn recover(&self, request: Request<v1::RecoverRequest>) -> Result<Response<v1::RecoverResponse>, Status> {
         let v1::RecoverRequest { force, advertise_addr } = request.into_inner();
         let force = if force { Force::Yes } else { Force::No };
-        let (record, recovered) = self.host.recover(force, &advertise_addr).await.map_err(|error| refused(&error))?;
+        let (record, recovered) = self.change(|host| async move { host.recover(force, &advertise_addr).await }).await?;
         Ok(Response::new(v1::RecoverResponse {
             cluster_id: record.cluster_id.to_string(),
             incarnation: recovered.incarnation,

@@ -59,6 +59,11 @@ impl Store {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls it with")]
+fn is_no(flag: &bool) -> bool {
+    !*flag
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) phase: Phase,
@@ -77,6 +82,10 @@ pub(super) struct Record {
     /// A recovery whose new store is made and perhaps not yet in its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) recovering: Option<Recovering>,
+    /// The certificate is one that this node's manager signed itself. Until the cluster has heard of it, it would forget
+    /// the node too early, were that removed.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub(super) is_self_signed: bool,
     pub(super) identity: Identity,
 }
 
@@ -164,6 +173,7 @@ impl Record {
             store: if raft_id == self.raft_id { self.store } else { Store::Former },
             managers: if grant.managers.is_empty() { self.managers.clone() } else { grant.managers },
             incarnation: grant.incarnation,
+            is_self_signed: false,
             identity: Identity {
                 roots: grant.roots_pem.concat(),
                 certificate: grant.certificate_pem,
@@ -228,6 +238,7 @@ mod tests {
             managers: vec!["10.0.0.9:7377".to_owned()],
             incarnation: 0,
             recovering: None,
+            is_self_signed: false,
             identity: Identity {
                 roots: String::new(),
                 certificate: String::new(),

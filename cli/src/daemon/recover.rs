@@ -33,10 +33,15 @@ pub(super) struct Recovering {
 /// Refused for who is no manager, and, unless forced, while a majority of the managers answers or this manager cannot
 /// tell whether one does.
 pub(super) async fn check(member: &Member, force: Force) -> anyhow::Result<()> {
-    let Some(manager) = member.manager() else {
-        bail!(
+    let manager = match (member.manager(), member.record().raft_id) {
+        (Some(manager), _) => manager,
+        (None, Some(_)) => bail!(
+            "this node's manager does not run, because a change of it was not completed; restart the daemon, which \
+             completes it, and repeat the command"
+        ),
+        (None, None) => bail!(
             "this node is no manager, and only a manager has what a cluster is recovered from; run the command on one"
-        );
+        ),
     };
     match force {
         Force::Yes => Ok(()),

@@ -47,6 +47,7 @@ pub(super) async fn prepare(
         managers: vec![advertise_addr.clone()],
         incarnation: 0,
         recovering: None,
+        is_self_signed: false,
         identity: Identity {
             roots: successor.roots_pem,
             certificate: successor.certificate_pem,

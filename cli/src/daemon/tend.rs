@@ -34,6 +34,8 @@ enum Due {
     /// Another role, other roots, or the managers have not seen the certificate that they gave; or it is a manager and
     /// runs none, or another than it is to be.
     Ordered,
+    /// The present certificate is one that this node's manager signed itself, and the cluster has not heard of it.
+    Unrecorded,
     /// This muster reads another log format than the one before it did, and the others wait for it.
     Upgraded,
     /// Half of the certificate's life is over.
@@ -67,6 +69,9 @@ fn due(look: &mut Look, now: Timestamp) -> Due {
     if ordered || look.record.raft_id != look.serving {
         return Due::Ordered;
     }
+    if look.record.is_self_signed {
+        return Due::Unrecorded;
+    }
     if look.log_format.is_some_and(|known| known != LOG_FORMAT) {
         return Due::Upgraded;
     }
@@ -92,24 +97,27 @@ pub(super) async fn run(host: Arc<Host>, shutdown: CancellationToken) {
                 retry = RETRY_MIN;
                 span.min(SLEEP_MAX)
             }
-            why @ (Due::Ordered | Due::Upgraded | Due::Aged) => match renew(&host, &look, why).await {
-                Ok(()) => {
-                    // What was ordered and is not granted yet must not be asked for in a spin.
-                    changes.mark_unchanged();
-                    let pause = retry;
-                    retry = (retry * 2).min(RETRY_MAX);
-                    pause
-                }
-                Err(error) => {
-                    tracing::warn!("the next certificate was not granted: {error:#}");
-                    // Where no other manager can be asked, this host's own may have what it takes.
-                    if let Err(error) = host.heal().await {
-                        tracing::error!("{error:#}");
+            why @ (Due::Ordered | Due::Unrecorded | Due::Upgraded | Due::Aged) => {
+                match renew(&host, &look, why, &shutdown).await {
+                    Ok(()) => {
+                        // What was ordered and is not granted yet must not be asked for in a spin.
+                        changes.mark_unchanged();
+                        let pause = retry;
+                        retry = (retry * 2).min(RETRY_MAX);
+                        pause
                     }
-                    retry = (retry * 2).min(RETRY_MAX);
-                    retry
+                    Err(error) => {
+                        tracing::warn!("the next certificate was not granted: {error:#}");
+                        // Where no other manager can be asked, this host's own may have what it takes.
+                        tokio::select! {
+                            () = shutdown.cancelled() => return,
+                            healed = host.heal() => if let Err(error) = healed { tracing::error!("{error:#}") },
+                        }
+                        retry = (retry * 2).min(RETRY_MAX);
+                        retry
+                    }
                 }
-            },
+            }
         };
         tokio::select! {
             () = shutdown.cancelled() => return,
@@ -134,12 +142,16 @@ async fn let_go(dismissed: Option<watch::Receiver<Option<Dismissal>>>) {
     }
 }
 
-async fn renew(host: &Host, look: &Look, why: Due) -> anyhow::Result<()> {
+/// Who is to stop does not wait for the answer, which may never come: what was granted then is asked for again.
+async fn renew(host: &Host, look: &Look, why: Due, shutdown: &CancellationToken) -> anyhow::Result<()> {
     let request = v1::RenewRequest {
         public_key: NodeKey::from_pem(&look.record.identity.key)?.public_der(),
         log_format: LOG_FORMAT.into(),
     };
-    let grant = look.managers.renew(request).await?;
+    let grant = tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        granted = look.managers.renew(request) => granted?,
+    };
     let role = v1::Role::try_from(grant.role).unwrap_or(v1::Role::Unspecified);
     let another = grant.raft_id.is_some_and(|granted| Some(RaftId(granted)) != look.record.raft_id);
     match (why, role, look.record.role) {
@@ -148,7 +160,7 @@ async fn renew(host: &Host, look: &Look, why: Due) -> anyhow::Result<()> {
         }
         (Due::Ordered, v1::Role::Manager, Role::Worker) => tracing::info!("this node is promoted to a manager"),
         (Due::Ordered, v1::Role::Worker, Role::Manager) => tracing::info!("this node is no manager any more"),
-        (Due::Ordered | Due::Upgraded | Due::Aged | Due::In(_), ..) => {
+        (Due::Ordered | Due::Unrecorded | Due::Upgraded | Due::Aged | Due::In(_), ..) => {
             tracing::info!("the node's certificate was renewed")
         }
     }
@@ -191,6 +203,7 @@ mod tests {
                 managers: Vec::new(),
                 incarnation: 1,
                 recovering: None,
+                is_self_signed: false,
                 identity: Identity {
                     roots: String::new(),
                     certificate: String::new(),
@@ -208,6 +221,8 @@ mod tests {
         assert!(look.orders.has_changed().unwrap());
         assert!(matches!(due(&mut look, super::super::now()), Due::In(_)));
         assert!(!look.orders.has_changed().unwrap());
+        look.record.is_self_signed = true;
+        assert_eq!(due(&mut look, super::super::now()), Due::Unrecorded);
         let others = [
             NodeOrders { role: Role::Manager, ..orders.clone() },
             NodeOrders { roots_digest: String::new(), ..orders.clone() },

@@ -22,7 +22,7 @@ pub(crate) async fn make(
         let before = daemon.node(node).await?;
         let change = decide(&before)?;
         let request = v1::UpdateNodeRequest {
-            node: before.id,
+            node: before.id.clone(),
             version: before.version,
             availability: v1::Availability::from(change.availability).into(),
             labels: change.labels,
@@ -33,8 +33,14 @@ pub(crate) async fn make(
         match daemon.control().update_node(request).await {
             Ok(answer) => return Ok(answer.into_inner().warnings),
             Err(status) if status.code() == Code::Aborted && attempts_left > 0 => {}
-            // The node is this host: made a worker, it is heard as one already when its manager passes the answer on.
-            Err(status) if status.code() == Code::PermissionDenied && steps_back => return Ok(Vec::new()),
+            // This host itself, made a worker, is heard as one already when its manager passes the answer on. The role is
+            // changed last, so that all else is done.
+            Err(status) if status.code() == Code::PermissionDenied && steps_back => {
+                if daemon.own_node_id().await?.as_ref() == Some(&before.id) {
+                    return Ok(Vec::new());
+                }
+                return Err(status.into());
+            }
             Err(status) => return Err(status.into()),
         }
     }

@@ -8,7 +8,7 @@ use muster_proto::{
 };
 
 use super::{change, drain};
-use crate::{context::Context, error::Error, object::Node, spec::keyed};
+use crate::{connect::Daemon, context::Context, error::Error, object::Node, spec::keyed};
 
 /// Change a node's availability, labels and role
 ///
@@ -23,7 +23,8 @@ use crate::{context::Context, error::Error, object::Node, spec::keyed};
 /// Labels are what --constraint node.labels.KEY==VALUE of a service looks at when it places a task. A change of them
 /// leaves the tasks of replicated services where they are; a global service leaves a node that no longer fits.
 ///
-/// --role does what `muster node promote` and `muster node demote` do, and does not wait.
+/// --role does what `muster node promote` and `muster node demote` do, and does not wait. This host's own node is drained
+/// first, with --wait, and demoted then.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Examples:
   muster node update --label-add zone=a host2
@@ -71,6 +72,13 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
         return Err(Error::Usage("a timeout of 0 waits for nothing; leave --wait out instead".to_owned()));
     }
     let daemon = context.connect().await?;
+    if args.wait && args.role == Some(Role::Worker) && is_own(&daemon, &args.node).await? {
+        return Err(Error::Usage(format!(
+            "a node that is no manager any more cannot be asked how its drain comes along; leave --role out, then run \
+             `muster node demote {}`",
+            args.node
+        )));
+    }
     let mut own_warnings = Vec::new();
     let mut id = String::new();
     let warnings = change::make(&daemon, &args.node, |before| {
@@ -89,6 +97,10 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     context.out.flush()?;
     let wait = drain::Wait { node: &args.node, id: &id, timeout: args.timeout };
     drain::until_empty(&wait, &daemon, context.out).await
+}
+
+async fn is_own(daemon: &Daemon, node: &str) -> Result<bool, Error> {
+    Ok(daemon.own_node_id().await? == Some(daemon.node(node).await?.id))
 }
 
 /// What is asked of the node as it is, and what to warn about.

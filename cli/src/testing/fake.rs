@@ -58,6 +58,8 @@ pub(crate) struct World {
     /// What the tasks are at each look at a node that follows a change of one, or at a service's that follows a
     /// rebalance.
     pub(crate) tasks_then: VecDeque<Vec<v1::Task>>,
+    /// This host's node is a worker by now, or nobody's.
+    pub(crate) denies_updates: bool,
     /// So many calls about the cluster are refused for want of a leader.
     pub(crate) unavailable_left: u32,
 }
@@ -324,6 +326,9 @@ impl Control for Fake {
         if world.aborts_left > 0 {
             world.aborts_left -= 1;
             return Err(Status::aborted("the node has changed since it was read; read it again"));
+        }
+        if world.denies_updates {
+            return Err(Status::permission_denied("only managers may ask for that; run the command on one"));
         }
         let request = request.into_inner();
         if let Some(node) = world.nodes.iter_mut().find(|node| node.id == request.node) {

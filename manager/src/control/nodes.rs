@@ -13,7 +13,10 @@ use tokio::time::{sleep, timeout};
 use tonic::Status;
 
 use super::{Control, Known, lookup, request::Asked};
-use crate::{managers::Group, quorum, status};
+use crate::{
+    managers::{Group, Turn},
+    quorum, status,
+};
 
 /// Longer than the usual lease, and short enough for whoever waits.
 const STATE_MAX: Duration = Duration::from_secs(5);
@@ -24,6 +27,16 @@ const STATE_POLL: Duration = Duration::from_millis(50);
 struct Leaver {
     node: Node,
     name: String,
+}
+
+/// What is to be done about the role that was asked for.
+enum RoleDue {
+    /// It is the node's, or none was named.
+    Same,
+    /// The same call has changed it before.
+    Done(Version),
+    /// Nobody else is made a worker while this one is.
+    Other { role: Role, _turn: Option<Turn> },
 }
 
 impl Control {
@@ -38,34 +51,45 @@ impl Control {
         self.up_to_date().await?;
         let id = self.handle.replica.read(|state| lookup::node_id(state, &wanted))?;
         let mut warnings = Vec::new();
-        let version = match change.role {
-            Some(role) => self.change_role(asked, (id, read), role, &mut warnings).await?,
-            None => read,
+        let role = match change.role {
+            Some(role) => self.role_due(asked, id, role, &mut warnings).await?,
+            None => RoleDue::Same,
         };
         let version = match self.look(asked.second(), |state| lookup::member(state, id).cloned())? {
             Known::Done(version) => version,
             Known::New(node) => {
                 let spec = NodeSpec { availability: change.availability, labels: change.labels, ..node.spec.clone() };
                 if change.role.is_some() && spec == node.spec {
-                    version
+                    read
                 } else {
-                    self.propose(asked.second(), Command::UpdateNode { id, version, spec }).await?
+                    self.propose(asked.second(), Command::UpdateNode { id, version: read, spec }).await?
                 }
+            }
+        };
+        // Last: a node that is made a worker is cut off as a manager at once, and this call with it where it is its own.
+        let version = match role {
+            RoleDue::Same => version,
+            RoleDue::Done(changed) => changed.max(version),
+            RoleDue::Other { role, _turn } => {
+                let version = self.propose(asked.first(), Command::ChangeRole { id, version, role }).await?;
+                warnings.extend(self.advice());
+                version
             }
         };
         Ok(v1::UpdateNodeResponse { version: version.0, warnings })
     }
 
-    async fn change_role(
+    /// Whether the role is to be changed, refused where it must not be: before anything is.
+    async fn role_due(
         &self,
         asked: Asked,
-        (id, read): (NodeId, Version),
+        id: NodeId,
         role: Role,
         warnings: &mut Vec<String>,
-    ) -> Result<Version, Status> {
+    ) -> Result<RoleDue, Status> {
         let node = match self.look(asked.first(), |state| lookup::member(state, id).cloned())? {
-            Known::Done(version) => return Ok(version),
-            Known::New(node) if node.spec.role == role => return Ok(read),
+            Known::Done(version) => return Ok(RoleDue::Done(version)),
+            Known::New(node) if node.spec.role == role => return Ok(RoleDue::Same),
             Known::New(node) => node,
         };
         let mut turn = None;
@@ -77,10 +101,7 @@ impl Control {
             )),
             Role::Manager => {}
         }
-        let version = self.propose(asked.first(), Command::ChangeRole { id, version: read, role }).await?;
-        drop(turn);
-        warnings.extend(self.advice());
-        Ok(version)
+        Ok(RoleDue::Other { role, _turn: turn })
     }
 
     /// A leader that has just begun has not heard of anybody: a node that is up says so within its lease.

@@ -1,6 +1,7 @@
 //! What a manager does when its disk or its log lets it down, and when its log is cut behind a snapshot.
 
 mod installs;
+mod leases;
 
 use std::{
     io,

@@ -59,7 +59,8 @@ impl Membership {
 
 impl Handle {
     /// This manager's own next certificate, signed by itself from what it has: for one whose certificate has run out,
-    /// or is that of the manager it was before a recovery, so that nobody would listen to it. The state hears of it at the next renewal.
+    /// or is that of the manager it was before a recovery, so that nobody would listen to it.
+    /// The state does not hear of it: renew it as soon as the others take it.
     pub fn certify_self(&self, public_key_der: &[u8]) -> Result<v1::Grant, Status> {
         let (membership, own) = (Membership { handle: self.clone() }, self.config.node_id);
         let prepared = membership.prepare(Role::Manager, public_key_der.to_vec())?;

@@ -124,7 +124,7 @@ impl Grpc {
         };
         let answer = answer.map(|answer| answer.into_inner().body).map_err(|status| refused(&status));
         let came_back = match &answer {
-            Ok(_) | Err(TransportError::Refused(_)) => true,
+            Ok(_) | Err(TransportError::Refused(_) | TransportError::NoRoom) => true,
             Err(TransportError::Unreachable(_) | TransportError::Broken(_)) => false,
         };
         under_way.answered.store(came_back, Ordering::Relaxed);

@@ -25,7 +25,9 @@ use crate::{
         contact::Contact,
         standing::{Refusal, Standing},
         transport::Call,
-        wire::{self, Append, Ballot, Candidacy, Envelope, HandOver, Offer, Reply, Sounded, VoteGiven, WireError},
+        wire::{
+            self, Append, Appended, Ballot, Candidacy, Envelope, HandOver, Offer, Reply, Sounded, VoteGiven, WireError,
+        },
     },
     room::Room,
     snapshots::{Incoming, Snapshots},
@@ -76,7 +78,7 @@ impl Inbox {
     pub async fn take(&self, call: Call, message: &[u8], sender: Option<PeerIdentity>) -> Result<Vec<u8>, InboxError> {
         match call {
             Call::Append => match self.open::<Append>(message, sender)? {
-                Ok(Envelope { body, .. }) => given(self.append(body).await?),
+                Ok(Envelope { body, .. }) => self.append(body).await,
                 Err(refusal) => refused(refusal),
             },
             Call::Vote => match self.open::<Ballot>(message, sender)? {
@@ -111,17 +113,23 @@ impl Inbox {
         Ok(verdict.map(|()| envelope))
     }
 
-    async fn append(&self, append: Append) -> Result<wire::Appended, InboxError> {
+    /// Where there is no room the leader is followed all the same, and told that nothing was written down: not as
+    /// openraft would say so, to whom an append without its entries is one that has none.
+    async fn append(&self, mut append: Append) -> Result<Vec<u8>, InboxError> {
         // Here and not by openraft, which may be waiting for the disk.
         self.contact.led(*append.vote.leader_id());
         let term = self.raft.metrics().borrow().current_term;
         if append.vote.leader_id().term >= term {
             self.contact.heard_leader();
         }
-        if !append.entries.is_empty() && self.room.is_full() {
-            return Err(InboxError::NoRoom);
+        let lacks_room = !append.entries.is_empty() && self.room.is_full();
+        if lacks_room {
+            append.entries.clear();
         }
-        answer(self.raft.append_entries(append).await)
+        match answer(self.raft.append_entries(append).await)? {
+            Appended::Success | Appended::PartialSuccess(_) if lacks_room => Ok(wire::encode(&Reply::<()>::NoRoom)?),
+            answer => given(answer),
+        }
     }
 
     /// A leader that others follow misses nobody, and neither does who hears of one.

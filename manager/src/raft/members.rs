@@ -206,7 +206,8 @@ impl Members {
 
     /// Whether so many of the others that this manager could lead with them have not heard of a leader lately either.
     /// A manager that was cut off alone would otherwise come back with a higher term, and end the term of a leader that
-    /// all others follow. Whoever does not understand the question is of the version before, and would just vote.
+    /// all others follow. Who refuses the question, as the calls of one whose certificate has run out are, would refuse its
+    /// vote as well.
     pub(crate) async fn would_elect(&self) -> bool {
         let (asked, sets, peers) = {
             let metrics = self.raft.metrics();
@@ -225,8 +226,12 @@ impl Members {
                 async move {
                     match self.network.call(&target, Call::Vote, ballot).await {
                         Ok(Sounded { misses_leader }) => (raft_id, misses_leader),
-                        Err(TransportError::Refused(_)) => (raft_id, true),
-                        Err(TransportError::Unreachable(_) | TransportError::Broken(_)) => (raft_id, false),
+                        Err(
+                            TransportError::Refused(_)
+                            | TransportError::NoRoom
+                            | TransportError::Unreachable(_)
+                            | TransportError::Broken(_),
+                        ) => (raft_id, false),
                     }
                 }
             })

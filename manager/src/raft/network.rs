@@ -15,11 +15,11 @@ use openraft::{
     network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::{
     raft::{
-        Peer, TypeConfig, Vote,
+        HEARTBEAT, Peer, TypeConfig, Vote,
         contact::Contact,
         inbox::Invited,
         standing::Standing,
@@ -36,6 +36,8 @@ type RpcError = RPCError<u64, Peer, RaftError<u64>>;
 /// Between two attempts to reach a member that cannot be reached. A heartbeat long: when it is back, it hears of its
 /// leader before it calls an election.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long the answer to a heartbeat beside a snapshot is waited for: the next may get through sooner.
+const BEAT_MAX: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Network {
@@ -50,6 +52,38 @@ pub(crate) struct Network {
 pub(crate) struct Link {
     network: Network,
     target: Target,
+}
+
+impl Link {
+    /// Sends an append, and notes whether it was answered by one who follows.
+    async fn send(&self, request: Append) -> Result<Appended, TransportError> {
+        let (reign, sent) = (*request.vote.leader_id(), Instant::now());
+        let answer = self.network.call(&self.target, Call::Append, request).await;
+        match &answer {
+            Ok(Appended::Success | Appended::PartialSuccess(_) | Appended::Conflict) | Err(TransportError::NoRoom) => {
+                self.network.contact.follows(self.target.raft_id, reign, sent);
+            }
+            Ok(Appended::HigherVote(_))
+            | Err(TransportError::Unreachable(_) | TransportError::Broken(_) | TransportError::Refused(_)) => {}
+        }
+        answer
+    }
+
+    /// While openraft has a snapshot under way to a member it sends it nothing else, not even heartbeats; and the member
+    /// would miss its leader, and stand for election, the sooner the more it is needed. Returns when it follows another.
+    async fn beat(&self, vote: Vote) -> Vote {
+        let mut beats = interval(HEARTBEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            beats.tick().await;
+            let beat = Append { vote, prev_log_id: None, entries: Vec::new(), leader_commit: None };
+            match timeout(BEAT_MAX, self.send(beat)).await {
+                Ok(Ok(Appended::HigherVote(higher))) => return higher,
+                // Whether it can be reached the snapshot will tell.
+                Ok(Ok(Appended::Success | Appended::PartialSuccess(_) | Appended::Conflict) | Err(_)) | Err(_) => {}
+            }
+        }
+    }
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -77,6 +111,10 @@ impl Network {
             Reply::Given(answer) => {
                 self.contact.answered(target.raft_id);
                 Ok(answer)
+            }
+            Reply::NoRoom => {
+                self.contact.answered(target.raft_id);
+                Err(TransportError::NoRoom)
             }
             Reply::Refused(why) => {
                 self.standing.refused(why);
@@ -109,7 +147,7 @@ fn unreachable(why: &TransportError) -> Unreachable {
 
 fn rpc_error(why: &TransportError) -> RpcError {
     match why {
-        TransportError::Unreachable(_) | TransportError::Refused(_) => unreachable(why).into(),
+        TransportError::Unreachable(_) | TransportError::Refused(_) | TransportError::NoRoom => unreachable(why).into(),
         TransportError::Broken(_) => NetworkError::new(why).into(),
     }
 }
@@ -120,15 +158,7 @@ impl RaftNetwork<TypeConfig> for Link {
         if fitting < request.entries.len() {
             return Err(PayloadTooLarge::new_entries_hint(fitting as u64).into());
         }
-        let (reign, sent) = (*request.vote.leader_id(), Instant::now());
-        let answer = self.network.call(&self.target, Call::Append, request).await.map_err(|why| rpc_error(&why))?;
-        match &answer {
-            Appended::Success | Appended::PartialSuccess(_) | Appended::Conflict => {
-                self.network.contact.follows(self.target.raft_id, reign, sent);
-            }
-            Appended::HigherVote(_) => {}
-        }
-        Ok(answer)
+        self.send(request).await.map_err(|why| rpc_error(&why))
     }
 
     async fn vote(&mut self, request: VoteAsked, _option: RPCOption) -> Result<VoteGiven, RpcError> {
@@ -156,6 +186,8 @@ impl RaftNetwork<TypeConfig> for Link {
         tokio::select! {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
+            // What a snapshot is answered with, too.
+            higher = self.beat(vote) => Ok(SnapshotTaken { vote: higher }),
             sent = send => sent.map_err(|why| StreamingError::Unreachable(unreachable(&why))),
         }
     }

@@ -49,10 +49,10 @@ pub fn given(call: Call, message: &[u8], answer: &[u8]) -> Option<Promise> {
         Call::Vote => match wire::decode(answer).ok()? {
             Reply::Given(VoteGiven { vote, vote_granted: true, .. }) => Some(Promise::Vote(term(&vote))),
             Reply::Given(VoteGiven { vote, vote_granted: false, .. }) => Some(Promise::Another(term(&vote))),
-            Reply::Refused(_) => None,
+            Reply::Refused(_) | Reply::NoRoom => None,
         },
         Call::Append => match wire::decode(answer).ok()? {
-            Reply::Given(Appended::Success | Appended::PartialSuccess(_) | Appended::Conflict) => {
+            Reply::Given(Appended::Success | Appended::PartialSuccess(_) | Appended::Conflict) | Reply::NoRoom => {
                 let asked: Envelope<Asked> = wire::decode(message).ok()?;
                 Some(Promise::Follow(term(&asked.body.vote)))
             }

@@ -48,6 +48,9 @@ pub enum TransportError {
     /// It arrived, and its receiver wants nothing of it.
     #[error("{0}")]
     Refused(String),
+    /// It arrived at a member that follows and has no room for what it holds.
+    #[error("the disk of that manager is nearly full")]
+    NoRoom,
 }
 
 pub trait Transport: Debug + Send + Sync + 'static {

@@ -44,6 +44,9 @@ pub(crate) enum Reply<T> {
     Given(T),
     /// The receiver has nothing to do with the sender.
     Refused(Refusal),
+    /// To an append: the receiver follows, and has no room for the entries. A sender of the version before takes it for
+    /// a refusal.
+    NoRoom,
 }
 
 /// A candidate asks for a vote, or whether it should.

@@ -19,8 +19,13 @@ use muster_manager::{
     authorization::Caller,
     ca::{ClusterKey, PeerIdentity},
     connect::{Connect, Stream},
+    outside::SnapshotEvery,
     preflight::Preflight,
-    raft::{Peer, grpc::Grpc},
+    raft::{
+        Peer,
+        grpc::Grpc,
+        transport::{Call, Chunks, Target, Transport, TransportError},
+    },
 };
 use muster_proto::{
     cluster::ClusterSpec,
@@ -44,9 +49,10 @@ use muster_proto::{
 };
 use tempfile::TempDir;
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     net::{TcpListener, TcpStream},
     task::{JoinHandle, JoinSet},
-    time::timeout,
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -88,6 +94,10 @@ pub(crate) struct Wires(Arc<Mutex<Cuts>>);
 struct Cuts {
     cut: BTreeSet<(u64, u64)>,
     open: BTreeMap<(u64, u64), CancellationToken>,
+    /// What a connection that is made for a snapshot carries. None: as much as it can.
+    bytes_per_s: Option<usize>,
+    /// Whose calls nobody takes any more, as when its certificate has run out; and how often it has called.
+    shut_out: BTreeMap<u64, u64>,
 }
 
 impl Wires {
@@ -108,9 +118,101 @@ impl Wires {
         self.0.lock().unwrap().cut.clear();
     }
 
+    /// Snapshots that are sent from now on come no faster.
+    pub(crate) fn slow_snapshots(&self, bytes_per_s: usize) {
+        self.0.lock().unwrap().bytes_per_s = Some(bytes_per_s);
+    }
+
+    pub(crate) fn shut_out(&self, id: u64) {
+        self.0.lock().unwrap().shut_out.insert(id, 0);
+    }
+
+    /// Returns once it has called in vain so often.
+    pub(crate) async fn refused(&self, id: u64, times: u64) {
+        soon("calls in vain", async {
+            while self.0.lock().unwrap().shut_out.get(&id).is_none_or(|refused| *refused < times) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    pub(crate) fn let_in(&self, id: u64) {
+        self.0.lock().unwrap().shut_out.remove(&id);
+    }
+
+    fn is_shut_out(&self, id: u64) -> bool {
+        self.0.lock().unwrap().shut_out.get_mut(&id).map(|refused| *refused += 1).is_some()
+    }
+
+    fn snapshots_bytes_per_s(&self) -> Option<usize> {
+        self.0.lock().unwrap().bytes_per_s
+    }
+
     fn connection(&self, pair: (u64, u64)) -> Option<CancellationToken> {
         let mut cuts = self.0.lock().unwrap();
         (!cuts.cut.contains(&pair)).then(|| cuts.open.entry(pair).or_default().clone())
+    }
+}
+
+/// A piece of what it may carry every hundredth of a second.
+async fn trickle(mut near: DuplexStream, mut far: TcpStream, bytes_per_s: usize) -> io::Result<()> {
+    let (mut from, mut back) = tokio::io::split(&mut near);
+    let (mut there, mut to) = far.split();
+    let send = async {
+        let mut pieces = interval(Duration::from_millis(10));
+        pieces.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut piece = vec![0; bytes_per_s / 100];
+        loop {
+            pieces.tick().await;
+            match from.read(&mut piece).await? {
+                0 => return to.shutdown().await,
+                read => to.write_all(&piece[..read]).await?,
+            }
+        }
+    };
+    tokio::try_join!(send, tokio::io::copy(&mut there, &mut back)).map(|_| ())
+}
+
+/// gRPC, but for calls of one that is shut out.
+#[derive(Debug)]
+struct Calls {
+    short: Grpc,
+    snapshots: Grpc,
+    me: u64,
+    wires: Wires,
+}
+
+impl Calls {
+    fn is_refused(&self) -> Option<TransportError> {
+        let refused = || TransportError::Refused("the certificate has run out".into());
+        self.wires.is_shut_out(self.me).then(refused)
+    }
+}
+
+impl Transport for Calls {
+    fn call<'a>(
+        &'a self,
+        target: &'a Target,
+        call: Call,
+        message: Vec<u8>,
+    ) -> BoxFuture<'a, Result<Vec<u8>, TransportError>> {
+        match self.is_refused() {
+            Some(why) => Box::pin(async { Err(why) }),
+            None => self.short.call(target, call, message),
+        }
+    }
+
+    fn snapshot<'a>(
+        &'a self,
+        target: &'a Target,
+        offer: Vec<u8>,
+        chunks: Chunks,
+    ) -> BoxFuture<'a, Result<Vec<u8>, TransportError>> {
+        match self.is_refused() {
+            Some(why) => Box::pin(async { Err(why) }),
+            None => self.snapshots.snapshot(target, offer, chunks),
+        }
     }
 }
 
@@ -118,12 +220,23 @@ impl Wires {
 struct Plain {
     me: u64,
     wires: Wires,
+    carries: Carries,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Carries {
+    Calls,
+    Snapshots,
 }
 
 impl Connect for Plain {
     fn connect(&self, peer: &Peer) -> BoxFuture<'static, io::Result<Stream>> {
         let other = u64::try_from(peer.node_id.bits()).unwrap();
         let (connection, address) = (self.wires.connection((self.me, other)), peer.address.clone());
+        let bytes_per_s = match self.carries {
+            Carries::Calls => None,
+            Carries::Snapshots => self.wires.snapshots_bytes_per_s(),
+        };
         Box::pin(async move {
             let Some(cut) = connection else {
                 return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "the wire is cut"));
@@ -133,9 +246,15 @@ impl Connect for Plain {
             // Bytes pass a pipe that breaks with the wire.
             let (near, mut between) = tokio::io::duplex(1 << 20);
             tokio::spawn(async move {
+                let carried = async {
+                    match bytes_per_s {
+                        Some(bytes_per_s) => trickle(between, far, bytes_per_s).await,
+                        None => tokio::io::copy_bidirectional(&mut between, &mut far).await.map(drop),
+                    }
+                };
                 tokio::select! {
                     () = cut.cancelled() => {}
-                    _ended = tokio::io::copy_bidirectional(&mut between, &mut far) => {}
+                    _ended = carried => {}
                 }
             });
             Ok(Box::new(near) as Stream)
@@ -149,6 +268,7 @@ pub(crate) struct One {
     pub(crate) folder: TempDir,
     pub(crate) address: String,
     pub(crate) trouble: Arc<Trouble>,
+    snapshot_every: SnapshotEvery,
     wires: Wires,
     running: Option<Running>,
 }
@@ -162,15 +282,15 @@ struct Running {
 }
 
 impl One {
-    pub(crate) async fn new(id: u64, wires: &Wires) -> Self {
+    async fn new(id: u64, wires: &Wires, snapshot_every: SnapshotEvery) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        Self { id, folder, address, trouble: Arc::default(), wires: wires.clone(), running: None }
+        Self { id, folder, address, trouble: Arc::default(), snapshot_every, wires: wires.clone(), running: None }
     }
 
     pub(crate) fn connect(&self) -> Arc<dyn Connect> {
-        Arc::new(Plain { me: self.id, wires: self.wires.clone() })
+        Arc::new(Plain { me: self.id, wires: self.wires.clone(), carries: Carries::Calls })
     }
 
     pub(crate) async fn start(&mut self, begin: Start) {
@@ -183,8 +303,22 @@ impl One {
             cluster_key: ClusterKey::generate().unwrap(),
             preflight: Arc::new(NoHost),
         };
-        let mut outside = Outside::of_host(Arc::new(Grpc::new(self.connect())));
-        outside.disk = Arc::new(Troubled { disk: outside.disk, trouble: self.trouble.clone() });
+        let calls = Calls {
+            short: Grpc::new(self.connect()),
+            snapshots: Grpc::new(Arc::new(Plain {
+                me: self.id,
+                wires: self.wires.clone(),
+                carries: Carries::Snapshots,
+            })),
+            me: self.id,
+            wires: self.wires.clone(),
+        };
+        let mut outside = Outside::of_host(Arc::new(calls));
+        outside.disk = Arc::new(Troubled {
+            disk: outside.disk,
+            trouble: self.trouble.clone(),
+            snapshot_every: self.snapshot_every,
+        });
         let manager = soon("opening", Manager::open(config, outside, begin)).await.unwrap();
         let handle = manager.handle();
         let listener = soon("listening", listen(&self.address)).await;
@@ -314,17 +448,23 @@ async fn listen(address: &str) -> TcpListener {
 pub(crate) struct Bench {
     pub(crate) wires: Wires,
     pub(crate) all: BTreeMap<u64, One>,
+    snapshot_every: SnapshotEvery,
 }
 
 impl Bench {
     /// Managers 1 to `count`; the first begins and the others are let in.
     pub(crate) async fn of(count: u64) -> Self {
+        Self::that_saves(SnapshotEvery::default(), count).await
+    }
+
+    /// The same, with snapshots as often as this.
+    pub(crate) async fn that_saves(snapshot_every: SnapshotEvery, count: u64) -> Self {
         let wires = Wires::default();
-        let mut first = One::new(1, &wires).await;
+        let mut first = One::new(1, &wires, snapshot_every).await;
         first
             .start(Start::Cluster(Bootstrap { spec: ClusterSpec::default(), founding: Some(Box::new(founding())) }))
             .await;
-        let mut bench = Self { wires, all: BTreeMap::from([(1, first)]) };
+        let mut bench = Self { wires, all: BTreeMap::from([(1, first)]), snapshot_every };
         for _ in 1..count {
             bench.add().await;
         }
@@ -336,7 +476,7 @@ impl Bench {
     /// Another manager: its row is in the state before it starts, as after a join.
     pub(crate) async fn add(&mut self) -> u64 {
         let id = self.all.keys().max().unwrap() + 1;
-        let mut one = One::new(id, &self.wires).await;
+        let mut one = One::new(id, &self.wires, self.snapshot_every).await;
         self.leader().await.propose(join(id, &one.address)).await;
         one.start(Start::Member).await;
         self.all.insert(id, one);

@@ -12,7 +12,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use muster_manager::{
     StorageError,
-    outside::{Commits, Disk, Durable, Files, Missing, Space, Store},
+    outside::{Commits, Disk, Durable, Files, Missing, SnapshotEvery, Space, Store},
 };
 
 #[derive(Default)]
@@ -49,6 +49,7 @@ impl Trouble {
 pub(crate) struct Troubled {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) trouble: Arc<Trouble>,
+    pub(crate) snapshot_every: SnapshotEvery,
 }
 
 impl Disk for Troubled {
@@ -67,6 +68,10 @@ impl Disk for Troubled {
 
     fn files(&self) -> Arc<dyn Files> {
         self.disk.files()
+    }
+
+    fn snapshot_every(&self) -> SnapshotEvery {
+        self.snapshot_every
     }
 
     fn block(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {

@@ -6,7 +6,7 @@ use muster_core::command::{Command, Outcome};
 use muster_manager::{Manager, OpenError, Outside, RunError, Start, StorageError, raft::standing::Dismissal};
 use muster_proto::node::Role;
 
-use crate::bench::{Bench, node, service, service_of, soon};
+use crate::bench::{Bench, node, service, soon};
 
 fn done(outcome: &Outcome) -> bool {
     match outcome {
@@ -159,21 +159,4 @@ async fn a_single_manager_whose_disk_is_full_says_so_and_goes_on_when_there_is_r
         }
     })
     .await;
-}
-
-/// 8 MiB, or as many as `MUSTER_SNAPSHOT_MIB` says.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_manager_gets_a_large_state_without_an_election() {
-    let mebibytes = std::env::var("MUSTER_SNAPSHOT_MIB").map_or(8, |text| text.parse::<u64>().unwrap());
-    let mut bench = Bench::of(1).await;
-    for number in 1..=mebibytes * 4 {
-        bench.one(1).propose(service_of(number, 256 << 10)).await;
-    }
-    // Snapshots come with the bytes written; the log before the last but one is gone.
-    let began = bench.one(1).handle().replica().leading();
-    let second = bench.add().await;
-    let third = bench.add().await;
-    bench.one(1).voters([1, second, third]).await;
-    assert_eq!(bench.one(1).handle().replica().leading(), began);
-    bench.agreed().await;
 }

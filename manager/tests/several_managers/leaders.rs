@@ -1,6 +1,6 @@
 //! Leaders that are none any more and do not know it, and managers that would be leaders and should not.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use muster_proto::{
     assignment::SESSION_PROTOCOL,
@@ -112,4 +112,71 @@ async fn a_manager_that_was_cut_off_alone_comes_back_without_an_election() {
     bench.one(1).propose(service(2)).await;
     bench.agreed().await;
     assert_eq!(bench.one(1).handle().replica().leading(), began);
+}
+
+/// Its certificate has run out: it hears of nobody, and nobody takes its calls.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_whose_calls_are_refused_comes_back_without_an_election() {
+    let bench = Bench::of(3).await;
+    let began = bench.one(1).handle().replica().leading();
+    assert!(began.is_some());
+    bench.wires.shut_out(3);
+    bench.wires.isolate(3, [1, 2]);
+    bench.wires.refused(3, 10).await;
+    bench.wires.mend();
+    bench.wires.let_in(3);
+    bench.one(1).propose(service(1)).await;
+    bench.one(3).until("what it missed", |state| state.services().count() == 1).await;
+    bench.agreed().await;
+    assert_eq!(bench.one(1).handle().replica().leading(), began);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_followers_have_no_room_leads_on_and_says_why_nothing_changes_when_it_has_none_either() {
+    let bench = Bench::of(3).await;
+    let leader = bench.one(1);
+    let (replica, began) = (leader.handle().replica(), leader.handle().replica().leading());
+    let mut session = Session::open(leader).await;
+    for id in [2, 3] {
+        bench.one(id).trouble.full.store(true, Ordering::Relaxed);
+    }
+    // They see it in a moment; what comes until then is still taken.
+    let mut number = 0;
+    let stuck = loop {
+        number += 1;
+        let replica = replica.clone();
+        let mut proposal = tokio::spawn(async move { replica.propose(service(number)).await });
+        if tokio::time::timeout(Duration::from_secs(1), &mut proposal).await.is_err() {
+            break proposal;
+        }
+    };
+    // Longer than a leader is believed that nobody answers.
+    for sequence in 1..=60 {
+        session.beat(sequence).await;
+        assert_eq!(session.ack().await.unwrap(), sequence);
+    }
+    assert_eq!(replica.leading(), began);
+    let group = leader.handle().members().now();
+    assert!(group.is_heard(2, 1) && group.is_heard(3, 1), "those whose disks are full are there all the same");
+
+    leader.trouble.full.store(true, Ordering::Relaxed);
+    let refused = soon("a refusal", async {
+        loop {
+            number += 1;
+            let proposed = tokio::time::timeout(Duration::from_millis(500), replica.propose(service(number))).await;
+            if let Ok(Err(why)) = proposed {
+                return why;
+            }
+        }
+    });
+    assert!(refused.await.to_string().contains("nearly full"));
+
+    for one in bench.all.values() {
+        one.trouble.full.store(false, Ordering::Relaxed);
+    }
+    // It may have waited too long.
+    let _ = soon("an answer", stuck).await.unwrap();
+    bench.agreed().await;
+    bench.leader().await.propose(service(1_000_000)).await;
+    bench.agreed().await;
 }

@@ -7,3 +7,4 @@ mod formats;
 mod group;
 mod leaders;
 mod roles;
+mod snapshots;

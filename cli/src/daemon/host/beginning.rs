@@ -60,6 +60,7 @@ impl Host {
             managers: vec![advertise_addr],
             incarnation: 1,
             recovering: None,
+            is_self_signed: false,
             identity: Identity {
                 roots: begun.root_pem,
                 certificate: begun.certificate_pem,

@@ -1,22 +1,31 @@
-//! What a host makes of joins that come to nothing.
+//! What a host makes of joins that come to nothing, and of changes that nobody waits for.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, pin::pin, time::Duration};
 
 use muster_manager::ca::{JoinToken, NodeKey};
-use muster_proto::{node::Availability, trust::Digest};
-use tokio::net::TcpListener;
+use muster_proto::{node::Availability, trust::Digest, v1::local_server::Local};
+use tokio::{net::TcpListener, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::Request;
 
 use super::*;
-use crate::daemon::args::{EngineChoice, LogFormat};
+use crate::daemon::{
+    args::{EngineChoice, LogFormat},
+    local::Service,
+};
 
 /// Far above what is asked of a lock that is free.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 async fn host(folder: &Path) -> Host {
+    host_at(folder, "127.0.0.1:7377").await
+}
+
+async fn host_at(folder: &Path, address: &str) -> Host {
     let args = Args {
         data_dir: folder.to_owned(),
         listen_addr: "127.0.0.1:0".parse().unwrap(),
-        advertise_addr: Some("127.0.0.1:7377".to_owned()),
+        advertise_addr: Some(address.to_owned()),
         socket: folder.join("socket"),
         engine: EngineChoice::Sim,
         docker_socket: folder.join("no-docker"),
@@ -94,4 +103,65 @@ async fn a_host_that_has_not_ended_one_membership_begins_no_other() {
     Record { phase: Phase::Leaving, ..record }.write(&host.data_dir.member()).unwrap();
     assert_eq!(host.leave(Force::No).await.unwrap(), 0);
     assert_eq!(Record::read(&host.data_dir.member()).unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_leave_whose_command_line_goes_away_comes_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Arc::new(host(folder.path()).await);
+    host.init("").await.unwrap();
+    let service = Service::new(Arc::clone(&host), TaskTracker::new(), CancellationToken::new());
+    let mut changes = host.changes();
+    let gone = async {
+        let mut leave = pin!(service.leave(Request::new(v1::LeaveRequest { force: true })));
+        // Its first step and no other.
+        assert!(futures_util::poll!(&mut leave).is_pending());
+    };
+    gone.await;
+    let left = timeout(DEADLINE, changes.wait_for(Option::is_none)).await;
+    left.expect("this host to be in no cluster").unwrap();
+    host.init("").await.expect("nothing of before is left");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_changes_the_membership_of_a_daemon_that_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Arc::new(host(folder.path()).await);
+    let (changes, shutdown) = (TaskTracker::new(), CancellationToken::new());
+    let service = Service::new(Arc::clone(&host), changes.clone(), shutdown.clone());
+    let stopped = host.stop().await;
+    let mut init = pin!(service.init(Request::new(v1::InitRequest { advertise_addr: String::new() })));
+    assert!(futures_util::poll!(&mut init).is_pending());
+    shutdown.cancel();
+    drop(stopped);
+    let refused = timeout(DEADLINE, init).await.expect("an answer").unwrap_err();
+    assert!(refused.message().contains("is stopping"), "{refused}");
+    changes.close();
+    timeout(DEADLINE, changes.wait()).await.expect("an end");
+    assert_eq!(Record::read(&host.data_dir.member()).unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_node_that_others_know_is_not_recovered_at_an_address_of_its_own_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = host_at(folder.path(), "10.0.0.1:7377").await;
+    let record = host.init("").await.unwrap();
+    let refused = host.recover(Force::Yes, "127.0.0.1:7377").await.unwrap_err().to_string();
+    assert!(refused.contains("leads every host to itself"), "{refused}");
+    assert_eq!(Record::read(&host.data_dir.member()).unwrap(), Some(record));
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_member_whose_parts_did_not_start_is_shown_as_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = host(folder.path()).await;
+    assert_eq!(host.describe().await.unwrap().0, None);
+    let record = host.init("").await.unwrap();
+    host.stop().await;
+    host.announce(None);
+    assert_eq!(host.describe().await.unwrap().0, Some(record.clone()));
+    Record { phase: Phase::Leaving, ..record }.write(&host.data_dir.member()).unwrap();
+    assert_eq!(host.describe().await.unwrap().0, None);
 }

@@ -118,7 +118,7 @@ pub(super) async fn heal(
     };
     match tokio::time::timeout(HEAL_MAX, signed).await {
         Ok(grant) => {
-            let healed = record.granted(grant)?;
+            let healed = Record { is_self_signed: true, ..record.granted(grant)? };
             healed.write(&surroundings.data_dir.member())?;
             keeper.replace(healed.credentials()?)?;
             tracing::warn!("this manager's certificate {why}; it has signed itself the next");

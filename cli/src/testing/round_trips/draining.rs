@@ -85,6 +85,8 @@ fn only_a_drain_can_be_waited_for() {
         ("node update --availability active --wait host1", "only a drain is waited for"),
         ("node update --availability drain --timeout 5s host1", "--wait"),
         ("node update --availability drain --wait --timeout 0 host1", "a timeout of 0"),
+        ("node update --availability drain --wait --role worker host1", "then run `muster node demote host1`"),
+        ("node update --availability drain --wait --role worker self", "then run `muster node demote self`"),
     ] {
         let ran = run(world(Vec::new()), line);
         assert!(ran.code == 2 && ran.world.nodes_updated.is_empty(), "{line}: {}", ran.stderr);

@@ -180,6 +180,17 @@ fn a_promotion_outlives_an_election() {
     assert_eq!(shown(&ran), "node host2 is a manager now\nexit code 0\n");
 }
 
+/// Its own node is heard as a worker before it has the answer. Another one's refusal is one.
+#[test]
+fn who_is_denied_has_changed_its_own_node_at_most() {
+    let denied = || World { denies_updates: true, ..two_nodes() };
+    assert_eq!(shown(&run(denied(), "node update --role worker self")), "self\nexit code 0\n");
+    for line in ["node update --role worker host2", "node update --role manager self"] {
+        let ran = run(denied(), line);
+        assert!(ran.code == 1 && ran.stderr.contains("only managers may ask for that"), "{line}: {}", shown(&ran));
+    }
+}
+
 #[test]
 fn a_role_is_changed_with_the_rest() {
     let ran = run(two_nodes(), "node update --role manager --availability drain host2");
