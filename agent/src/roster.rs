@@ -201,6 +201,8 @@ impl Roster {
                     self.order(assignment, asked_after);
                 }
             }
+            // What could not be written may not be wanted any more.
+            Err(_unwanted) if self.intake.is_empty() => {}
             Err(error) => {
                 self.store_problem.send_replace(Some(format!("takes no new tasks: {error}")));
             }
@@ -231,6 +233,10 @@ impl Roster {
 
     async fn order_to_forget(&mut self, task: TaskId) {
         let waited = self.intake.forget(task);
+        if waited && self.intake.is_empty() {
+            // The next write says whether there still is one.
+            self.store_problem.send_if_modified(|problem| problem.take().is_some());
+        }
         match self.orders.get(&task) {
             Some(known) => {
                 known.send_if_modified(|order| !std::mem::replace(&mut order.forget, true));

@@ -52,6 +52,10 @@ impl Intake {
         self.waiting.insert(assignment.task_id, (assignment, acted));
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Whether there was one: it may be on its way to the disk.
     pub(super) fn forget(&mut self, task: TaskId) -> bool {
         self.waiting.remove(&task).is_some()
