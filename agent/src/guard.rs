@@ -116,7 +116,7 @@ pub async fn run(data_dir: &Path, executor: Arc<dyn Executor>, clock: Arc<dyn Cl
             Verdict::Idle if idle_look.elapsed() < IDLE_LOOK => {}
             Verdict::Idle => {
                 idle_look = Instant::now();
-                if executor.list().await.is_ok_and(|found| !found.iter().any(is_guarded)) {
+                if executor.list().await.is_ok_and(|found| !found.iter().any(may_run)) {
                     return Ok(());
                 }
             }
@@ -133,7 +133,7 @@ pub async fn run(data_dir: &Path, executor: Arc<dyn Executor>, clock: Arc<dyn Cl
                         continue;
                     }
                 };
-                if !found.iter().any(is_guarded) && stopping.is_empty() && idle_look.elapsed() > IDLE_LOOK {
+                if !found.iter().any(may_run) && stopping.is_empty() && idle_look.elapsed() > IDLE_LOOK {
                     return Ok(());
                 }
                 for found in found.into_iter().filter(is_guarded) {
@@ -147,6 +147,11 @@ pub async fn run(data_dir: &Path, executor: Arc<dyn Executor>, clock: Arc<dyn Cl
             }
         }
     }
+}
+
+/// Also one that the daemon had started before it was silent, where the engine has yet to do so.
+fn may_run(found: &Found) -> bool {
+    found.isolation_grace.is_some() && !matches!(found.state, ContainerState::Exited(_))
 }
 
 fn is_guarded(found: &Found) -> bool {
@@ -212,19 +217,42 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_engine_that_cannot_be_asked_is_asked_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let sim = Arc::new(Sim::new(Identity { cluster_id: ClusterId::from_bits(1), node_id: NodeId::from_bits(1) }));
+    async fn prepared(sim: &Sim) -> ContainerId {
         let mut assignment = fixture::assignment(1);
         Arc::make_mut(&mut Arc::make_mut(&mut assignment).template).spec.on_isolation = OnIsolation::Stop;
-        let container = sim.prepare(&assignment, &|_| {}).await.unwrap().container;
+        sim.prepare(&assignment, &|_| {}).await.unwrap().container
+    }
+
+    fn sim() -> Arc<Sim> {
+        Arc::new(Sim::new(Identity { cluster_id: ClusterId::from_bits(1), node_id: NodeId::from_bits(1) }))
+    }
+
+    /// Of a daemon that is silent since its lease was over.
+    fn begin(dir: &Path, sim: &Arc<Sim>) -> tokio::task::JoinHandle<io::Result<()>> {
+        Stamp { boot_id: clock::boot_id(), until: s(0), awake_at: s(0) }.write(dir).unwrap();
+        let (path, executor) = (dir.to_owned(), sim.clone());
+        tokio::spawn(async move { run(&path, executor, Arc::new(Paused(Instant::now()))).await })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_that_takes_long_is_waited_for() {
+        let (dir, sim) = (tempfile::tempdir().unwrap(), sim());
+        let container = prepared(&sim).await;
+        let guard = begin(dir.path(), &sim);
+        tokio::time::sleep(IDLE_LOOK * 3).await;
+        assert!(!guard.is_finished(), "what the engine may yet start was left to itself");
+        sim.start(&container).await.unwrap();
+        guard.await.unwrap().unwrap();
+        assert!(!sim.list().await.unwrap().iter().any(may_run));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_cannot_be_asked_is_asked_again() {
+        let (dir, sim) = (tempfile::tempdir().unwrap(), sim());
+        let container = prepared(&sim).await;
         sim.start(&container).await.unwrap();
         sim.set_engine(Engine::Away);
-        Stamp { boot_id: clock::boot_id(), until: s(0), awake_at: s(0) }.write(dir.path()).unwrap();
-
-        let (path, executor) = (dir.path().to_owned(), sim.clone());
-        let guard = tokio::spawn(async move { run(&path, executor, Arc::new(Paused(Instant::now()))).await });
+        let guard = begin(dir.path(), &sim);
         tokio::time::sleep(IDLE_LOOK * 3).await;
         assert!(!guard.is_finished(), "what runs was left to itself");
         sim.set_engine(Engine::Up);

@@ -42,7 +42,8 @@ use crate::dial::{Dial, Stream};
 use rotation::Rotation;
 
 /// Client connections at a time, over all ports, and as many of other nodes' clients to tasks of this one. Each costs two
-/// descriptors and, while it moves bytes, some KiB.
+/// descriptors and, while it moves bytes, some KiB. Clients for whom no backend takes connections may have half of the
+/// places at most: services that are down leave the other half to the ports of those that are up.
 const CONNECTIONS_MAX: usize = 16_384;
 const DESCRIPTORS_EACH: u64 = 2;
 /// Descriptors that clients may not have: nodes, the engine, the disk and the command line need them.
@@ -95,6 +96,8 @@ struct Shared {
     open_ports: Mutex<BTreeSet<u16>>,
     connections: TaskTracker,
     slots: Arc<Semaphore>,
+    /// Of clients that wait for a backend.
+    waiting_slots: Semaphore,
     relayed_slots: Arc<Semaphore>,
     /// Idle connections close now.
     stopping: CancellationToken,
@@ -212,6 +215,7 @@ impl Ingress {
                 open_ports: Mutex::default(),
                 connections: TaskTracker::new(),
                 slots: Arc::new(Semaphore::new(places)),
+                waiting_slots: Semaphore::new((places / 2).max(1)),
                 relayed_slots: Arc::new(Semaphore::new(places)),
                 stopping: CancellationToken::new(),
                 abort: CancellationToken::new(),

@@ -103,7 +103,10 @@ impl Roster {
             leaves,
         };
         for Record { assignment, status, image_health } in records {
-            roster.begin(Order { assignment, forget: false }, Beginning::Resumed { status, image_health });
+            roster.begin(
+                Order { assignment, asked_after: None, forget: false },
+                Beginning::Resumed { status, image_health },
+            );
         }
         roster
     }
@@ -146,7 +149,7 @@ impl Roster {
 
     /// Nothing is begun that a restart would not know of. What shall stop waits for no disk: a restart is told again.
     async fn take_in(&mut self, delta: Delta) {
-        let Delta { extent, assign, forget, ingress, ingress_gone } = delta;
+        let Delta { extent, assign, forget, ingress, ingress_gone, heard_after } = delta;
         if let Some(services) = self.routes.apply(extent, ingress, &ingress_gone) {
             self.kept_routes.set(IngressList { services: services.clone() });
             self.context.ingress.set(services);
@@ -155,10 +158,10 @@ impl Roster {
         let news: Vec<Arc<Assignment>> = assign.into_iter().filter(|new| self.is_news(new)).map(Arc::new).collect();
         for assignment in news {
             let acted = if assignment.desired >= DesiredState::Shutdown {
-                self.order(assignment.clone());
+                self.order(assignment.clone(), heard_after);
                 Acted::Already
             } else {
-                Acted::NotYet
+                Acted::NotYet { asked_after: heard_after }
             };
             self.intake.put(assignment, acted);
         }
@@ -194,16 +197,20 @@ impl Roster {
         match &written.result {
             Ok(()) => {
                 self.store_problem.send_if_modified(|problem| problem.take().is_some());
-                self.intake.settle(written.into_batch()).into_iter().for_each(|assignment| self.order(assignment));
+                for (assignment, asked_after) in self.intake.settle(written.into_batch()) {
+                    self.order(assignment, asked_after);
+                }
             }
+            // What could not be written may not be wanted any more.
+            Err(_unwanted) if self.intake.is_empty() => {}
             Err(error) => {
                 self.store_problem.send_replace(Some(format!("takes no new tasks: {error}")));
             }
         }
     }
 
-    fn order(&mut self, assignment: Arc<Assignment>) {
-        let order = Order { assignment, forget: false };
+    fn order(&mut self, assignment: Arc<Assignment>, asked_after: Option<u64>) {
+        let order = Order { assignment, asked_after, forget: false };
         match self.orders.get(&order.assignment.task_id) {
             Some(known) => {
                 known.send_replace(order);
@@ -226,6 +233,10 @@ impl Roster {
 
     async fn order_to_forget(&mut self, task: TaskId) {
         let waited = self.intake.forget(task);
+        if waited && self.intake.is_empty() {
+            // The next write says whether there still is one.
+            self.store_problem.send_if_modified(|problem| problem.take().is_some());
+        }
         match self.orders.get(&task) {
             Some(known) => {
                 known.send_if_modified(|order| !std::mem::replace(&mut order.forget, true));

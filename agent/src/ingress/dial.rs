@@ -4,9 +4,11 @@
 //! A backend of this node is dialled straight; one of another node through that node's agent ([`super::hop`]), which
 //! may say that the task is about to go. Nothing was sent then, so another one is tried.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::{
+    io::Interest,
     net::{TcpSocket, TcpStream},
     time::{Instant, sleep, timeout, timeout_at},
 };
@@ -30,11 +32,18 @@ const NODE_ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a client is kept waiting while no backend takes connections: long enough for a replacement to become
 /// ready after a node has died, which takes up to 7 s and the container's own start, or an agent to be started again;
 /// short enough to be an answer.
-const HOLD_MAX: Duration = Duration::from_secs(15);
+pub(super) const HOLD_MAX: Duration = Duration::from_secs(15);
 
 /// The same when there are backends here and none of them can be reached: then something is wrong, and only a change
 /// of the list can help.
 const HOLD_UNREACHABLE_MAX: Duration = Duration::from_secs(1);
+
+/// The same for a client that has ended its half: nearly always one that has given up, and seldom one that has said all
+/// and waits for the answer.
+const HOLD_ENDED_MAX: Duration = Duration::from_secs(1);
+
+/// Between two looks whether a client that waits has ended its half.
+const END_LOOK: Duration = Duration::from_millis(500);
 
 /// Between two looks for a node that was away.
 const RETRY: Duration = Duration::from_millis(250);
@@ -48,9 +57,11 @@ pub(super) struct Upstream {
 }
 
 /// A connection to some backend of `port`; None when there is none to be had, and the client must go.
-pub(super) async fn upstream(shared: &Shared, port: u16) -> Option<Upstream> {
+pub(super) async fn upstream(shared: &Shared, port: u16, client: &TcpStream) -> Option<Upstream> {
     let begin = Instant::now();
     let mut changed = shared.changed.subscribe();
+    let mut given_up = pin!(given_up(client));
+    let mut place = None;
     loop {
         changed.mark_unchanged();
         let (hold, retry) = match round(shared, port).await {
@@ -60,10 +71,14 @@ pub(super) async fn upstream(shared: &Shared, port: u16) -> Option<Upstream> {
             Round::InVain(Found::Leaving | Found::NodeAway) => (HOLD_MAX, RETRY),
             Round::InVain(Found::Unreachable) => (HOLD_UNREACHABLE_MAX, HOLD_UNREACHABLE_MAX),
         };
+        if place.is_none() {
+            place = Some(shared.waiting_slots.try_acquire().ok()?);
+        }
         let wait = async {
             tokio::select! {
                 changed = changed.changed() => changed.is_ok(),
                 () = sleep(retry) => true,
+                () = &mut given_up => false,
             }
         };
         match timeout_at(begin + hold, wait).await {
@@ -71,6 +86,15 @@ pub(super) async fn upstream(shared: &Shared, port: u16) -> Option<Upstream> {
             Ok(false) | Err(_) => return None,
         }
     }
+}
+
+/// Returns when a client that has ended its half has waited long enough. What it sent and nobody has read hides the end
+/// from a read, and not from the socket's readiness.
+async fn given_up(client: &TcpStream) {
+    while !matches!(client.ready(Interest::READABLE).now_or_never(), Some(Ok(ready)) if ready.is_read_closed()) {
+        sleep(END_LOOK).await;
+    }
+    sleep(HOLD_ENDED_MAX).await;
 }
 
 enum Round {

@@ -41,7 +41,7 @@ pub(super) async fn run(client: TcpStream, port: u16, shared: &Shared) {
     let mut relay = Relay::new(client, shared.stopping.clone());
     loop {
         match poll_fn(|cx| relay.poll(cx)).await {
-            Next::Dial => match dial::upstream(shared, port).await {
+            Next::Dial => match dial::upstream(shared, port, &relay.client).await {
                 Some(upstream) => relay.attach(Backend::new(upstream)),
                 None => return,
             },

@@ -2,6 +2,7 @@
 
 mod harness;
 mod hops;
+mod waiting;
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +18,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 

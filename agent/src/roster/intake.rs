@@ -18,7 +18,10 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Acted {
     Already,
-    NotYet,
+    /// It will be told that it was asked for after so many outages; see [`crate::task::actor::Order`].
+    NotYet {
+        asked_after: Option<u64>,
+    },
 }
 
 /// A write that has ended.
@@ -47,6 +50,10 @@ impl Intake {
 
     pub(super) fn put(&mut self, assignment: Arc<Assignment>, acted: Acted) {
         self.waiting.insert(assignment.task_id, (assignment, acted));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// Whether there was one: it may be on its way to the disk.
@@ -78,7 +85,7 @@ impl Intake {
     }
 
     /// Those of a write that actors have yet to hear of. One that a newer took the place of waits on.
-    pub(super) fn settle(&mut self, batch: Vec<Arc<Assignment>>) -> Vec<Arc<Assignment>> {
+    pub(super) fn settle(&mut self, batch: Vec<Arc<Assignment>>) -> Vec<(Arc<Assignment>, Option<u64>)> {
         let mut unheard = Vec::new();
         for assignment in batch {
             let Some((waiting, acted)) = self.waiting.get(&assignment.task_id) else { continue };
@@ -87,7 +94,7 @@ impl Intake {
             }
             match acted {
                 Acted::Already => {}
-                Acted::NotYet => unheard.push(assignment.clone()),
+                Acted::NotYet { asked_after } => unheard.push((assignment.clone(), *asked_after)),
             }
             self.waiting.remove(&assignment.task_id);
         }

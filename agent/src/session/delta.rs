@@ -17,6 +17,9 @@ pub(crate) struct Delta {
     pub(crate) forget: Vec<TaskId>,
     pub(crate) ingress: Vec<IngressService>,
     pub(crate) ingress_gone: Vec<ServiceId>,
+    /// The outages of this node's lease when it was heard; None: the lease was over then, and what a manager said may be
+    /// about to be taken back.
+    pub(crate) heard_after: Option<u64>,
 }
 
 fn id<T: std::str::FromStr>(field: &str, text: &str) -> Result<T, ConvertError> {
@@ -24,15 +27,15 @@ fn id<T: std::str::FromStr>(field: &str, text: &str) -> Result<T, ConvertError> 
     text.parse().map_err(|_invalid| wrong())
 }
 
-impl TryFrom<manager_message::Assignments> for Delta {
-    type Error = ConvertError;
-    fn try_from(wire: manager_message::Assignments) -> Result<Self, ConvertError> {
+impl Delta {
+    pub(super) fn hear(wire: manager_message::Assignments, heard_after: Option<u64>) -> Result<Self, ConvertError> {
         Ok(Self {
             extent: if wire.complete { Extent::Complete } else { Extent::Difference },
             assign: wire.assign.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             forget: wire.forget.iter().map(|text| id("forget", text)).collect::<Result<_, _>>()?,
             ingress: wire.ingress.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             ingress_gone: wire.ingress_gone.iter().map(|text| id("ingress_gone", text)).collect::<Result<_, _>>()?,
+            heard_after,
         })
     }
 }

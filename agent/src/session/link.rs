@@ -191,7 +191,9 @@ impl<'a> Link<'a> {
                 self.sessions.outbox.ack(ack.sequence);
             }
             Some(manager_message::Message::Assignments(assignments)) => {
-                let delta = Delta::try_from(assignments).map_err(|error| format!("assignments refused: {error}"))?;
+                let heard_after = self.sessions.isolation.held();
+                let delta =
+                    Delta::hear(assignments, heard_after).map_err(|error| format!("assignments refused: {error}"))?;
                 // A roster that is this far behind cannot write to its disk; the next session brings it all again.
                 self.sessions.deltas.try_send(delta).map_err(|_full| "assignments cannot be taken in".to_owned())?;
             }

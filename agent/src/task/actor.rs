@@ -31,6 +31,9 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
     pub(crate) assignment: Arc<Assignment>,
+    /// The outages of the lease when a manager asked for it: a later one is for the managers to replace the task in,
+    /// however long it waited for the disk. None: it was over then, or the task was read from disk.
+    pub(crate) asked_after: Option<u64>,
     /// No manager knows the task any more.
     pub(crate) forget: bool,
 }
@@ -77,6 +80,7 @@ pub(crate) struct Actor {
     pub(super) permit: Option<OwnedSemaphorePermit>,
     /// Until it has ended, of a task that must not run in isolation.
     pub(super) guarded: Option<Guarded>,
+    pub(super) asked_after: Option<u64>,
     /// Of those that it has nothing to do with any more: they were before it.
     pub(super) outages_before: u64,
 }
@@ -113,13 +117,14 @@ impl StopSignal {
 
 impl Actor {
     pub(crate) fn new(context: Arc<Context>, orders: watch::Receiver<Order>, beginning: Beginning) -> Self {
-        let outages = context.isolation.outages();
+        let Order { assignment, asked_after, forget: _ } = orders.borrow().clone();
         let (phase, status, image_health, outages_before) = match beginning {
-            Beginning::New => (Phase::Accepted, None, None, outages),
+            Beginning::New => (Phase::Accepted, None, None, asked_after.unwrap_or_default()),
             // Also that of before this agent began: a lease that is over when it begins.
             Beginning::Resumed { status, image_health } => (Phase::Unknown, status, image_health, 0),
         };
-        let assignment = orders.borrow().assignment.clone();
+        // That of before this agent began is seen here, where nobody has looked yet.
+        context.isolation.outages();
         let has_ended = status.as_ref().is_some_and(|status| status.state.is_final());
         let must_stop = assignment.template.spec.on_isolation == OnIsolation::Stop;
         let guarded = (must_stop && !has_ended).then(|| context.isolation.guard());
@@ -136,6 +141,7 @@ impl Actor {
             unhealthy: None,
             permit: None,
             guarded,
+            asked_after,
             outages_before,
         }
     }

@@ -47,11 +47,10 @@ impl Actor {
         }
     }
 
-    /// It never ran here: an outage that was before a manager asked for it is nothing to it.
+    /// It never ran here: an outage that was before a manager asked for it is nothing to it. Of one that was read from
+    /// disk no outage is known to be.
     fn begin_anew(&mut self) {
-        if let Some(outages) = self.context.isolation.held() {
-            self.outages_before = outages;
-        }
+        self.outages_before = self.asked_after.unwrap_or_default();
         self.phase = Phase::Accepted;
     }
 

@@ -1,5 +1,7 @@
 //! Whole lives of tasks against simulated containers, on a paused clock.
 
+mod isolated;
+
 use std::{sync::Arc, time::Duration};
 
 use muster_proto::{
@@ -100,6 +102,20 @@ impl Bench {
     }
 
     fn with(sim: Arc<Sim>, assignment: Arc<Assignment>, beginning: Beginning, census: Option<Vec<Found>>) -> Self {
+        let clock = Arc::new(PausedClock(Instant::now()));
+        let isolation = Isolation::new(clock.clone(), None);
+        let order = Order { assignment, asked_after: None, forget: false };
+        Self::begin(sim, order, beginning, census, clock, isolation)
+    }
+
+    fn begin(
+        sim: Arc<Sim>,
+        order: Order,
+        beginning: Beginning,
+        census: Option<Vec<Found>>,
+        clock: Arc<PausedClock>,
+        isolation: Isolation,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (store, writer, _) = store::open(dir.path()).unwrap();
         let mut parts = JoinSet::new();
@@ -111,10 +127,8 @@ impl Bench {
         })
         .handle();
         let census = watch::channel(census.map(Arc::new)).1;
-        let clock = Arc::new(PausedClock(Instant::now()));
-        let isolation = Isolation::new(clock.clone(), None);
         let context = Arc::new(Context::new(sim.clone(), ingress, store, clock, census, isolation));
-        let (order, orders) = watch::channel(Order { assignment, forget: false });
+        let (order, orders) = watch::channel(order);
         let actor = tokio::spawn(Actor::new(context.clone(), orders, beginning).run());
         let (teller, told) = watch::channel(Vec::new());
         let outbox = context.outbox.clone();

@@ -1,6 +1,12 @@
 //! Tasks that must not run where the managers cannot be reached, and what stops them.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use muster_agent::{
     clock::SystemClock,
@@ -102,9 +108,60 @@ async fn a_restart_within_the_lease_changes_nothing_and_one_after_it_stops_first
     agent.kill().await;
 
     // What is known of the lease is lost, and with it the right to run.
-    std::fs::remove_file(dir.path().join("lease")).unwrap();
+    fs::remove_file(dir.path().join("lease")).unwrap();
     let agent = Node::start_with(config(dir.path(), &sim, Vec::new())).await;
     until_running(&sim, &[task(2)]).await;
+    agent.stop().await;
+}
+
+/// As on a full disk. It is in order again when this is dropped.
+struct Broken {
+    tasks: PathBuf,
+    away: PathBuf,
+}
+
+impl Broken {
+    fn of(dir: &Path) -> Self {
+        let broken = Self { tasks: dir.join("tasks"), away: dir.join("away") };
+        fs::rename(&broken.tasks, &broken.away).unwrap();
+        fs::write(&broken.tasks, "no folder").unwrap();
+        broken
+    }
+}
+
+impl Drop for Broken {
+    fn drop(&mut self) {
+        fs::remove_file(&self.tasks).unwrap();
+        fs::rename(&self.away, &self.tasks).unwrap();
+    }
+}
+
+/// The managers replace it when the lease is over, wherever it waits.
+#[tokio::test]
+async fn a_task_that_waits_for_the_disk_while_the_lease_ends_is_not_started() {
+    let (dir, sim, manager) = (tempfile::tempdir().unwrap(), sim(), Manager::start().await);
+    let agent = Node::start(dir.path(), &sim, &manager).await;
+    both_run(&sim, &manager).await;
+    let disk = Broken::of(dir.path());
+    let mut waits = stopping_and_kept()[0].clone();
+    waits.task_id = task(3);
+    manager.assign(waits);
+    let is_hindered = |problem: &String| problem.contains("takes no new tasks");
+    manager.until_described(|description| description.problems.iter().any(is_hindered)).await;
+    manager.follow(&manager);
+    until_running(&sim, &[task(2)]).await;
+    drop(disk);
+    let file = dir.path().join("tasks").join(format!("{}.json", task(3)));
+    timeout(PATIENCE, async {
+        while !file.exists() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("it is written in the end");
+    manager.lead();
+    manager.until_state(task(3), Shutdown).await;
+    assert_eq!(sim.starts(), [task(1), task(2)]);
     agent.stop().await;
 }
 

@@ -16,7 +16,7 @@ mod nodes;
 mod service;
 mod writes;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -89,11 +89,19 @@ enum What {
         #[arg(long, default_value_t = 10, value_parser = bounded(1, 100))]
         tasks: u64,
     },
-    /// Five hosts with an engine each: a worker and the leader's host without power, a short cut, an update, a join
+    /// Five hosts with an engine each: a worker and the leader's host without power, short cuts, an update, a join
     Nodes {
-        /// Of each
-        #[arg(long, default_value_t = 20, value_parser = bounded(1, 200))]
+        /// Of each power failure
+        #[arg(long, default_value_t = 20, value_parser = bounded(0, 200))]
         rounds: u64,
+        /// Cuts of each length: the hosts in turn
+        #[arg(long, default_value_t = 20, value_parser = bounded(0, 200))]
+        cuts: u64,
+        /// Their lengths in milliseconds
+        #[arg(long, value_delimiter = ',', default_value = "2000")]
+        cut_ms: Vec<u64>,
+        #[arg(long, default_value_t = 20, value_parser = bounded(0, 200))]
+        updates: u64,
         /// Of the service that runs meanwhile
         #[arg(long, default_value_t = 10, value_parser = bounded(1, 100))]
         replicas: u64,
@@ -123,7 +131,11 @@ fn main() -> anyhow::Result<()> {
             writes::run(&program, writes::Size { clients, value_bytes, seconds, rounds })?;
         }
         Some(What::Memory { services, tasks }) => memory::run(&program, size(services), size(tasks))?,
-        Some(What::Nodes { rounds, replicas }) => nodes::run(&program, size(rounds), size(replicas))?,
+        Some(What::Nodes { rounds, cuts, cut_ms, updates, replicas }) => {
+            let rounds = nodes::Rounds { power: size(rounds), cuts: size(cuts), updates: size(updates) };
+            let cut_spans: Vec<Duration> = cut_ms.into_iter().map(Duration::from_millis).collect();
+            nodes::run(&program, rounds, size(replicas), &cut_spans)?;
+        }
         None => {
             idle::run(&program, 20)?;
             converge::run(&program, 50, 3)?;

@@ -1,5 +1,9 @@
 //! Five hosts, each with an engine of its own, three of them managers: how long a service misses replicas when a host
-//! loses its power, what a short cut of the network restarts, how long an update takes, and a join.
+//! loses its power and is still sent connections, what a short cut of the network restarts, how soon the surplus of a
+//! longer one stops, how long an update takes, and a join.
+
+mod cuts;
+mod news;
 
 use std::{
     collections::BTreeSet,
@@ -8,7 +12,9 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use bollard::query_parameters::ListContainersOptionsBuilder;
 use muster_chaos::hosts::{self, Hosts};
+use muster_cli::demo::image;
 use muster_proto::v1;
 use muster_tests::{
     cluster::Cluster,
@@ -23,9 +29,11 @@ use crate::{api, distribution, spread};
 const HOSTS: usize = 5;
 const MANAGERS: usize = 3;
 const SERVICE: &str = "bench";
+/// Must not run in isolation, unlike the other.
+const SINGLE: &str = "single";
+const PORT: u16 = 8000;
 const POLL: Duration = Duration::from_millis(20);
 const RUNNING_WITHIN: Duration = Duration::from_secs(180);
-const CUT: Duration = Duration::from_secs(2);
 /// After the cut: longer than a lease, so that whatever follows from it has followed.
 const AFTER_CUT: Duration = Duration::from_secs(5);
 const UPDATE: [&str; 4] = ["--update-parallelism", "5", "--update-monitor", "100ms"];
@@ -43,43 +51,36 @@ struct Field {
 /// A task as the leader knows it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Placed {
+    service: String,
     task: String,
     node: String,
 }
 
-pub(crate) fn run(program: &str, rounds: usize, replicas: usize) -> anyhow::Result<()> {
+/// How often each is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rounds {
+    pub(crate) power: usize,
+    pub(crate) cuts: usize,
+    pub(crate) updates: usize,
+}
+
+pub(crate) fn run(program: &str, rounds: Rounds, replicas: usize, cuts: &[Duration]) -> anyhow::Result<()> {
     hosts::present("bench nodes").context("five hosts are needed")?;
     let mut field = Field::make(program)?;
     let count = replicas.to_string();
     let image = field.images.name("1.0.0");
-    field.cluster[0].ok(&["service", "create", "--quiet", "--name", SERVICE, "--replicas", &count, &image]);
+    let publish = format!("{PORT}:8000");
+    let create = ["service", "create", "--quiet", "--replicas", &count];
+    field.cluster[0].ok(&[&create[..], &["--name", SERVICE, "-p", &publish, &image]].concat());
     println!("{HOSTS} hosts, {MANAGERS} of them managers, {replicas} replicas");
+    field.powers(rounds.power, replicas)?;
 
-    let mut worker = Vec::new();
-    for _ in 0..rounds {
-        let host = field.fullest(MANAGERS..HOSTS)?;
-        worker.push(field.power_off(host, replicas)?);
-    }
-    println!("a worker without power, until all replicas run again");
-    println!("  {}", distribution(&worker, "s"));
-
-    let mut leader = Vec::new();
-    for _ in 0..rounds {
-        let host = field.cluster.leader();
-        leader.push(field.power_off(host, replicas)?);
-    }
-    println!("the leader's host without power, until all replicas run again");
-    println!("  {}", distribution(&leader, "s"));
-
-    let mut restarts = Vec::new();
-    for _ in 0..rounds {
-        let host = field.fullest(0..HOSTS)?;
-        restarts.push(field.short_cut(host)?);
-    }
-    println!("a node cut off for {} s, tasks that were replaced or restarted", CUT.as_secs());
-    println!("  {}", distribution(&restarts, "tasks"));
+    field.cluster[0].ok(&[&create[..], &["--name", SINGLE, "--on-isolation", "stop", &image]].concat());
+    field.settle(2 * replicas)?;
+    cuts::measure(&field, rounds.cuts, cuts)?;
+    field.cluster[0].ok(&["service", "rm", SINGLE]);
     field.cluster[0].ok(&["service", "rm", SERVICE]);
-    field.updates(rounds)
+    field.updates(rounds.updates)
 }
 
 impl Field {
@@ -123,7 +124,11 @@ impl Field {
             task.desired() == v1::DesiredState::Running
                 && task.status.as_ref().is_some_and(|status| status.state() == v1::TaskState::Running)
         });
-        let placed = running.map(|task| Placed { task: task.id, node: task.node_id.unwrap_or_default() });
+        let placed = running.map(|task| Placed {
+            service: task.service_name,
+            task: task.id,
+            node: task.node_id.unwrap_or_default(),
+        });
         Some(placed.filter(|placed| without != Some(placed.node.as_str())).collect())
     }
 
@@ -135,6 +140,56 @@ impl Field {
             running.iter().filter(|placed| placed.node == node).count()
         };
         among.max_by_key(on).context("a host")
+    }
+
+    /// Containers that run on a host, whoever wants them.
+    fn containers(&self, host: usize) -> anyhow::Result<BTreeSet<String>> {
+        let engine = self.engines[host].as_ref().context("the host has its power")?;
+        let docker = image::connect(&engine.socket())?;
+        let options = ListContainersOptionsBuilder::new().build();
+        let running = self.runtime.block_on(docker.list_containers(Some(options)))?;
+        Ok(running.into_iter().filter_map(|container| container.id).collect())
+    }
+
+    fn wait(&self, what: &str, reached: impl Fn() -> bool) -> anyhow::Result<()> {
+        let began = Instant::now();
+        while !reached() {
+            if began.elapsed() > RUNNING_WITHIN {
+                bail!("waited {RUNNING_WITHIN:?} in vain for {what}");
+            }
+            thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    fn powers(&mut self, rounds: usize, replicas: usize) -> anyhow::Result<()> {
+        let mut figures: [Vec<f64>; 4] = Default::default();
+        for _ in 0..rounds {
+            let host = self.fullest(MANAGERS..HOSTS)?;
+            figures[0].push(self.power_off(host, replicas)?);
+        }
+        for _ in 0..rounds {
+            let host = self.cluster.leader();
+            figures[1].push(self.power_off(host, replicas)?);
+        }
+        for _ in 0..rounds {
+            figures[2].push(self.news(replicas)?);
+        }
+        for _ in 0..rounds {
+            let host = self.fullest(MANAGERS..HOSTS)?;
+            figures[3].push(self.surplus(host, replicas)?);
+        }
+        let what = [
+            "a worker without power, until all replicas run again",
+            "the leader's host without power, until all replicas run again",
+            "a worker without power, from being known as down to the last request that was sent there",
+            "a worker back from a cut of its network, until what was replaced meanwhile has stopped",
+        ];
+        for (what, figures) in what.iter().zip(&figures) {
+            println!("{what}");
+            println!("  {}", distribution(figures, "s"));
+        }
+        Ok(())
     }
 
     /// Seconds until all replicas run on the other hosts. Afterwards the host is back.
@@ -154,13 +209,7 @@ impl Field {
             }
             thread::sleep(POLL);
         };
-        // What is left of its processes is waited for.
-        self.cluster[host].kill();
-        self.engines[host] = None;
-        self.hosts.heal(host);
-        self.engines[host] = Some(HostEngine::start(&self.hosts, host));
-        self.cluster[host].restart();
-        self.settle(replicas)?;
+        self.power_on(host, replicas)?;
         Ok(took)
     }
 
@@ -177,18 +226,6 @@ impl Field {
         // The tasks that run may still be those that a plan under way replaces.
         thread::sleep(AFTER_CUT);
         Ok(())
-    }
-
-    /// Tasks that ran before and do not afterwards.
-    fn short_cut(&self, host: usize) -> anyhow::Result<f64> {
-        let ask = (0..MANAGERS).find(|manager| *manager != host).context("another manager")?;
-        let before = self.running(ask, None).context("a list of tasks")?;
-        self.hosts.cut(host);
-        thread::sleep(CUT);
-        self.hosts.heal(host);
-        thread::sleep(AFTER_CUT);
-        let after = self.running(ask, None).context("a list of tasks")?;
-        Ok(before.difference(&after).count() as f64)
     }
 
     fn updates(&self, rounds: usize) -> anyhow::Result<()> {
