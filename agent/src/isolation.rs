@@ -1,7 +1,8 @@
 //! Whether this node can still reach the managers, for tasks that must not run where it cannot (`--on-isolation stop`).
 //!
-//! The node's lease runs on the boot clock, from the *sending* of the last heartbeat that was answered: so it is over
-//! here before it is over for the managers. The session renews it, actors ask [`Isolation::outages`] before and while
+//! The node's lease runs on the boot clock, from the *sending* of the last heartbeat that was answered. What is called
+//! the lease here is longer than what managers grant by [`ISOLATION_SLACK`], which they wait for before they replace such
+//! a task: so it is over here before it is over for them. The session renews it, actors ask [`Isolation::outages`] before and while
 //! their container runs, and the [`sentinel`] wakes them when it ends. A process of its own ([`crate::guard`]) does the
 //! stopping where this agent is paused or dead; the [`stamp`] on disk is what it goes by.
 //!
@@ -16,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use muster_proto::isolation::ISOLATION_SLACK;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -85,7 +87,7 @@ impl Isolation {
     pub(crate) fn renew(&self, sent_at: Duration, span: Duration) {
         let (now, mut lease) = (self.now(), self.lease());
         lease.look(now);
-        lease.renew(sent_at, span, now);
+        lease.renew(sent_at, span.saturating_add(ISOLATION_SLACK), now);
         self.publish(&lease);
     }
 

@@ -271,8 +271,9 @@ async fn a_disk_that_takes_nothing_holds_up_no_end_and_no_list() {
     .expect("a list that is not applied, or a container that nobody asks for");
     assert_eq!(manager.times_told(task(3), Running), 0, "it is not on the disk");
 
-    // Nothing waits any more, so that nobody would hear of it when there is room again.
+    // Neither what shall begin nor what shall end waits any more: nobody would hear of it when there is room again.
     manager.forget(task(3));
+    manager.forget(task(1));
     manager.until_described(|description| !is_hindered(description)).await;
     manager.assign(assignment(4, &[]));
     manager.until_described(is_hindered).await;

@@ -86,7 +86,7 @@ fn ten_thousand_requests_to_three_nodes_and_none_failed() {
         cluster[2].ok(&["node", "update", "--availability", "active", &drained]);
         // Now, while the node has none of three: after a rollback or scaling there is nothing to gain.
         let moved = cluster[1].run(&["rebalance"]);
-        assert!(moved.status.success() && moved.stderr.contains("1 of 1 tasks moved"), "{moved:#?}");
+        assert!(moved.status.success() && moved.stderr.contains("1 of 1 task moved"), "{moved:#?}");
         // Before it scales: a rollback after that would undo the scaling, and not the version.
         cluster[0].ok(&["service", "rollback", "--quiet", "web"]);
         cluster[1].ok(&["service", "scale", "web=5"]);

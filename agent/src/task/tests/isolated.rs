@@ -1,10 +1,12 @@
 //! Which outages of the lease count against a task that must not run in isolation.
 
-use muster_proto::isolation::OnIsolation;
+use muster_proto::isolation::{ISOLATION_SLACK, OnIsolation};
 
 use super::*;
 
 const LEASE: Duration = Duration::from_secs(3);
+/// From the sending of the last heartbeat that was answered.
+const END: Duration = LEASE.saturating_add(ISOLATION_SLACK);
 
 /// Such a task, which begins as told now. It is never started: there is no guard.
 fn begin(beginning: Beginning, asked_after: Option<u64>, clock: &Arc<PausedClock>, isolation: &Isolation) -> Bench {
@@ -32,7 +34,9 @@ async fn what_was_asked_for_before_an_outage_does_not_begin_after_it() {
         bench.finished().await;
     }
     // It waited for the disk meanwhile, or this agent was paused.
-    sleep(LEASE).await;
+    sleep(END - Duration::from_millis(1)).await;
+    assert_eq!(isolation.held(), asked_after, "a cut that is shorter than the lease is noticed by nobody");
+    sleep(Duration::from_millis(1)).await;
     for is_back in [false, true] {
         if is_back {
             isolation.renew(isolation.now(), LEASE);

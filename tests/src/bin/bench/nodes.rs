@@ -132,9 +132,21 @@ impl Field {
         Some(placed.filter(|placed| without != Some(placed.node.as_str())).collect())
     }
 
+    /// As soon as a manager can say: there may be an election.
+    fn listed(&self, ask: usize) -> anyhow::Result<BTreeSet<Placed>> {
+        let began = Instant::now();
+        loop {
+            match self.running(ask, None) {
+                Some(running) => return Ok(running),
+                None if began.elapsed() > RUNNING_WITHIN => bail!("no list of tasks within {RUNNING_WITHIN:?}"),
+                None => thread::sleep(POLL),
+            }
+        }
+    }
+
     /// Of some hosts, the one with most tasks.
     fn fullest(&self, among: std::ops::Range<usize>) -> anyhow::Result<usize> {
-        let running = self.running(self.cluster.leader(), None).context("a list of tasks")?;
+        let running = self.listed(self.cluster.leader())?;
         let on = |host: &usize| {
             let node = self.cluster[*host].node_id();
             running.iter().filter(|placed| placed.node == node).count()

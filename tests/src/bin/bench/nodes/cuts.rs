@@ -43,10 +43,10 @@ pub(super) fn measure(field: &Field, rounds: usize, spans: &[Duration]) -> anyho
 impl Field {
     fn short_cut(&self, host: usize, span: Duration) -> anyhow::Result<Restarts> {
         let ask = (0..MANAGERS).find(|manager| *manager != host).context("another manager")?;
-        let before = self.running(ask, None).context("a list of tasks")?;
+        let before = self.listed(ask)?;
         self.hosts.cut_for(host, span);
         thread::sleep(AFTER_CUT);
-        let after = self.running(ask, None).context("a list of tasks")?;
+        let after = self.listed(ask)?;
         let lost = |service: &str| before.difference(&after).filter(|placed| placed.service == service).count();
         let restarts = Restarts { ordinary: lost(SERVICE), single: lost(SINGLE) };
         if restarts.ordinary + restarts.single > 0 {
