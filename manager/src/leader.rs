@@ -23,7 +23,7 @@ use muster_core::{
     },
 };
 use muster_proto::{id::NodeId, time::Timestamp, version::Term};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{

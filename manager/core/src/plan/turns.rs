@@ -83,8 +83,9 @@ pub(super) fn places(service: &Service) -> Option<usize> {
 }
 
 /// A slot that leaves its node, which is drained or has too much: a successor of its task there is wanted, and none has
-/// run yet. One that was called off is history, and no successor. Whether that one is on its way, failed and is tried again, or whether the old task still serves, the slot is
-/// between two tasks until one runs elsewhere: so a replacement that does not work stops the drain at its first slots.
+/// run yet. One that was called off is history, and no successor. Whether the one that is wanted is on its way, failed and
+/// is tried again, or whether the old task still serves, the slot is between two tasks until one runs elsewhere: so a
+/// replacement that does not work stops the drain at its first slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Handover {
     /// The successor has no node yet, and the old task serves for as long as that is so.
@@ -100,7 +101,7 @@ pub(super) fn handover(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'
     let serves = |task: &&Task| task.is_active() && task.status.state == TaskState::Running;
     let serving = view.rows.iter().rposition(serves);
     let left = serving.or_else(|| view.rows.iter().rposition(|task| task.status.running_at.is_some()))?;
-    let newest = view.rows.iter().skip(left + 1).filter(|task| task.desired <= DesiredState::Running).next_back()?;
+    let newest = view.rows.iter().skip(left + 1).rfind(|task| task.desired <= DesiredState::Running)?;
     let left = view.rows.get(left)?;
     // One that ended by itself is replaced, wherever it was, and hands nothing over.
     if left.status.state.is_final() && left.status.state != TaskState::Shutdown {
