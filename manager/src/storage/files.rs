@@ -32,11 +32,17 @@ pub(crate) fn make_names_durable(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Reading a folder says nothing about writing to it, and the store would find out too late.
+/// What a store writes first, and more.
+const PROBE_BYTES: usize = 64 << 10;
+
+/// Reading a folder says nothing about writing to it, nor about room, and the store would find out too late.
 pub(crate) fn check_writable(dir: &Path) -> io::Result<()> {
     let probe = dir.join("writable.tmp");
-    File::create(&probe)?;
-    fs::remove_file(probe)
+    let written = File::create(&probe).and_then(|mut file| file.write_all(&[0; PROBE_BYTES]));
+    match fs::remove_file(probe) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => written.and(Err(why)),
+        Ok(()) | Err(_) => written,
+    }
 }
 
 /// A file that must be there.

@@ -73,16 +73,19 @@ impl Journal {
     pub(crate) fn create(dir: &Path) -> Result<(), OpenError> {
         let unusable = |source| OpenError::Unusable { path: dir.to_owned(), source };
         // A store that lost its marker is not touched.
-        if Watermark::exists(dir) && Watermark::open(dir)?.reached() > FIRST {
+        if Watermark::open(dir).is_ok_and(|watermark| watermark.reached() > FIRST) {
             return Err(OpenError::damaged(dir, MARKER_GONE));
         }
         let log = dir.join(LOG);
         fs::create_dir_all(&log).map_err(unusable)?;
         if segment::names(&log).map_err(unusable)?.is_empty() {
-            let mut first = segment::begin(&log, FIRST, FIRST).map_err(unusable)?;
-            first.append(FIRST, &[]).and_then(|_places| first.sync()).map_err(unusable)?;
-        } else if read_all(dir)?.number > FIRST {
-            return Err(OpenError::damaged(dir, MARKER_GONE));
+            segment::begin(&log, FIRST, FIRST).map_err(unusable)?;
+        }
+        let mut contents = read_all(dir)?;
+        match contents.number {
+            0 => contents.found().map_err(unusable)?,
+            FIRST => {}
+            _ => return Err(OpenError::damaged(dir, MARKER_GONE)),
         }
         Watermark::create(dir, FIRST).map_err(unusable)
     }
@@ -119,8 +122,8 @@ impl Journal {
 
     /// Cuts off a torn end, so that nothing of it shows behind what is written next, and removes what was replaced.
     fn mend(&self) -> io::Result<()> {
-        let contents = self.contents();
-        newest(&contents.segments).cut()?;
+        let mut contents = self.contents();
+        contents.newest().cut()?;
         segment::remove_older(&self.log, contents.segments[0].first())
     }
 
@@ -133,7 +136,11 @@ impl Journal {
         let oldest = contents.move_oldest(self.segment_bytes)?;
         // Only the newest may be torn.
         newest(&contents.segments).sync()?;
-        let next = segment::begin(&self.log, contents.number + 1, oldest)?;
+        let next = match segment::begin(&self.log, contents.number + 1, oldest) {
+            // Everything is durable as it is, and this one has room set aside.
+            Err(why) if why.kind() == io::ErrorKind::StorageFull => return Ok(()),
+            begun => begun?,
+        };
         contents.segments.push_back(next);
         contents.segments.retain(|segment| segment.first() >= oldest);
         segment::remove_older(&self.log, oldest)
@@ -141,9 +148,20 @@ impl Journal {
 }
 
 impl Contents {
+    fn newest(&mut self) -> &mut Segment {
+        self.segments.back_mut().expect("there is always one")
+    }
+
+    /// Writes the batch that makes the store.
+    fn found(&mut self) -> io::Result<()> {
+        self.newest().cut()?;
+        self.write(&[])?;
+        newest(&self.segments).sync()
+    }
+
     fn write(&mut self, batch: &[Write]) -> io::Result<()> {
         let number = self.number + 1;
-        let segment = self.segments.back_mut().expect("there is always one");
+        let segment = self.newest();
         let (first, places) = (segment.first(), segment.append(number, batch)?);
         self.number = number;
         self.take(first, batch.iter().map(Write::key).zip(places));

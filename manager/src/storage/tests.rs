@@ -373,6 +373,12 @@ async fn making_a_folder_can_be_cut_short_anywhere() {
     let folder = Folder::new();
     fs::create_dir_all(folder.path()).unwrap();
     Journal::create(&folder.path()).unwrap();
+    let segment = fs::File::options().write(true).open(folder.path().join(SEGMENT)).unwrap();
+    for bytes in (20..segment.metadata().unwrap().len()).rev() {
+        fs::write(folder.path().join("watermark"), "torn").unwrap();
+        segment.set_len(bytes).unwrap();
+        Journal::create(&folder.path()).unwrap();
+    }
     folder.open();
     open(&disk(), &folder.path(), Missing::Refuse).unwrap();
 }

@@ -17,10 +17,6 @@ pub(super) struct Watermark {
 }
 
 impl Watermark {
-    pub(super) fn exists(dir: &Path) -> bool {
-        dir.join(NAME).exists()
-    }
-
     pub(super) fn create(dir: &Path, number: u64) -> io::Result<()> {
         let file = File::create(dir.join(NAME))?;
         for slot in 0..2 {

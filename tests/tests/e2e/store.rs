@@ -33,7 +33,7 @@ fn largest_file(folder: &Path) -> std::path::PathBuf {
 #[test]
 fn a_store_cut_short_is_refused_and_left_alone() {
     let mut daemon = stopped_cluster();
-    let file = largest_file(&daemon.data_dir().join("manager"));
+    let file = largest_file(&daemon.data_dir().join("manager/log"));
     fs::File::options().write(true).open(&file).unwrap().set_len(0).unwrap();
     let said = daemon.refuses_to_start();
     assert!(said.contains("is damaged") && said.contains("join again with a token"), "{said}");

@@ -14,9 +14,13 @@ use std::{
     sync::Arc,
 };
 
+use nix::fcntl::{FallocateFlags, fallocate};
+
 use crate::storage::{files, store::Write};
 
 const MAGIC: &[u8; 8] = b"muster/2";
+/// Room set aside for what is written next: a disk that fills up is noticed before the log needs what is not there.
+const RESERVE_BYTES: u64 = 1 << 20;
 const HEADER_BYTES: usize = 20;
 const BATCH_HEADER_BYTES: usize = 16;
 const WRITE_HEADER_BYTES: usize = 9;
@@ -33,6 +37,8 @@ pub(super) struct Segment {
     file: Arc<File>,
     /// Up to the end of the last batch.
     bytes: u64,
+    /// Up to where the disk has room set aside.
+    reserved: u64,
     /// Bytes of the values that no later write has replaced.
     pub(super) valid: u64,
 }
@@ -59,8 +65,9 @@ impl Segment {
         Ok(self.file.metadata()?.len() == self.bytes)
     }
 
-    pub(super) fn cut(&self) -> io::Result<()> {
+    pub(super) fn cut(&mut self) -> io::Result<()> {
         self.file.set_len(self.bytes)?;
+        let _ = self.reserve();
         self.file.sync_all()
     }
 
@@ -93,7 +100,25 @@ impl Segment {
         batch[..4].copy_from_slice(&checksum.to_be_bytes());
         self.file.write_all_at(&batch, self.bytes)?;
         self.bytes += batch.len() as u64;
+        // Where there is none, what is left of the last lasts a while.
+        let _ = self.reserve();
         Ok(places)
+    }
+
+    /// Half of what is set aside is always left, where the disk had it.
+    fn reserve(&mut self) -> io::Result<()> {
+        if self.bytes + RESERVE_BYTES / 2 <= self.reserved {
+            return Ok(());
+        }
+        let (from, bytes) = (self.bytes.cast_signed(), RESERVE_BYTES.cast_signed());
+        match fallocate(&*self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, from, bytes) {
+            // Not every file system can.
+            Ok(()) | Err(nix::errno::Errno::EOPNOTSUPP) => {
+                self.reserved = self.bytes + RESERVE_BYTES;
+                Ok(())
+            }
+            Err(why) => Err(why.into()),
+        }
     }
 }
 
@@ -127,8 +152,10 @@ pub(super) fn begin(log: &Path, first: u64, oldest: u64) -> io::Result<Segment> 
     let mut header = [MAGIC.as_slice(), &oldest.to_be_bytes()].concat();
     header.extend(crc32fast::hash(&header).to_be_bytes());
     file.write_all_at(&header, 0)?;
-    files::finish(&file, &temporary, &path)?;
-    Ok(Segment { first, file: Arc::new(file), bytes: HEADER_BYTES as u64, valid: 0 })
+    let mut segment = Segment { first, file: Arc::new(file), bytes: HEADER_BYTES as u64, reserved: 0, valid: 0 };
+    segment.reserve()?;
+    files::finish(&segment.file, &temporary, &path)?;
+    Ok(segment)
 }
 
 /// Which segment was the oldest that was needed when this one was begun; None where it does not add up.
@@ -153,7 +180,7 @@ pub(super) fn read(log: &Path, first: u64) -> io::Result<(Segment, Vec<Batch>)> 
         bytes = batch.1;
         batches.push(batch.0);
     }
-    Ok((Segment { first, file: Arc::new(file), bytes: bytes as u64, valid: 0 }, batches))
+    Ok((Segment { first, file: Arc::new(file), bytes: bytes as u64, reserved: 0, valid: 0 }, batches))
 }
 
 /// The batch, and where it ends.
