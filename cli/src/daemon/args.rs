@@ -62,6 +62,21 @@ pub struct Args {
 }
 
 impl Args {
+    /// Of a daemon in this folder, with containers that are none.
+    #[cfg(test)]
+    pub(crate) fn for_tests(folder: &std::path::Path, address: &str) -> Self {
+        Self {
+            data_dir: folder.to_owned(),
+            listen_addr: "127.0.0.1:0".parse().expect("an address"),
+            advertise_addr: Some(address.to_owned()),
+            socket: folder.join("socket"),
+            engine: EngineChoice::Sim,
+            docker_socket: folder.join("no-docker"),
+            log_format: LogFormat::Text,
+            log_level: None,
+        }
+    }
+
     /// Where published ports are opened.
     pub(crate) fn ingress_ip(&self) -> IpAddr {
         self.listen_addr.ip()

@@ -173,11 +173,13 @@ mod tests {
     use muster_proto::id::{ClusterId, NodeId};
 
     use super::*;
-    use crate::daemon::record::{Identity, Phase, Store};
+    use crate::daemon::{
+        args::Args,
+        record::{Identity, Phase, Store},
+    };
 
-    /// The agent hands out the receiver it holds, which has seen nothing: had a look left it so, the loop would spin.
-    #[test]
-    fn a_look_leaves_the_orders_seen() {
+    /// At a worker that knows managers at these addresses.
+    fn look(addresses: Vec<String>) -> (Look, NodeOrders, watch::Sender<Option<NodeOrders>>) {
         let (cluster, node) = (ClusterId::from_bits(1), NodeId::from_bits(2));
         let authority = Authority::create(cluster).unwrap();
         let credentials = Credentials::issue(&authority, node, Part::Worker, Duration::from_secs(3600)).unwrap();
@@ -191,7 +193,7 @@ mod tests {
         };
         let (tell, told) = watch::channel(None);
         tell.send_replace(Some(orders.clone()));
-        let mut look = Look {
+        let look = Look {
             record: Record {
                 phase: Phase::Member,
                 cluster_id: cluster,
@@ -207,17 +209,36 @@ mod tests {
                 identity: Identity {
                     roots: String::new(),
                     certificate: String::new(),
-                    key: String::new(),
+                    key: NodeKey::generate().unwrap().key_pem(),
                     cluster_key: None,
                 },
             },
             credentials,
-            managers: Managers { keeper, addresses: Vec::new() },
+            managers: Managers { keeper, addresses },
             orders: told,
             serving: None,
             dismissed: None,
             log_format: None,
         };
+        (look, orders, tell)
+    }
+
+    #[tokio::test]
+    async fn who_is_to_stop_waits_for_no_manager() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::open(Args::for_tests(folder.path(), "127.0.0.1:7377")).await.unwrap();
+        // It takes connections and says nothing.
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (look, ..) = look(vec![silent.local_addr().unwrap().to_string()]);
+        let shutdown = CancellationToken::new();
+        shutdown.cancel();
+        renew(&host, &look, Due::Aged, &shutdown).await.expect("not to have asked to the end");
+    }
+
+    /// The agent hands out the receiver it holds, which has seen nothing: had a look left it so, the loop would spin.
+    #[test]
+    fn a_look_leaves_the_orders_seen() {
+        let (mut look, orders, tell) = look(Vec::new());
         assert!(look.orders.has_changed().unwrap());
         assert!(matches!(due(&mut look, super::super::now()), Due::In(_)));
         assert!(!look.orders.has_changed().unwrap());

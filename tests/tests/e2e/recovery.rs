@@ -80,13 +80,21 @@ fn a_recovery_is_refused_while_a_majority_answers() {
     assert!(said.contains("--force"), "two of three are a majority: {said}");
 }
 
+const CERTIFICATE_END: &[&str] = &["node", "inspect", "--format", "{{.CertificateExpiresAt}}", "self"];
+
 #[test]
 fn former_managers_that_return_with_a_quorum_of_their_own_are_refused_and_go_on_as_workers() {
     let mut cluster = Cluster::of(MUSTER, 3);
     create(&cluster[0], "kept");
+    let before = cluster[0].run(CERTIFICATE_END).stdout;
     cluster[1].kill();
     cluster[2].kill();
     cluster[0].ok(&["recover", "--yes"]);
+    // It signed itself one as the manager that it is now.
+    wait::until("the cluster to know the survivor's certificate", || {
+        let now = cluster[0].run(CERTIFICATE_END).stdout;
+        if !now.trim().is_empty() && now != before { Ok(()) } else { Err(now) }
+    });
     create(&cluster[0], "since");
     // Two of three: they could lead a cluster of the same id.
     cluster[1].restart();

@@ -9,10 +9,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Request;
 
 use super::*;
-use crate::daemon::{
-    args::{EngineChoice, LogFormat},
-    local::Service,
-};
+use crate::daemon::local::Service;
 
 /// Far above what is asked of a lock that is free.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -22,17 +19,7 @@ async fn host(folder: &Path) -> Host {
 }
 
 async fn host_at(folder: &Path, address: &str) -> Host {
-    let args = Args {
-        data_dir: folder.to_owned(),
-        listen_addr: "127.0.0.1:0".parse().unwrap(),
-        advertise_addr: Some(address.to_owned()),
-        socket: folder.join("socket"),
-        engine: EngineChoice::Sim,
-        docker_socket: folder.join("no-docker"),
-        log_format: LogFormat::Text,
-        log_level: None,
-    };
-    Host::open(args).await.unwrap()
+    Host::open(Args::for_tests(folder, address)).await.unwrap()
 }
 
 fn token() -> JoinToken {
