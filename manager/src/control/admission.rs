@@ -10,6 +10,7 @@ use muster_proto::{
     service::{Service, ServiceSpec},
     v1, validate,
 };
+use prost::Message as _;
 use tokio::time::timeout;
 use tonic::Status;
 
@@ -35,10 +36,11 @@ pub(super) struct Admitted {
 /// The wire's spec in the domain, where it makes sense.
 pub(super) fn read_spec(wire: Option<v1::ServiceSpec>) -> Result<ServiceSpec, Status> {
     let wire = wire.ok_or_else(|| Status::invalid_argument("the request has no spec; send one"))?;
+    let bytes = wire.encoded_len();
     let mut spec = ServiceSpec::try_from(wire).map_err(|error| status::malformed(&error))?;
     // Only a manager pins: one that a client sent is not looked at.
     spec.task.container.pin = None;
-    validate::service_spec(&spec).map_err(|error| status::malformed(&error))?;
+    validate::received_spec(&spec, bytes).map_err(|error| status::malformed(&error))?;
     Ok(spec)
 }
 
