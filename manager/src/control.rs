@@ -35,7 +35,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use self::request::Asked;
-use crate::{backup, forward::PassedOn, logs, manager::Handle, status};
+use crate::{backup, forward::PassedOn, logs, manager::Handle, raft::LEASE, status};
 
 pub(crate) use lookup::LogScope;
 
@@ -86,6 +86,23 @@ impl Control {
             Some(first) => status::accepted(first.clone()).map(Known::Done),
             None => look(state).map(Known::New),
         })
+    }
+
+    /// The same for a change of something at a version, on which `apply` insists. So what this copy of the state has is
+    /// good enough where it fits, and where a majority has just followed this manager: elsewhere the change would wait
+    /// for one. What does not fit may have changed meanwhile, and is looked at again behind a read point.
+    async fn rest_on<T>(
+        &self,
+        request: RequestId,
+        look: impl Fn(&State) -> Result<T, Status>,
+    ) -> Result<Known<T>, Status> {
+        if self.handle.backing.is_fresh(LEASE)
+            && let Ok(known) = self.look(request, &look)
+        {
+            return Ok(known);
+        }
+        self.up_to_date().await?;
+        self.look(request, look)
     }
 
     fn asked<T>(&self, request: &Request<T>) -> Result<Asked, Status> {
