@@ -83,7 +83,8 @@ pub struct Service {
     pub spec: ServiceSpec,
     pub template: Arc<Template>,
     pub template_version: TemplateVersion,
-    pub previous: Option<Box<PreviousSpec>>,
+    /// Shared by the copies of the service; nobody changes it in place.
+    pub previous: Option<Arc<PreviousSpec>>,
     /// As allocated: every published port is set for ingress.
     pub ports: Vec<PortConfig>,
     /// None until the first update.

@@ -92,7 +92,7 @@ pub(super) fn roll_back(
     };
     let ports = allocate::ports(state, &previous.spec.endpoint.ports, Some(id))?;
     let mut after = effect::restore(&before, previous, ports);
-    after.previous = Some(Box::new(previous_of(&before)));
+    after.previous = Some(Arc::new(previous_of(&before)));
     after.version = stamp.version();
     after.updated_at = stamp.at;
     if after.template_version != before.template_version {
@@ -194,7 +194,7 @@ pub(super) fn taken_up_again(rollout: &Rollout, at: Timestamp) -> Rollout {
 
 /// An update that supersedes an unfinished one keeps the spec before both: the half-rolled one is not known to be
 /// good. Scaling meanwhile holds for the way back too.
-fn previous_after(before: &Service, spec: &ServiceSpec, target: TemplateVersion) -> Option<Box<PreviousSpec>> {
+fn previous_after(before: &Service, spec: &ServiceSpec, target: TemplateVersion) -> Option<Arc<PreviousSpec>> {
     if before.spec == *spec {
         return before.previous.clone();
     }
@@ -209,10 +209,12 @@ fn previous_after(before: &Service, spec: &ServiceSpec, target: TemplateVersion)
         ) => false,
     };
     if !unfinished {
-        return Some(Box::new(previous_of(before)));
+        return Some(Arc::new(previous_of(before)));
     }
     let mut kept = before.previous.clone().filter(|previous| previous.template_version != target)?;
-    kept.spec.mode = spec.mode;
+    if kept.spec.mode != spec.mode {
+        Arc::make_mut(&mut kept).spec.mode = spec.mode;
+    }
     Some(kept)
 }
 
