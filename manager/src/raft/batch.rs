@@ -17,7 +17,7 @@ use crate::{
     proposer,
     raft::{
         TypeConfig,
-        msgpack::{self, Fields, array},
+        msgpack::{Fields, Reader, array},
         transport::MESSAGE_BYTES_MAX,
     },
 };
@@ -138,13 +138,28 @@ pub(crate) fn encoded_len(entry: &openraft::Entry<TypeConfig>) -> usize {
 }
 
 /// What [`encode_entry`] wrote, here or in another manager; the batch keeps its bytes.
-pub(crate) fn decode_entry(bytes: &[u8]) -> Option<openraft::Entry<TypeConfig>> {
-    let batch = msgpack::field(bytes, "payload").and_then(|payload| msgpack::field(payload, "Normal"));
-    let Some(batch) = batch else { return rmp_serde::from_slice(bytes).ok() };
-    let log_id = rmp_serde::from_slice(msgpack::field(bytes, "log_id")?).ok()?;
-    let Read { entries } = rmp_serde::from_slice(batch).ok()?;
-    let batch = Batch(Arc::new(Inner { entries, encoded: OnceLock::from(batch.to_vec()) }));
-    Some(openraft::Entry { log_id, payload: EntryPayload::Normal(batch) })
+pub(crate) fn decode_entry(reader: &mut Reader<'_>) -> Option<openraft::Entry<TypeConfig>> {
+    let (mut log_id, mut payload) = (None, None);
+    for _ in 0..reader.map()? {
+        match reader.name()? {
+            "log_id" => log_id = reader.read(),
+            "payload" => payload = decode_payload(reader),
+            // Of a later version.
+            _ => drop(reader.value()?),
+        }
+    }
+    Some(openraft::Entry { log_id: log_id?, payload: payload? })
+}
+
+fn decode_payload(reader: &mut Reader<'_>) -> Option<EntryPayload<TypeConfig>> {
+    let mut inner = *reader;
+    if inner.map() != Some(1) || inner.name() != Some("Normal") {
+        return reader.read();
+    }
+    let encoded = inner.value()?;
+    *reader = inner;
+    let Read { entries } = rmp_serde::from_slice(encoded).ok()?;
+    Some(EntryPayload::Normal(Batch(Arc::new(Inner { entries, encoded: OnceLock::from(encoded.to_vec()) }))))
 }
 
 #[cfg(test)]
@@ -181,7 +196,7 @@ mod tests {
             encode_entry(&entry, &mut bytes).unwrap();
             assert_eq!(bytes, rmp_serde::to_vec_named(&entry).unwrap());
             assert!(bytes.len() <= encoded_len(&entry));
-            assert_eq!(decode_entry(&bytes), Some(entry));
+            assert_eq!(decode_entry(&mut Reader::of(&bytes)), Some(entry));
         }
     }
 
@@ -190,7 +205,7 @@ mod tests {
         let blank = blank_ent::<TypeConfig>(1, 2, 3);
         let mut bytes = Vec::new();
         encode_entry(&blank, &mut bytes).unwrap();
-        assert_eq!(decode_entry(&bytes), Some(blank));
-        assert_eq!(decode_entry(&bytes[1..]), None);
+        assert_eq!(decode_entry(&mut Reader::of(&bytes)), Some(blank));
+        assert_eq!(decode_entry(&mut Reader::of(&bytes[1..])), None);
     }
 }

@@ -3,7 +3,7 @@
 //! manager, so nothing in it is believed.
 
 use rmp_serde::encode::Error;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A map that stands for a struct, field by field.
 pub(crate) struct Fields<'a>(&'a mut Vec<u8>);
@@ -38,44 +38,55 @@ pub(crate) fn array(count: usize, out: &mut Vec<u8>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The first value, whole, and what comes after it. None: it is not whole.
-pub(crate) fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    // How many values are still to be passed over.
-    let mut pending = 1_usize;
-    let mut rest = bytes;
-    while let Some(left) = pending.checked_sub(1) {
-        let (head, after) = head(rest)?;
-        // Each value takes a byte at least: more than there are bytes is no message.
-        pending = left.checked_add(head.values).filter(|pending| *pending <= bytes.len())?;
-        rest = after.get(head.bytes..)?;
-    }
-    Some(bytes.split_at(bytes.len() - rest.len()))
-}
+/// What is left of a message to be read, value by value. None, from any of them: it is not whole, or not what was
+/// expected, and nothing more is to be read from it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reader<'a>(&'a [u8]);
 
-/// The values of a map that stands for a struct, by name; of a repeated name the first.
-pub(crate) fn field<'a>(map: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let (count, mut rest) = open(map, Kind::Map)?;
-    for _ in 0..count {
-        let (key, after) = split(rest)?;
-        let (value, after) = split(after)?;
-        if rmp_serde::from_slice::<&str>(key).is_ok_and(|key| key == name) {
-            return Some(value);
+impl<'a> Reader<'a> {
+    pub(crate) fn of(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// A map that stands for a struct begins: so many names and values follow.
+    pub(crate) fn map(&mut self) -> Option<usize> {
+        self.open(Kind::Map).map(|values| values / 2)
+    }
+
+    /// So many elements follow.
+    pub(crate) fn array(&mut self) -> Option<usize> {
+        self.open(Kind::Array)
+    }
+
+    fn open(&mut self, kind: Kind) -> Option<usize> {
+        let (head, rest) = head(self.0)?;
+        self.0 = rest;
+        (head.kind == kind).then_some(head.values)
+    }
+
+    pub(crate) fn name(&mut self) -> Option<&'a str> {
+        rmp_serde::from_slice(self.value()?).ok()
+    }
+
+    pub(crate) fn read<T: Deserialize<'a>>(&mut self) -> Option<T> {
+        rmp_serde::from_slice(self.value()?).ok()
+    }
+
+    /// The bytes of the next value, whatever it is.
+    pub(crate) fn value(&mut self) -> Option<&'a [u8]> {
+        // How many values are still to be passed over.
+        let mut pending = 1_usize;
+        let mut rest = self.0;
+        while let Some(left) = pending.checked_sub(1) {
+            let (head, after) = head(rest)?;
+            // Each value takes a byte at least: more than there are bytes is no message.
+            pending = left.checked_add(head.values).filter(|pending| *pending <= self.0.len())?;
+            rest = after.get(head.bytes..)?;
         }
-        rest = after;
+        let (value, rest) = self.0.split_at(self.0.len() - rest.len());
+        self.0 = rest;
+        Some(value)
     }
-    None
-}
-
-/// The elements of an array.
-pub(crate) fn elements(array: &[u8]) -> Option<Vec<&[u8]>> {
-    let (count, mut rest) = open(array, Kind::Array)?;
-    let mut elements = Vec::new();
-    for _ in 0..count {
-        let (element, after) = split(rest)?;
-        elements.push(element);
-        rest = after;
-    }
-    Some(elements)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,13 +102,6 @@ struct Head {
     kind: Kind,
     bytes: usize,
     values: usize,
-}
-
-/// How many pairs or elements, and the bytes of the first.
-fn open(value: &[u8], kind: Kind) -> Option<(usize, &[u8])> {
-    let (head, rest) = head(value)?;
-    let per_place = if kind == Kind::Map { 2 } else { 1 };
-    (head.kind == kind).then_some((head.values / per_place, rest))
 }
 
 fn head(bytes: &[u8]) -> Option<(Head, &[u8])> {
@@ -186,17 +190,22 @@ mod tests {
         fn a_value_ends_where_the_next_begins(value in values(), after in prop::collection::vec(any::<u8>(), 0..9)) {
             let encoded = rmp_serde::to_vec_named(&value).unwrap();
             let all = [encoded.clone(), after.clone()].concat();
-            prop_assert_eq!(split(&all), Some((&encoded[..], &after[..])));
-            prop_assert_eq!(split(&encoded[..encoded.len() - 1]), None);
+            let mut reader = Reader::of(&all);
+            prop_assert_eq!(reader.value(), Some(&encoded[..]));
+            prop_assert_eq!(reader.0, &after[..]);
+            prop_assert_eq!(Reader::of(&encoded[..encoded.len() - 1]).value(), None);
         }
 
         #[test]
         fn nonsense_is_no_value_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            if let Some((value, rest)) = split(&bytes) {
-                prop_assert_eq!([value, rest].concat(), bytes.clone());
+            let mut reader = Reader::of(&bytes);
+            if let Some(value) = reader.value() {
+                prop_assert_eq!([value, reader.0].concat(), bytes.clone());
             }
-            field(&bytes, "name");
-            elements(&bytes);
+            let mut reader = Reader::of(&bytes);
+            while reader.map().or_else(|| reader.array()).is_some() {
+                reader.name();
+            }
         }
     }
 
@@ -218,10 +227,11 @@ mod tests {
             array(count, list).unwrap();
             second.iter().for_each(|one| rmp_serde::encode::write_named(list, one).unwrap());
             assert_eq!(out, rmp_serde::to_vec_named(&both).unwrap());
-            let found = elements(field(&out, "second").unwrap()).unwrap();
-            let found: Vec<String> = found.into_iter().map(|one| rmp_serde::from_slice(one).unwrap()).collect();
-            assert_eq!(found, second);
-            assert_eq!(field(&out, "third"), None);
+            let mut reader = Reader::of(&out);
+            assert_eq!((reader.map(), reader.name(), reader.read::<u64>()), (Some(2), Some("first"), Some(7)));
+            assert_eq!((reader.name(), reader.array()), (Some("second"), Some(count)));
+            assert!(second.iter().all(|one| reader.read::<&str>() == Some(one)));
+            assert_eq!(reader.value(), None, "it is at the end");
         }
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::raft::{
     SnapshotMeta, TypeConfig, Vote,
     batch::{self, decode_entry, encode_entry},
-    msgpack::{self, Fields},
+    msgpack::{self, Fields, Reader},
     standing::Refusal,
     transport::MESSAGE_BYTES_MAX,
 };
@@ -150,28 +150,42 @@ pub(crate) fn encode_append(sealed: &Envelope<Append>) -> Result<Vec<u8>, WireEr
 
 /// As [`decode`]; the entries keep the bytes that they came as.
 pub(crate) fn decode_append(bytes: &[u8]) -> Result<Envelope<Append>, WireError> {
-    read_append(envelope_of(bytes)?).ok_or(WireError::Unreadable)
+    read_envelope(&mut Reader::of(envelope_of(bytes)?)).ok_or(WireError::Unreadable)
 }
 
-fn read_append(envelope: &[u8]) -> Option<Envelope<Append>> {
-    fn read<T: DeserializeOwned>(map: &[u8], name: &str) -> Option<T> {
-        rmp_serde::from_slice(msgpack::field(map, name)?).ok()
+fn read_envelope(reader: &mut Reader<'_>) -> Option<Envelope<Append>> {
+    let (mut cluster, mut incarnation, mut from, mut to, mut body) = (None, None, None, None, None);
+    for _ in 0..reader.map()? {
+        match reader.name()? {
+            "cluster" => cluster = reader.read(),
+            "incarnation" => incarnation = reader.read(),
+            "from" => from = reader.read(),
+            "to" => to = reader.read(),
+            "body" => body = Some(read_append(reader)?),
+            // Of a later version.
+            _ => drop(reader.value()?),
+        }
     }
-    let body = msgpack::field(envelope, "body")?;
-    let entries = msgpack::elements(msgpack::field(body, "entries")?)?;
-    let body = Append {
-        vote: read(body, "vote")?,
-        prev_log_id: read(body, "prev_log_id")?,
-        entries: entries.into_iter().map(decode_entry).collect::<Option<_>>()?,
-        leader_commit: read(body, "leader_commit")?,
-    };
-    Some(Envelope {
-        cluster: read(envelope, "cluster")?,
-        incarnation: read(envelope, "incarnation")?,
-        from: read(envelope, "from")?,
-        to: read(envelope, "to")?,
-        body,
-    })
+    Some(Envelope { cluster: cluster?, incarnation: incarnation?, from: from?, to: to?, body: body? })
+}
+
+fn read_append(reader: &mut Reader<'_>) -> Option<Append> {
+    let (mut vote, mut prev_log_id, mut entries, mut leader_commit) = (None, None, None, None);
+    for _ in 0..reader.map()? {
+        match reader.name()? {
+            "vote" => vote = reader.read(),
+            "prev_log_id" => prev_log_id = reader.read(),
+            "entries" => {
+                let count = reader.array()?;
+                entries = Some((0..count).map(|_| decode_entry(reader)).collect::<Option<Vec<_>>>()?);
+            }
+            "leader_commit" => leader_commit = reader.read(),
+            // Of a later version.
+            _ => drop(reader.value()?),
+        }
+    }
+    let (prev_log_id, leader_commit) = (prev_log_id?, leader_commit?);
+    Some(Append { vote: vote?, prev_log_id, entries: entries?, leader_commit })
 }
 
 /// How many of the entries, from the first, fit in one message; at least one.
