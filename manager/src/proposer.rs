@@ -224,3 +224,16 @@ fn answer(answers: Answers, written: Result<Vec<Outcome>, ProposeError>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_free_log_and_beside_an_entry_one_as_large_begins() {
+        assert!(is_worth_an_entry(1, 0) && !is_worth_an_entry(0, 0));
+        assert!(is_worth_an_entry(1, 1), "two clients do not wait for each other");
+        assert!(!is_worth_an_entry(31, 32) && is_worth_an_entry(32, 32));
+        assert!(is_worth_an_entry(BATCH_MAX, 2 * BATCH_MAX), "no more can wait");
+    }
+}
