@@ -71,7 +71,7 @@ pub fn service_spec(spec: &ServiceSpec) -> Result {
     size(v1::ServiceSpec::from(spec).encoded_len())
 }
 
-/// The same of one that came as a message of so many bytes.
+/// The same of one whose message takes so many bytes.
 pub fn received_spec(spec: &ServiceSpec, bytes: usize) -> Result {
     rules(spec)?;
     size(bytes)

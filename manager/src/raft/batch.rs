@@ -2,7 +2,9 @@
 //! 0.9 syncs the log once for each entry of a leader, so that batching has to happen here. They are applied one after
 //! the other under one lock, each with a number of its own: what `muster_core` calls the log index counts commands.
 //!
-//! The log, each follower and the state machine take the same batch: it is shared, not copied, and encoded once.
+//! The log, each follower and the state machine take the same batch: it is shared, not copied, and encoded once. Whoever
+//! makes one applies its commands as they are, everybody else as they come back from their bytes: that must be the same
+//! ([ADR 7](../../../docs/adr/0007-log-formats.md)).
 //! Knows the shape that rmp-serde gives an entry, so that one can be written around bytes that there are already, and
 //! so that what came from another manager goes into the log as it came.
 
@@ -59,6 +61,7 @@ impl Batch {
     pub(crate) fn of(entries: Vec<Entry>, commands: &[Vec<u8>]) -> Self {
         // What cannot be put together fails where it is asked for.
         let encoded = around(&entries, commands).map_or_else(|_| OnceLock::new(), OnceLock::from);
+        debug_assert!(encoded.get().is_some_and(|bytes| comes_back(bytes, &entries)), "{entries:?} does not come back");
         Self(Arc::new(Inner { entries, encoded }))
     }
 
@@ -95,6 +98,11 @@ impl<'de> Deserialize<'de> for Batch {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         Read::deserialize(from).map(|read| Self::new(read.entries))
     }
+}
+
+/// This manager applies the commands as they are here, the others as they come back from their bytes.
+fn comes_back(bytes: &[u8], entries: &[Entry]) -> bool {
+    rmp_serde::from_slice::<Read>(bytes).is_ok_and(|read| read.entries == entries)
 }
 
 fn around(entries: &[Entry], commands: &[Vec<u8>]) -> Result<Vec<u8>, Error> {

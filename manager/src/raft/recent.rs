@@ -1,8 +1,8 @@
 //! The last entries of the log, kept as they came: whoever reads them, to apply them or to send them to a follower that
 //! keeps up, need not read and decode what was encoded and written a moment before.
 //!
-//! Stands between openraft and the [`Log`]. It is full or empty at the end of the log: what it holds are the log's last
-//! entries without a gap. Deliberately absent: whether anything is durable.
+//! Stands between openraft and the [`Log`]. It holds nothing, or entries without a gap of which the last is the log's
+//! last. Deliberately absent: whether anything is durable.
 
 use std::{
     collections::VecDeque,

@@ -1,4 +1,5 @@
-//! The bytes of the managers' Raft messages: the only file that encodes and decodes them.
+//! The bytes of the managers' Raft messages: the only file that encodes and decodes them, but for the entries inside,
+//! which go as they are in the log ([`batch`]).
 //!
 //! ```text
 //! format (2) | envelope: MessagePack with names

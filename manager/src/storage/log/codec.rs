@@ -6,7 +6,7 @@ use openraft::EntryPayload;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    raft::{TypeConfig, batch},
+    raft::{TypeConfig, batch, msgpack::Reader},
     storage::{
         record::{self, PAYLOAD_BYTES_MAX, Record},
         store::{Pair, Write},
@@ -113,7 +113,7 @@ impl Assembler {
         if record.format > LOG_FORMAT {
             return Err(Unreadable::Format(record.format));
         }
-        let entry: Entry = rmp_serde::from_slice(&self.payload).map_err(|_| damaged("cannot be read"))?;
+        let entry = batch::decode_entry(&mut Reader::of(&self.payload)).ok_or_else(|| damaged("cannot be read"))?;
         if entry.log_id.index != index {
             return Err(damaged("is in another's place"));
         }
