@@ -4,7 +4,7 @@
 //!
 //! The log, each follower and the state machine take the same batch: it is shared, not copied, and encoded once. Whoever
 //! makes one applies its commands as they are, everybody else as they come back from their bytes: that must be the same
-//! ([ADR 7](../../../docs/adr/0007-log-formats.md)).
+//! (`docs/adr/0007-log-formats.md`).
 //! Knows the shape that rmp-serde gives an entry, so that one can be written around bytes that there are already, and
 //! so that what came from another manager goes into the log as it came.
 
