@@ -184,7 +184,7 @@ mod tests {
 
     fn batch(count: u128) -> Batch {
         let entry = |number: u128| {
-            let request = (number % 2 == 0).then_some(RequestId::from_bits(number));
+            let request = number.is_multiple_of(2).then_some(RequestId::from_bits(number));
             let spec = Box::new(ServiceSpec::new(format!("web{number}"), "app:1"));
             let command = Command::CreateService { id: ServiceId::from_bits(number), spec };
             command::Entry::new(Timestamp::from_millis(7), request, command)
