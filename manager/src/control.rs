@@ -1,6 +1,7 @@
 //! What users ask of a cluster: handlers that convert, call and convert.
 //!
-//! Served on the daemon's local socket. Reads follow a barrier, so that they see whatever was acknowledged before.
+//! Served on the daemon's local socket. Reads follow a barrier, so that they see whatever was acknowledged before; what a
+//! change at a version looks at need not, as `apply` looks again.
 //! Deliberately absent: decisions. A spec is judged by [`muster_proto::validate`], by [`admission`] where this host has
 //! to be asked, and for good by [`muster_core::apply`].
 
@@ -35,7 +36,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use self::request::Asked;
-use crate::{backup, forward::PassedOn, logs, manager::Handle, status};
+use crate::{backup, forward::PassedOn, logs, manager::Handle, raft::LEASE, status};
 
 pub(crate) use lookup::LogScope;
 
@@ -86,6 +87,24 @@ impl Control {
             Some(first) => status::accepted(first.clone()).map(Known::Done),
             None => look(state).map(Known::New),
         })
+    }
+
+    /// The same for a change of something at a version, on which `apply` insists. So what this copy of the state has is
+    /// good enough where it fits, this manager has applied what earlier leaders acknowledged, and a majority has just
+    /// followed it: otherwise the change would wait for one. What does not fit may have changed meanwhile, and is looked
+    /// at again behind a read point.
+    async fn rest_on<T>(
+        &self,
+        request: RequestId,
+        look: impl Fn(&State) -> Result<T, Status>,
+    ) -> Result<Known<T>, Status> {
+        if self.handle.backing.has_caught_up(LEASE)
+            && let Ok(known) = self.look(request, &look)
+        {
+            return Ok(known);
+        }
+        self.up_to_date().await?;
+        self.look(request, look)
     }
 
     fn asked<T>(&self, request: &Request<T>) -> Result<Asked, Status> {

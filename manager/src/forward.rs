@@ -59,7 +59,7 @@ impl Handle {
     #[must_use]
     pub fn forward<S: PassedOn>(&self, connect: Arc<dyn Connect>, service: S) -> Forward<S> {
         Forward {
-            handle: self.clone(),
+            handle: Arc::new(self.clone()),
             leader: Arc::new(Leader { connect, channel: Mutex::default() }),
             inner: service,
         }
@@ -68,7 +68,8 @@ impl Handle {
 
 #[derive(Clone, Debug)]
 pub struct Forward<S> {
-    handle: Handle,
+    /// Cloned with each call, several times.
+    handle: Arc<Handle>,
     leader: Arc<Leader>,
     inner: S,
 }

@@ -100,6 +100,13 @@ impl Backing {
         now_backed(&self.metrics.borrow(), &self.contact).is_some_and(|at| at.elapsed() <= within)
     }
 
+    /// The same, and whether it has applied an entry of its own reign, and with it whatever earlier leaders acknowledged.
+    pub(crate) fn has_caught_up(&self, within: Duration) -> bool {
+        let metrics = self.metrics.borrow();
+        let caught_up = metrics.last_applied.is_some_and(|last| last.leader_id == *metrics.vote.leader_id());
+        caught_up && now_backed(&metrics, &self.contact).is_some_and(|at| at.elapsed() <= within)
+    }
+
     /// Returns once it is known; never where it never is. Cancel-safe.
     pub(crate) async fn since(mut self, at: Instant) {
         let behind = |backed: Option<Instant>| backed.is_some_and(|backed| backed >= at);
@@ -183,5 +190,36 @@ impl Service {
             changed
         });
         self.backing.send_if_modified(|held| std::mem::replace(held, backed) != backed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use openraft::{Membership, testing::log_id};
+
+    use super::*;
+    use crate::raft::{LEASE, StoredMembership, Vote};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_copy_has_caught_up_once_its_reign_has_begun_and_while_others_follow() {
+        let (contact, vote) = (Contact::new(), Vote::new_committed(4, 1));
+        let group = Membership::new(vec![BTreeSet::from([1, 2, 3])], None);
+        let metrics = Metrics {
+            vote,
+            state: ServerState::Leader,
+            last_applied: Some(log_id(3, 2, 8)),
+            membership_config: StoredMembership::new(None, group).into(),
+            ..Metrics::new_initial(1)
+        };
+        let (told, now) = watch::channel(metrics);
+        let backing = Backing { metrics: now, contact: contact.clone(), told: watch::channel(None).1 };
+        contact.follows(2, *vote.leader_id(), Instant::now());
+        assert!(backing.is_fresh(LEASE) && !backing.has_caught_up(LEASE), "what it applied last is of another leader");
+        told.send_modify(|now| now.last_applied = Some(log_id(4, 1, 9)));
+        assert!(backing.has_caught_up(LEASE));
+        tokio::time::advance(LEASE + Duration::from_millis(1)).await;
+        assert!(!backing.has_caught_up(LEASE), "nobody has followed for too long");
     }
 }

@@ -71,7 +71,7 @@ impl Machine {
     }
 
     fn apply_batch(&self, at: LogId, batch: &Batch) -> Result<(Vec<Outcome>, Touched), StorageError> {
-        if let Some(newer) = batch.entries.iter().find(|entry| entry.format > LOG_FORMAT) {
+        if let Some(newer) = batch.entries().iter().find(|entry| entry.format > LOG_FORMAT) {
             let why = format!(
                 "the cluster's log has an entry of format {}, this muster reads {LOG_FORMAT}; run a newer muster here",
                 newer.format
@@ -91,7 +91,7 @@ impl Machine {
 /// Carries a batch out whose formats are known.
 pub(crate) fn apply_batch(state: &mut State, at: LogId, batch: &Batch) -> (Vec<Outcome>, Touched) {
     let mut touched = Touched::default();
-    let outcomes = batch.entries.iter().map(|entry| {
+    let outcomes = batch.entries().iter().map(|entry| {
         // Each command has a number of its own: versions and fences must tell two of one batch apart.
         let position = LogPosition { term: term_of(at.leader_id), index: state.applied().index + 1 };
         let (outcome, more) = apply(state, position, entry);

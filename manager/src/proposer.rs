@@ -1,5 +1,6 @@
 //! The one task that writes to the Raft log. It takes what waits, as much as fits, and proposes it as one entry: at
-//! once when the log is free, in growing batches while it is busy.
+//! once when the log is free, in growing batches while it is busy. Beside an entry that is under way another one begins
+//! when it carries as much: an entry costs every manager a write and a message, whatever it carries.
 //!
 //! It stamps the time, so that the entries of a batch carry ascending stamps in their order.
 
@@ -41,7 +42,8 @@ const STOP_GRACE: Duration = Duration::from_millis(200);
 pub(crate) struct Proposal {
     pub(crate) request: Option<RequestId>,
     pub(crate) command: Command,
-    pub(crate) bytes: usize,
+    /// As the log will have it.
+    pub(crate) encoded: Vec<u8>,
     pub(crate) deadline: Instant,
     pub(crate) answer: oneshot::Sender<Result<Outcome, ProposeError>>,
 }
@@ -58,11 +60,14 @@ pub(crate) struct Proposer {
     pub(crate) places: Arc<Semaphore>,
 }
 
-/// What a command takes in the log, near enough, or that it takes too much.
-pub(crate) fn size(command: &Command) -> Result<usize, ProposeError> {
-    match encoded_len(command) {
-        bytes if bytes <= COMMAND_BYTES_MAX => Ok(bytes),
-        bytes => Err(ProposeError::TooLarge { bytes, max: COMMAND_BYTES_MAX }),
+/// A command as the log will have it, or that it takes too much.
+pub(crate) fn encode(command: &Command) -> Result<Vec<u8>, ProposeError> {
+    let max = COMMAND_BYTES_MAX;
+    match rmp_serde::to_vec_named(command) {
+        Ok(encoded) if encoded.len() <= max => Ok(encoded),
+        Ok(encoded) => Err(ProposeError::TooLarge { bytes: encoded.len(), max }),
+        // What cannot be encoded fits nowhere.
+        Err(_) => Err(ProposeError::TooLarge { bytes: usize::MAX, max }),
     }
 }
 
@@ -98,19 +103,29 @@ impl Proposer {
     /// unconfirmed where it takes longer than [`STOP_GRACE`].
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut waiting = VecDeque::new();
-        let mut under_way = JoinSet::new();
+        // Each ends with how many commands it was.
+        let mut under_way: JoinSet<usize> = JoinSet::new();
+        let mut commands_under_way = 0;
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                place = self.places.clone().acquire_owned(), if !waiting.is_empty() => {
-                    let written = self.write(take_batch(&mut waiting), stop.clone());
+                place = self.places.clone().acquire_owned(), if is_worth_an_entry(waiting.len(), commands_under_way) => {
+                    let batch = take_batch(&mut waiting);
+                    let commands = batch.len();
+                    let written = self.write(batch, stop.clone());
+                    commands_under_way += commands;
                     under_way.spawn(tasks::inherit(async move {
                         written.await;
                         drop(place);
+                        commands
                     }));
                 }
-                Some(_done) = under_way.join_next(), if !under_way.is_empty() => {}
+                Some(done) = under_way.join_next(), if !under_way.is_empty() => match done {
+                    Ok(commands) => commands_under_way = commands_under_way.saturating_sub(commands),
+                    // It panicked, and its callers were told by the end of their channels.
+                    Err(_panic) => commands_under_way = 0,
+                },
                 received = self.queue.recv(), if waiting.len() < BATCH_MAX => match received {
                     Some(proposal) => {
                         waiting.push_back(proposal);
@@ -130,19 +145,28 @@ impl Proposer {
     fn write(&self, proposals: Vec<Proposal>, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
         let deadline = proposals.iter().map(|proposal| proposal.deadline).max().unwrap_or_else(Instant::now);
         let at = self.clock.now();
-        let entry = |Proposal { request, command, answer, .. }| (Entry::new(at, request, command), answer);
-        let (entries, answers): (Vec<_>, Answers) = proposals.into_iter().map(entry).unzip();
+        let (mut entries, mut commands, mut answers) = (Vec::new(), Vec::new(), Answers::new());
+        for Proposal { request, command, encoded, answer, deadline: _ } in proposals {
+            entries.push(Entry::new(at, request, command));
+            commands.push(encoded);
+            answers.push(answer);
+        }
+        let batch = Batch::of(entries, &commands);
         let (raft, leadership, failure) = (self.raft.clone(), self.leadership.clone(), self.failure.clone());
         async move {
             let written = tokio::select! {
                 biased;
-                written = write(raft, leadership, failure, deadline, Batch { entries }) => written,
+                written = write(raft, leadership, failure, deadline, batch) => written,
                 () = sleep_until(deadline) => Err(ProposeError::Unconfirmed),
                 () = async { stop.cancelled().await; sleep(STOP_GRACE).await } => Err(ProposeError::Unconfirmed),
             };
             answer(answers, written);
         }
     }
+}
+
+fn is_worth_an_entry(waiting: usize, under_way: usize) -> bool {
+    waiting > 0 && waiting >= under_way.min(BATCH_MAX)
 }
 
 fn take_batch(waiting: &mut VecDeque<Proposal>) -> Vec<Proposal> {
@@ -152,7 +176,7 @@ fn take_batch(waiting: &mut VecDeque<Proposal>) -> Vec<Proposal> {
         .take(BATCH_MAX)
         .take_while(|proposal| {
             let fits = bytes < COMMAND_BYTES_MAX;
-            bytes += proposal.bytes;
+            bytes += proposal.encoded.len();
             fits
         })
         .count();
@@ -198,5 +222,18 @@ fn answer(answers: Answers, written: Result<Vec<Outcome>, ProposeError>) {
                 let _ = caller.send(Err(why.clone()));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_free_log_and_beside_an_entry_one_as_large_begins() {
+        assert!(is_worth_an_entry(1, 0) && !is_worth_an_entry(0, 0));
+        assert!(is_worth_an_entry(1, 1), "two clients do not wait for each other");
+        assert!(!is_worth_an_entry(31, 32) && is_worth_an_entry(32, 32));
+        assert!(is_worth_an_entry(BATCH_MAX, 2 * BATCH_MAX), "no more can wait");
     }
 }

@@ -2,13 +2,16 @@
 //! [`crate::replica`].
 
 pub mod alone;
+pub(crate) mod batch;
 pub(crate) mod contact;
 pub(crate) mod election;
 pub mod grpc;
 pub mod inbox;
 pub mod members;
+pub(crate) mod msgpack;
 pub(crate) mod network;
 pub mod promise;
+pub(crate) mod recent;
 pub(crate) mod runtime;
 pub mod service;
 pub mod standing;
@@ -17,19 +20,12 @@ pub mod wire;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use muster_core::command::{Entry, Outcome};
+use muster_core::command::Outcome;
 use muster_proto::{id::NodeId, version::Term};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::batch::Batch;
 use crate::{outside::SnapshotEvery, snapshots::SnapshotFile};
-
-/// What one Raft entry carries: the commands that were waiting when the log was free, in the order they came. Openraft
-/// 0.9 syncs the log once for each entry of a leader, so that batching has to happen here. They are applied one after
-/// the other under one lock, each with a number of its own: what `muster_core` calls the log index counts commands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Batch {
-    pub(crate) entries: Vec<Entry>,
-}
 
 /// The outcomes of a [`Batch`], in its order. Empty for entries that openraft makes itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -147,9 +147,9 @@ impl Replica {
             return Err(ProposeError::NoRoom);
         }
         let deadline = Instant::now() + DEADLINE;
-        let bytes = proposer::size(&command)?;
+        let encoded = proposer::encode(&command)?;
         let (answer, answered) = oneshot::channel();
-        let proposal = Proposal { request, command, bytes, deadline, answer };
+        let proposal = Proposal { request, command, encoded, deadline, answer };
         match timeout_at(deadline, self.0.proposals.send(proposal)).await {
             Ok(Ok(())) => {}
             Ok(Err(_closed)) => return Err(ProposeError::Stopping),

@@ -17,12 +17,21 @@ pub const REQUEST_ID_METADATA: &str = "muster-request-id";
 #[error("an id is {ID_TEXT_LEN} characters of 0-9 and a-z")]
 pub struct InvalidId;
 
-fn write_base36(mut bits: u128, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Digits that fit 64 bits, on which a processor divides many times faster than on 128.
+const HALF_DIGITS: usize = 12;
+const HALF: u128 = 36_u128.pow(12);
+
+fn write_base36(bits: u128, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut text = [b'0'; ID_TEXT_LEN];
-    for byte in text.iter_mut().rev() {
-        let digit = u8::try_from(bits % 36).expect("a remainder of 36 fits");
-        *byte = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
-        bits /= 36;
+    let mut rest = bits;
+    for digits in text.rchunks_mut(HALF_DIGITS) {
+        let mut half = u64::try_from(rest % HALF).expect("a remainder of 36^12 fits");
+        rest /= HALF;
+        for byte in digits.iter_mut().rev() {
+            let digit = u8::try_from(half % 36).expect("a remainder of 36 fits");
+            *byte = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
+            half /= 36;
+        }
     }
     out.write_str(std::str::from_utf8(&text).expect("base 36 is ASCII"))
 }
@@ -113,7 +122,7 @@ mod tests {
 
     #[test]
     fn text_and_bits_agree_at_the_ends() {
-        for bits in [0, 1, 35, 36, u128::MAX] {
+        for bits in [0, 1, 35, 36, HALF - 1, HALF, HALF * HALF - 1, HALF * HALF, u128::MAX] {
             let id = TaskId::from_bits(bits);
             assert_eq!(id.to_string().len(), ID_TEXT_LEN);
             assert_eq!(id.to_string().parse(), Ok(id));

@@ -56,6 +56,14 @@ impl ServiceSpec {
     pub fn template(&self) -> Template {
         Template { spec: self.task.clone(), host_ports: self.endpoint.host_ports().cloned().collect() }
     }
+
+    /// Whether that is its template, without making it.
+    #[must_use]
+    pub fn is_of(&self, template: &Template) -> bool {
+        // Taken apart, so that a field added later is not forgotten here.
+        let Template { spec, host_ports } = template;
+        *spec == self.task && host_ports.iter().eq(self.endpoint.host_ports())
+    }
 }
 
 /// The spec before the last change, for `rollback`.
@@ -75,7 +83,8 @@ pub struct Service {
     pub spec: ServiceSpec,
     pub template: Arc<Template>,
     pub template_version: TemplateVersion,
-    pub previous: Option<Box<PreviousSpec>>,
+    /// Shared by the copies of the service; nobody changes it in place.
+    pub previous: Option<Arc<PreviousSpec>>,
     /// As allocated: every published port is set for ingress.
     pub ports: Vec<PortConfig>,
     /// None until the first update.

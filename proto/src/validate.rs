@@ -67,6 +67,17 @@ type Result = std::result::Result<(), Invalid>;
 
 /// The first rule that `spec` breaks.
 pub fn service_spec(spec: &ServiceSpec) -> Result {
+    rules(spec)?;
+    size(v1::ServiceSpec::from(spec).encoded_len())
+}
+
+/// The same of one whose message takes so many bytes.
+pub fn received_spec(spec: &ServiceSpec, bytes: usize) -> Result {
+    rules(spec)?;
+    size(bytes)
+}
+
+fn rules(spec: &ServiceSpec) -> Result {
     service_name(&spec.name)?;
     labels::check("labels", "service", &spec.labels)?;
     mode(spec.mode)?;
@@ -76,8 +87,10 @@ pub fn service_spec(spec: &ServiceSpec) -> Result {
     placement::check(&spec.task.placement, spec.mode)?;
     rollout::check("update", &spec.update, spec.task.on_isolation)?;
     rollout::check("rollback", &spec.rollback, spec.task.on_isolation)?;
-    ports::check(&spec.endpoint)?;
-    let bytes = v1::ServiceSpec::from(spec).encoded_len();
+    ports::check(&spec.endpoint)
+}
+
+fn size(bytes: usize) -> Result {
     if bytes > SPEC_BYTES_MAX {
         let limit = show::bytes(SPEC_BYTES_MAX as u64);
         return Err(Invalid::new(

@@ -10,6 +10,7 @@ use muster_proto::{
     service::{Service, ServiceSpec},
     v1, validate,
 };
+use prost::Message as _;
 use tokio::time::timeout;
 use tonic::Status;
 
@@ -34,11 +35,14 @@ pub(super) struct Admitted {
 
 /// The wire's spec in the domain, where it makes sense.
 pub(super) fn read_spec(wire: Option<v1::ServiceSpec>) -> Result<ServiceSpec, Status> {
-    let wire = wire.ok_or_else(|| Status::invalid_argument("the request has no spec; send one"))?;
-    let mut spec = ServiceSpec::try_from(wire).map_err(|error| status::malformed(&error))?;
+    let mut wire = wire.ok_or_else(|| Status::invalid_argument("the request has no spec; send one"))?;
     // Only a manager pins: one that a client sent is not looked at.
-    spec.task.container.pin = None;
-    validate::service_spec(&spec).map_err(|error| status::malformed(&error))?;
+    if let Some(container) = wire.task.as_mut().and_then(|task| task.container.as_mut()) {
+        container.pin = None;
+    }
+    let bytes = wire.encoded_len();
+    let spec = ServiceSpec::try_from(wire).map_err(|error| status::malformed(&error))?;
+    validate::received_spec(&spec, bytes).map_err(|error| status::malformed(&error))?;
     Ok(spec)
 }
 

@@ -29,6 +29,9 @@ pub(super) fn service<'a>(state: &'a State, wanted: &str) -> Result<&'a Service,
     if let Some(named) = state.service_named(wanted) {
         return Ok(named);
     }
+    if let Some(whole) = wanted.parse().ok().and_then(|id| state.service(id)) {
+        return Ok(whole);
+    }
     let by_id = state.services().map(|service| (service.id.to_string(), service.spec.name.as_str(), service));
     by_prefix(&SERVICE, wanted, by_id)
 }

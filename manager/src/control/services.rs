@@ -49,9 +49,8 @@ impl Control {
         request: v1::UpdateServiceRequest,
     ) -> Result<v1::UpdateServiceResponse, Status> {
         let spec = admission::read_spec(request.spec)?;
-        self.up_to_date().await?;
         let read = Version(request.version);
-        let current = match self.look(asked.first(), |state| current(state, &request.id, read))? {
+        let current = match self.rest_on(asked.first(), |state| current(state, &request.id, read)).await? {
             Known::Done(version) => return Ok(updated(version, Vec::new())),
             Known::New(current) => current,
         };
@@ -68,9 +67,8 @@ impl Control {
         asked: Asked,
         request: v1::RollbackServiceRequest,
     ) -> Result<v1::UpdateServiceResponse, Status> {
-        self.up_to_date().await?;
         let read = Version(request.version);
-        let version = match self.look(asked.first(), |state| current(state, &request.id, read))? {
+        let version = match self.rest_on(asked.first(), |state| current(state, &request.id, read)).await? {
             Known::Done(version) => version,
             Known::New(Service { id, version, .. }) => {
                 self.propose(asked.first(), Command::RollbackService { id, version }).await?
@@ -85,9 +83,8 @@ impl Control {
         request: v1::SteerRolloutRequest,
         steer: Steer,
     ) -> Result<v1::UpdateServiceResponse, Status> {
-        self.up_to_date().await?;
         let read = Version(request.version);
-        let version = match self.look(asked.first(), |state| current(state, &request.id, read))? {
+        let version = match self.rest_on(asked.first(), |state| current(state, &request.id, read)).await? {
             Known::Done(version) => version,
             Known::New(Service { id, version, .. }) => {
                 self.propose(asked.first(), Command::SteerRollout { id, version, steer }).await?

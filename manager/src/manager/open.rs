@@ -37,6 +37,7 @@ use crate::{
         inbox::{Inbox, Installing, Invited},
         members::Members,
         network::Network,
+        recent::Recent,
         standing::Standing,
     },
     read_point::{self, ReadPoints},
@@ -180,7 +181,7 @@ async fn replicate(
         contact: contact.clone(),
         invited: invited.clone(),
     };
-    let raft = Raft::new(config.raft_id, settings, network.clone(), opened.log, machine)
+    let raft = Raft::new(config.raft_id, settings, network.clone(), Recent::new(opened.log), machine)
         .await
         .map_err(|fatal| OpenError::Failed(failure.get().unwrap_or_else(|| fatal.to_string().into())))?;
     Ok(Replication { raft, network, shared, snapshots, standing, contact, invited, failure, appended })

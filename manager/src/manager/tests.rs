@@ -199,10 +199,10 @@ async fn an_entry_of_a_newer_format_stops_the_manager() {
     let dir = TempDir::new().unwrap();
     let manager = Manager::open(config(dir.path()), host(), founding()).await.unwrap();
     let newer = Entry { format: LOG_FORMAT + 1, at: Timestamp::EPOCH, request: None, command: command() };
-    manager.raft.client_write(Batch { entries: vec![newer] }).await.unwrap_err();
+    manager.raft.client_write(Batch::new(vec![newer])).await.unwrap_err();
     let said = ended(manager).await;
     assert!(
-        said.contains(&format!("an entry of format {}", LOG_FORMAT + 1)) && said.contains("run the muster version"),
+        said.contains(&format!("an entry of format {}", LOG_FORMAT + 1)) && said.contains("run a newer muster"),
         "{said}"
     );
     let refused = Manager::open(config(dir.path()), host(), Start::Again).await.unwrap_err().to_string();

@@ -77,7 +77,7 @@ impl Inbox {
     /// Answers one message. `sender` is who sent it, where the connection has proved that.
     pub async fn take(&self, call: Call, message: &[u8], sender: Option<PeerIdentity>) -> Result<Vec<u8>, InboxError> {
         match call {
-            Call::Append => match self.open::<Append>(message, sender)? {
+            Call::Append => match self.judge(wire::decode_append(message)?, sender) {
                 Ok(Envelope { body, .. }) => self.append(body).await,
                 Err(refusal) => refused(refusal),
             },
@@ -108,9 +108,12 @@ impl Inbox {
         message: &[u8],
         sender: Option<PeerIdentity>,
     ) -> Result<Result<Envelope<T>, Refusal>, WireError> {
-        let envelope: Envelope<T> = wire::decode(message)?;
-        let verdict = self.standing.check(&envelope, sender, &self.raft.metrics().borrow());
-        Ok(verdict.map(|()| envelope))
+        Ok(self.judge(wire::decode(message)?, sender))
+    }
+
+    fn judge<T>(&self, envelope: Envelope<T>, sender: Option<PeerIdentity>) -> Result<Envelope<T>, Refusal> {
+        self.standing.check(&envelope, sender, &self.raft.metrics().borrow())?;
+        Ok(envelope)
     }
 
     /// Where there is no room the leader is followed all the same, and told that nothing was written down: not as

@@ -58,7 +58,9 @@ impl Link {
     /// Sends an append, and notes whether it was answered by one who follows.
     async fn send(&self, request: Append) -> Result<Appended, TransportError> {
         let (reign, sent) = (*request.vote.leader_id(), Instant::now());
-        let answer = self.network.call(&self.target, Call::Append, request).await;
+        let sealed = self.network.standing.seal(self.target.raft_id, request);
+        let message = wire::encode_append(&sealed)?;
+        let answer = self.network.deliver(&self.target, Call::Append, message).await;
         match &answer {
             Ok(Appended::Success | Appended::PartialSuccess(_) | Appended::Conflict) | Err(TransportError::NoRoom) => {
                 self.network.contact.follows(self.target.raft_id, reign, sent);
@@ -102,6 +104,15 @@ impl Network {
         body: Q,
     ) -> Result<A, TransportError> {
         let message = wire::encode(&self.standing.seal(target.raft_id, body))?;
+        self.deliver(target, call, message).await
+    }
+
+    async fn deliver<A: DeserializeOwned>(
+        &self,
+        target: &Target,
+        call: Call,
+        message: Vec<u8>,
+    ) -> Result<A, TransportError> {
         let answer = self.transport.call(target, call, message).await?;
         self.open(target, &answer)
     }

@@ -1,4 +1,5 @@
-//! The bytes of the managers' Raft messages: the only file that encodes and decodes them.
+//! The bytes of the managers' Raft messages: the only file that encodes and decodes them, but for the entries inside,
+//! which go as they are in the log ([`batch`]).
 //!
 //! ```text
 //! format (2) | envelope: MessagePack with names
@@ -10,9 +11,12 @@
 use muster_proto::id::ClusterId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{
-    proposer::encoded_len,
-    raft::{SnapshotMeta, TypeConfig, Vote, standing::Refusal, transport::MESSAGE_BYTES_MAX},
+use crate::raft::{
+    SnapshotMeta, TypeConfig, Vote,
+    batch::{self, decode_entry, encode_entry},
+    msgpack::{self, Fields, Reader},
+    standing::Refusal,
+    transport::MESSAGE_BYTES_MAX,
 };
 
 pub(crate) type Append = openraft::raft::AppendEntriesRequest<TypeConfig>;
@@ -100,27 +104,96 @@ pub enum WireError {
 }
 
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, WireError> {
+    encoded(|bytes| rmp_serde::encode::write_named(bytes, value))
+}
+
+fn encoded(write: impl FnOnce(&mut Vec<u8>) -> Result<(), rmp_serde::encode::Error>) -> Result<Vec<u8>, WireError> {
     let mut bytes = FORMAT.to_be_bytes().to_vec();
-    rmp_serde::encode::write_named(&mut bytes, value).map_err(|_| WireError::Unreadable)?;
+    write(&mut bytes).map_err(|_| WireError::Unreadable)?;
     if bytes.len() > MESSAGE_BYTES_MAX { Err(WireError::TooLarge(bytes.len())) } else { Ok(bytes) }
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
+    rmp_serde::from_slice(envelope_of(bytes)?).map_err(|_| WireError::Unreadable)
+}
+
+fn envelope_of(bytes: &[u8]) -> Result<&[u8], WireError> {
     if bytes.len() > MESSAGE_BYTES_MAX {
         return Err(WireError::TooLarge(bytes.len()));
     }
     let (format, rest) = bytes.split_first_chunk::<2>().ok_or(WireError::Unreadable)?;
     match u16::from_be_bytes(*format) {
-        FORMAT => rmp_serde::from_slice(rest).map_err(|_| WireError::Unreadable),
+        FORMAT => Ok(rest),
         newer => Err(WireError::Format(newer)),
     }
+}
+
+/// As [`encode`], around the bytes that the entries have already.
+pub(crate) fn encode_append(sealed: &Envelope<Append>) -> Result<Vec<u8>, WireError> {
+    // Taken apart, so that a field added later is not forgotten here.
+    let Envelope { cluster, incarnation, from, to, body } = sealed;
+    let Append { vote, prev_log_id, entries, leader_commit } = body;
+    encoded(|bytes| {
+        let mut envelope = Fields::of(5, bytes);
+        envelope.field("cluster", cluster)?;
+        envelope.field("incarnation", incarnation)?;
+        envelope.field("from", from)?;
+        envelope.field("to", to)?;
+        let mut body = Fields::of(4, envelope.named("body"));
+        body.field("vote", vote)?;
+        body.field("prev_log_id", prev_log_id)?;
+        let list = body.named("entries");
+        msgpack::array(entries.len(), list)?;
+        entries.iter().try_for_each(|entry| encode_entry(entry, list))?;
+        body.field("leader_commit", leader_commit)
+    })
+}
+
+/// As [`decode`]; the entries keep the bytes that they came as.
+pub(crate) fn decode_append(bytes: &[u8]) -> Result<Envelope<Append>, WireError> {
+    read_envelope(&mut Reader::of(envelope_of(bytes)?)).ok_or(WireError::Unreadable)
+}
+
+fn read_envelope(reader: &mut Reader<'_>) -> Option<Envelope<Append>> {
+    let (mut cluster, mut incarnation, mut from, mut to, mut body) = (None, None, None, None, None);
+    for _ in 0..reader.map()? {
+        match reader.name()? {
+            "cluster" => cluster = reader.read(),
+            "incarnation" => incarnation = reader.read(),
+            "from" => from = reader.read(),
+            "to" => to = reader.read(),
+            "body" => body = Some(read_append(reader)?),
+            // Of a later version.
+            _ => drop(reader.value()?),
+        }
+    }
+    Some(Envelope { cluster: cluster?, incarnation: incarnation?, from: from?, to: to?, body: body? })
+}
+
+fn read_append(reader: &mut Reader<'_>) -> Option<Append> {
+    let (mut vote, mut prev_log_id, mut entries, mut leader_commit) = (None, None, None, None);
+    for _ in 0..reader.map()? {
+        match reader.name()? {
+            "vote" => vote = reader.read(),
+            "prev_log_id" => prev_log_id = reader.read(),
+            "entries" => {
+                let count = reader.array()?;
+                entries = Some((0..count).map(|_| decode_entry(reader)).collect::<Option<Vec<_>>>()?);
+            }
+            "leader_commit" => leader_commit = reader.read(),
+            // Of a later version.
+            _ => drop(reader.value()?),
+        }
+    }
+    let (prev_log_id, leader_commit) = (prev_log_id?, leader_commit?);
+    Some(Append { vote: vote?, prev_log_id, entries: entries?, leader_commit })
 }
 
 /// How many of the entries, from the first, fit in one message; at least one.
 pub(crate) fn fitting(append: &Append) -> usize {
     let mut room = MESSAGE_BYTES_MAX - ENVELOPE_BYTES_MAX;
     let fitting = append.entries.iter().take_while(|entry| {
-        let bytes = encoded_len(entry);
+        let bytes = batch::encoded_len(entry);
         let fits = bytes <= room;
         room = room.saturating_sub(bytes);
         fits
@@ -141,7 +214,7 @@ mod tests {
         let (id, spec, address) = (NodeId::from_bits(2), NodeSpec::default(), "a".repeat(address_bytes));
         let command = Command::JoinNode { id, spec, address };
         let entry = Entry { format: LOG_FORMAT, at: Timestamp::EPOCH, request: None, command };
-        let batch = Batch { entries: vec![entry] };
+        let batch = Batch::new(vec![entry]);
         let entry = |index| openraft::Entry::<TypeConfig> {
             log_id: LogId::new(CommittedLeaderId::new(1, 1), index),
             payload: EntryPayload::Normal(batch.clone()),
@@ -161,10 +234,14 @@ mod tests {
     #[test]
     fn what_is_sent_is_what_arrives() {
         let sent = envelope(append(10, 3));
-        let arrived: Envelope<Append> = decode(&encode(&sent).unwrap()).unwrap();
+        let bytes = encode_append(&sent).unwrap();
+        assert_eq!(bytes, encode(&sent).unwrap(), "what is put together by hand is what rmp-serde writes");
+        let arrived = decode_append(&bytes).unwrap();
         assert_eq!((arrived.from, arrived.to, arrived.incarnation), (sent.from, sent.to, sent.incarnation));
         assert_eq!(arrived.cluster, sent.cluster);
         assert_eq!(arrived.body.entries, sent.body.entries);
+        assert_eq!(encode_append(&arrived), Ok(bytes.clone()), "it goes on as it came");
+        assert_eq!(decode::<Envelope<Append>>(&bytes).unwrap().body.entries, sent.body.entries);
     }
 
     #[test]

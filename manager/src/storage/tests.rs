@@ -178,7 +178,7 @@ async fn entries_to_send_are_bounded_in_bytes_and_never_none() {
     let one = command::Entry { format: LOG_FORMAT, at: Timestamp::EPOCH, request: None, command };
     let large = |index| Entry {
         log_id: log_id(1, 1, index),
-        payload: EntryPayload::Normal(Batch { entries: vec![one.clone(); 30_000] }),
+        payload: EntryPayload::Normal(Batch::new(vec![one.clone(); 30_000])),
     };
     opened.log.blocking_append((0..4).map(large)).await.unwrap();
     let sent = opened.log.limited_get_log_entries(1, 4).await.unwrap();
@@ -238,7 +238,7 @@ async fn an_entry_of_a_newer_format_is_refused() {
     let mut opened = folder.open();
     let command = Command::RemoveService { id: ServiceId::from_bits(1) };
     let newer = command::Entry { format: LOG_FORMAT + 1, at: Timestamp::EPOCH, request: None, command };
-    let payload = EntryPayload::Normal(Batch { entries: vec![newer] });
+    let payload = EntryPayload::Normal(Batch::new(vec![newer]));
     opened.log.blocking_append([Entry { log_id: log_id(1, 1, 11), payload: payload.clone() }]).await.unwrap();
     assert!(opened.log.try_get_log_entries(11..12).await.is_err());
 

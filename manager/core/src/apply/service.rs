@@ -53,11 +53,11 @@ pub(super) fn update(
     spec: &ServiceSpec,
     touched: &mut Touched,
 ) -> Result<Version, Rejection> {
-    let before = read_at(state, id, read)?.clone();
+    let before = read_at(state, id, read)?;
     check_identity(&before.spec, spec)?;
     let ports = allocate::ports(state, &spec.endpoint.ports, Some(id))?;
-    let (template, template_version) = number_template(&before, spec, stamp);
-    let rollout = rollout_after(&before, spec, template_version, stamp.at);
+    let (template, template_version) = number_template(before, spec, stamp);
+    let rollout = rollout_after(before, spec, template_version, stamp.at);
     if before.spec == *spec && before.rollout == rollout {
         return Ok(before.version);
     }
@@ -66,14 +66,14 @@ pub(super) fn update(
         version: stamp.version(),
         created_at: before.created_at,
         updated_at: stamp.at,
-        previous: previous_after(&before, spec, template_version),
+        previous: previous_after(before, spec, template_version),
         spec: spec.clone(),
         template,
         template_version,
         ports,
         rollout,
     };
-    touched.service(Some(&before), Some(&after));
+    touched.service(Some(before), Some(&after));
     state.put_service(after);
     Ok(stamp.version())
 }
@@ -92,7 +92,7 @@ pub(super) fn roll_back(
     };
     let ports = allocate::ports(state, &previous.spec.endpoint.ports, Some(id))?;
     let mut after = effect::restore(&before, previous, ports);
-    after.previous = Some(Box::new(previous_of(&before)));
+    after.previous = Some(Arc::new(previous_of(&before)));
     after.version = stamp.version();
     after.updated_at = stamp.at;
     if after.template_version != before.template_version {
@@ -147,13 +147,12 @@ fn check_identity(before: &ServiceSpec, after: &ServiceSpec) -> Result<(), Rejec
 
 /// A template that the service still knows keeps its number, and with it the tasks that run it already.
 fn number_template(before: &Service, spec: &ServiceSpec, stamp: Stamp) -> (Arc<Template>, TemplateVersion) {
-    let template = spec.template();
-    if *before.template == template {
+    if spec.is_of(&before.template) {
         return (Arc::clone(&before.template), before.template_version);
     }
-    match before.previous.as_deref().filter(|previous| *previous.template == template) {
+    match before.previous.as_deref().filter(|previous| spec.is_of(&previous.template)) {
         Some(previous) => (Arc::clone(&previous.template), previous.template_version),
-        None => (Arc::new(template), TemplateVersion(stamp.position.index)),
+        None => (Arc::new(spec.template()), TemplateVersion(stamp.position.index)),
     }
 }
 
@@ -195,7 +194,7 @@ pub(super) fn taken_up_again(rollout: &Rollout, at: Timestamp) -> Rollout {
 
 /// An update that supersedes an unfinished one keeps the spec before both: the half-rolled one is not known to be
 /// good. Scaling meanwhile holds for the way back too.
-fn previous_after(before: &Service, spec: &ServiceSpec, target: TemplateVersion) -> Option<Box<PreviousSpec>> {
+fn previous_after(before: &Service, spec: &ServiceSpec, target: TemplateVersion) -> Option<Arc<PreviousSpec>> {
     if before.spec == *spec {
         return before.previous.clone();
     }
@@ -210,10 +209,12 @@ fn previous_after(before: &Service, spec: &ServiceSpec, target: TemplateVersion)
         ) => false,
     };
     if !unfinished {
-        return Some(Box::new(previous_of(before)));
+        return Some(Arc::new(previous_of(before)));
     }
     let mut kept = before.previous.clone().filter(|previous| previous.template_version != target)?;
-    kept.spec.mode = spec.mode;
+    if kept.spec.mode != spec.mode {
+        Arc::make_mut(&mut kept).spec.mode = spec.mode;
+    }
     Some(kept)
 }
 

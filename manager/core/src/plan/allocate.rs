@@ -21,6 +21,10 @@ type Key = (Protocol, u16);
 /// `wanted` with every ingress port set, in the same order. `own`: the service that publishes them, when it exists
 /// already; what it holds is no obstacle, and a port it was given for a target is kept.
 pub fn ports(state: &State, wanted: &[PortConfig], own: Option<ServiceId>) -> Result<Vec<PortConfig>, Rejection> {
+    if wanted.is_empty() {
+        // Without a look at all services.
+        return Ok(Vec::new());
+    }
     let others = Others::of(state, own);
     let mut taken = explicit(wanted)?;
     for port in wanted.iter().filter(|port| port.published != 0) {

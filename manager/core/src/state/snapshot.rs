@@ -207,7 +207,7 @@ fn service_row(
         spec,
         template_version: number(template_version, &template),
         previous: previous.map(|earlier| {
-            let PreviousSpec { spec, template, template_version } = *earlier;
+            let PreviousSpec { spec, template, template_version } = Arc::unwrap_or_clone(earlier);
             (Box::new(spec), number(template_version, &template))
         }),
         ports,
@@ -261,7 +261,7 @@ impl ServiceRow {
             None => None,
             Some((spec, template_version)) => {
                 let template = look_up(templates, template_version)?;
-                Some(Box::new(PreviousSpec { spec: *spec, template, template_version }))
+                Some(Arc::new(PreviousSpec { spec: *spec, template, template_version }))
             }
         };
         Ok(Service { id, version, created_at, updated_at, spec, template, template_version, previous, ports, rollout })

@@ -6,7 +6,7 @@ use openraft::EntryPayload;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    raft::TypeConfig,
+    raft::{TypeConfig, batch, msgpack::Reader},
     storage::{
         record::{self, PAYLOAD_BYTES_MAX, Record},
         store::{Pair, Write},
@@ -45,13 +45,14 @@ pub(super) fn index_of(key: &[u8]) -> Option<(u64, u16)> {
 /// The newest format among the entry's commands; zero where it has none.
 fn format_of(entry: &Entry) -> u16 {
     match &entry.payload {
-        EntryPayload::Normal(batch) => batch.entries.iter().map(|entry| entry.format).max().unwrap_or(0),
+        EntryPayload::Normal(batch) => batch.entries().iter().map(|entry| entry.format).max().unwrap_or(0),
         EntryPayload::Blank | EntryPayload::Membership(_) => 0,
     }
 }
 
 pub(super) fn encode_entry(entry: &Entry) -> Result<Vec<Write>, rmp_serde::encode::Error> {
-    let payload = rmp_serde::to_vec_named(entry)?;
+    let mut payload = Vec::new();
+    batch::encode_entry(entry, &mut payload)?;
     let format = format_of(entry);
     let pieces: Vec<_> = payload.chunks(PAYLOAD_BYTES_MAX).collect();
     let parts = u16::try_from(pieces.len()).expect("an entry is bounded far below 65,535 parts");
@@ -112,7 +113,7 @@ impl Assembler {
         if record.format > LOG_FORMAT {
             return Err(Unreadable::Format(record.format));
         }
-        let entry: Entry = rmp_serde::from_slice(&self.payload).map_err(|_| damaged("cannot be read"))?;
+        let entry = batch::decode_entry(&mut Reader::of(&self.payload)).ok_or_else(|| damaged("cannot be read"))?;
         if entry.log_id.index != index {
             return Err(damaged("is in another's place"));
         }
@@ -141,7 +142,7 @@ mod tests {
     fn entry(index: u64, format: u16, commands: usize) -> Entry {
         let command = Command::RemoveService { id: ServiceId::from_bits(7) };
         let one = command::Entry { format, at: Timestamp::from_millis(1), request: None, command };
-        let batch = Batch { entries: vec![one; commands] };
+        let batch = Batch::new(vec![one; commands]);
         Entry { log_id: log_id(1, 1, index), payload: EntryPayload::Normal(batch) }
     }
 

@@ -108,7 +108,7 @@ impl Load {
             command::Entry { format: LOG_FORMAT, at: Timestamp::from_millis(1), request: None, command }
         };
         let entries = (0..=bytes / COMMAND_BYTES).map(|_| one(self.random.random())).collect();
-        Entry { log_id, payload: EntryPayload::Normal(Batch { entries }) }
+        Entry { log_id, payload: EntryPayload::Normal(Batch::new(entries)) }
     }
 
     /// One append of so many bytes, in entries of 200 bytes to 64 KiB.
@@ -286,7 +286,7 @@ impl Load {
         self.bytes.clear();
         for (index, entry) in &held.entries {
             let EntryPayload::Normal(batch) = &entry.payload else { panic!("{entry:?}") };
-            self.bytes.insert(*index, batch.entries.len() * COMMAND_BYTES);
+            self.bytes.insert(*index, batch.entries().len() * COMMAND_BYTES);
         }
         self.synced = self.folder.contents();
     }
