@@ -23,7 +23,7 @@ use crate::{
 async fn a_welcome_carries_the_clusters_settings() {
     let bench = Bench::start().await;
     let agent = Agent::connect(&bench).await;
-    assert_eq!((agent.welcome.heartbeat_ms, agent.welcome.lease_ms), (1_000, 3_000));
+    assert_eq!((agent.welcome.heartbeat_ms, agent.welcome.lease_ms), (300, 3_000));
     assert_eq!(agent.orders.managers, ["127.0.0.1:7377"]);
     assert_eq!(agent.orders.role(), v1::Role::Manager);
     bench.stop().await;
@@ -109,7 +109,7 @@ async fn a_session_ends_when_the_lease_that_it_began_with_does() {
     });
     assert_eq!(ended.await.code(), Code::Aborted);
     let next = Agent::connect(&bench).await;
-    assert_eq!((next.welcome.heartbeat_ms, next.welcome.lease_ms), (500, 1_500));
+    assert_eq!((next.welcome.heartbeat_ms, next.welcome.lease_ms), (150, 1_500));
     bench.stop().await;
 }
 

@@ -158,6 +158,55 @@ fn what_moves_by_itself_says_why_it_holds() {
     assert_eq!(automatic(&world, long_ago).held, Some(Held::NodesAway([node_id(4)].into())));
 }
 
+fn rest(services: &[Vec<&'static str>], at_first: u8, most: usize, leader: Option<u64>) -> Result<(), TestCaseError> {
+    let mut world = crowded(services, at_first);
+    let has_preferences = services.iter().flatten().any(|word| *word == "spread=zone");
+    let mut rested = false;
+    for _ in 0..REBALANCES_MAX {
+        let plan = world.rebalance(most);
+        prop_assert!(plan.held.is_none() && plan.moves.len() <= most, "{:?}", plan);
+        if plan.moves.is_empty() {
+            rested = true;
+            break;
+        }
+        let before = (ready(&world), imbalance(&world));
+        let outcome = world.move_tasks(&plan);
+        prop_assert!(matches!(outcome, Outcome::Done { .. }), "{:?}", outcome);
+        for step in 0..20 {
+            if leader == Some(step) {
+                world.new_leader();
+            }
+            run(&mut world, 900);
+            nothing_is_overbooked(&world);
+            let now = ready(&world);
+            for (service, count) in &before.0 {
+                prop_assert!(now.get(service) >= Some(count), "{} had {} ready", service, count);
+            }
+            world.check();
+        }
+        let is_left = world.state.tasks().any(|task| task.is_active() && task.moves_to.is_some());
+        prop_assert!(!is_left, "a move neither ends nor is given up");
+        for one in &plan.moves {
+            let there = world.state.tasks_of_slot(one.service, one.slot).filter(|task| serves(&world, task));
+            let there: Vec<NodeId> = there.filter_map(|task| task.node_id).collect();
+            prop_assert_eq!(there, vec![one.to], "what is planned is done");
+        }
+        let after = imbalance(&world);
+        // A task that waited for room may run where another left: then there is more to spread.
+        let counts_are_equal = ready(&world) == before.0;
+        prop_assert!(has_preferences || !counts_are_equal || after < before.1, "{:?} became {:?}", before.1, after);
+    }
+    prop_assert!(rested, "rebalances go on for ever");
+    Ok(())
+}
+
+/// A task of the third service finds no node until one of the second makes room.
+#[test]
+fn a_task_that_waits_for_room_takes_what_a_move_leaves() {
+    let services = [vec![], vec!["reserve-cpu=1"], vec!["constraint=zone:a", "replicas=4", "reserve-cpu=2"]];
+    rest(&services, 7, 1, None).unwrap();
+}
+
 proptest! {
     #![proptest_config(config(24))]
 
@@ -165,41 +214,6 @@ proptest! {
     fn rebalances_come_to_rest_and_take_nothing_away(
         services in services(), at_first in 1..15u8, most in 1..6usize, leader in prop::option::of(0..10u64),
     ) {
-        let mut world = crowded(&services, at_first);
-        let has_preferences = services.iter().flatten().any(|word| *word == "spread=zone");
-        let mut rested = false;
-        for _ in 0..REBALANCES_MAX {
-            let plan = world.rebalance(most);
-            prop_assert!(plan.held.is_none() && plan.moves.len() <= most, "{:?}", plan);
-            if plan.moves.is_empty() {
-                rested = true;
-                break;
-            }
-            let before = (ready(&world), imbalance(&world));
-            let outcome = world.move_tasks(&plan);
-            prop_assert!(matches!(outcome, Outcome::Done { .. }), "{:?}", outcome);
-            for step in 0..20 {
-                if leader == Some(step) {
-                    world.new_leader();
-                }
-                run(&mut world, 900);
-                nothing_is_overbooked(&world);
-                let now = ready(&world);
-                for (service, count) in &before.0 {
-                    prop_assert!(now.get(service) >= Some(count), "{} had {} ready", service, count);
-                }
-                world.check();
-            }
-            let is_left = world.state.tasks().any(|task| task.is_active() && task.moves_to.is_some());
-            prop_assert!(!is_left, "a move neither ends nor is given up");
-            for one in &plan.moves {
-                let there = world.state.tasks_of_slot(one.service, one.slot).filter(|task| serves(&world, task));
-                let there: Vec<NodeId> = there.filter_map(|task| task.node_id).collect();
-                prop_assert_eq!(there, vec![one.to], "what is planned is done");
-            }
-            let after = imbalance(&world);
-            prop_assert!(has_preferences || after < before.1, "{:?} became {:?}", before.1, after);
-        }
-        prop_assert!(rested, "rebalances go on for ever");
+        rest(&services, at_first, most, leader)?;
     }
 }
