@@ -54,19 +54,23 @@ impl Drop for Committer {
 
 fn run(store: &dyn Store, waiting: &mpsc::Receiver<Durable>) {
     let mut failure: Option<(io::ErrorKind, String)> = None;
+    let note = |why: io::Error| {
+        tracing::error!(error = %why, "the log could not be made durable; this manager stops");
+        (why.kind(), why.to_string())
+    };
     while let Ok(first) = waiting.recv() {
         let batch = std::iter::once(first).chain(waiting.try_iter()).collect::<Vec<_>>();
-        if failure.is_none()
-            && let Err(why) = store.make_durable()
-        {
-            tracing::error!(error = %why, "the log could not be made durable; this manager stops");
-            failure = Some((why.kind(), why.to_string()));
+        if failure.is_none() {
+            failure = store.make_durable().err().map(note);
         }
         for durable in batch {
             durable(match &failure {
                 None => Ok(()),
                 Some((kind, text)) => Err(io::Error::new(*kind, text.clone())),
             });
+        }
+        if failure.is_none() {
+            failure = store.tidy_up().err().map(note);
         }
     }
 }
@@ -88,6 +92,8 @@ mod tests {
         begun: Mutex<mpsc::Sender<()>>,
         syncs: AtomicUsize,
         fails_from: usize,
+        /// Its tidying up waits for the gate too, and fails.
+        tidies: bool,
     }
 
     impl Store for Slow {
@@ -109,12 +115,25 @@ mod tests {
             self.gate.lock().unwrap().recv().unwrap();
             if sync >= self.fails_from { Err(io::Error::other("input/output error")) } else { Ok(()) }
         }
+        fn tidy_up(&self) -> io::Result<()> {
+            if !self.tidies {
+                return Ok(());
+            }
+            self.gate.lock().unwrap().recv().unwrap();
+            Err(io::Error::other("input/output error"))
+        }
     }
 
     fn slow(fails_from: usize) -> (Arc<Slow>, mpsc::Sender<()>, mpsc::Receiver<()>) {
         let (open, gate) = mpsc::channel();
         let (begun, seen) = mpsc::channel();
-        let store = Slow { gate: Mutex::new(gate), begun: Mutex::new(begun), syncs: AtomicUsize::new(0), fails_from };
+        let store = Slow {
+            gate: Mutex::new(gate),
+            begun: Mutex::new(begun),
+            syncs: AtomicUsize::new(0),
+            fails_from,
+            tidies: false,
+        };
         (Arc::new(store), open, seen)
     }
 
@@ -150,6 +169,25 @@ mod tests {
             committer.commit(Box::new(move |result| told.send(result.is_err()).unwrap()));
             assert!(done.recv().unwrap());
         }
+        assert_eq!(store.syncs.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn who_waits_is_told_before_the_store_tidies_up_and_a_failure_of_that_is_final() {
+        let (mut store, open, _seen) = slow(usize::MAX);
+        Arc::get_mut(&mut store).unwrap().tidies = true;
+        let committer = Committer::start(store.clone()).unwrap();
+        let (told, done) = mpsc::channel();
+        let commit = || {
+            let told = told.clone();
+            committer.commit(Box::new(move |result| told.send(result.is_ok()).unwrap()));
+        };
+        commit();
+        open.send(()).unwrap();
+        assert!(done.recv().unwrap());
+        open.send(()).unwrap();
+        commit();
+        assert!(!done.recv().unwrap());
         assert_eq!(store.syncs.load(Ordering::SeqCst), 1);
     }
 }

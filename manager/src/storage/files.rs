@@ -23,12 +23,22 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Gives a written file its name.
 pub(crate) fn finish(file: &File, temporary: &Path, path: &Path) -> io::Result<()> {
-    file.sync_all()?;
+    make_durable(file)?;
     fs::rename(temporary, path)?;
     path.parent().map_or(Ok(()), make_names_durable)
 }
 
+/// What is in the file.
+pub(crate) fn make_durable(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    watched::before(&watched::Sync::File(file));
+    file.sync_data()
+}
+
+/// Which files are in the folder.
 pub(crate) fn make_names_durable(dir: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    watched::before(&watched::Sync::Folder(dir));
     File::open(dir)?.sync_all()
 }
 
@@ -51,4 +61,30 @@ pub(super) fn present(dir: &Path, name: &str, what: &str) -> Result<File, OpenEr
         io::ErrorKind::NotFound => OpenError::damaged(dir, format!("{what} is gone")),
         _ => OpenError::Unusable { path: dir.to_owned(), source: why },
     })
+}
+
+/// Lets a test see each sync of its thread.
+#[cfg(test)]
+pub(crate) mod watched {
+    use std::{cell::RefCell, fs::File, path::Path};
+
+    #[derive(Debug)]
+    pub(crate) enum Sync<'a> {
+        File(&'a File),
+        Folder(&'a Path),
+    }
+
+    type Watch = Box<dyn FnMut(&Sync<'_>)>;
+
+    thread_local! {
+        static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
+    }
+
+    pub(crate) fn watch(watch: impl FnMut(&Sync<'_>) + 'static) {
+        WATCH.set(Some(Box::new(watch)));
+    }
+
+    pub(super) fn before(sync: &Sync<'_>) {
+        WATCH.with_borrow_mut(|watch| watch.iter_mut().for_each(|watch| watch(sync)));
+    }
 }

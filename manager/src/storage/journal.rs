@@ -17,14 +17,18 @@ use std::{
     fs::{self, File},
     io,
     ops::Bound::{Excluded, Included},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
 };
 
 use segment::Segment;
 
 use crate::storage::{
     error::OpenError,
+    files,
     store::{Pair, Store, Write},
     watermark::Watermark,
 };
@@ -37,17 +41,31 @@ const SEGMENT_BYTES: u64 = 8 << 20;
 const MOVED_SHARE: u64 = 32;
 /// ...or where the segments are so many more than the values in them need.
 const SPARE_SEGMENTS: u64 = 4;
-/// The number of the batch that makes the store.
-const FIRST: u64 = 1;
+/// Where a segment could not be begun, this share of one is written before the next attempt.
+const RETRY_SHARE: u64 = 8;
+/// How often a segment that is to be the last but one is synced, where others write to it meanwhile.
+const BEGIN_ATTEMPTS: usize = 3;
+/// Replication lets go of a store only once its last call has ended, and a child of this process once it is another.
+const LET_GO_MAX: Duration = Duration::from_secs(2);
+const LET_GO_POLL: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(crate) struct Journal {
     log: PathBuf,
     /// Held for the lock on it.
     _folder: File,
-    watermark: Watermark,
     segment_bytes: u64,
+    /// Taken before `contents`.
+    syncs: Mutex<Syncs>,
+    /// Never held during a sync: reads and writes wait for it on the runtime's threads.
     contents: Mutex<Contents>,
+}
+
+#[derive(Debug)]
+struct Syncs {
+    watermark: Watermark,
+    /// The newest segment has no successor before it is as long.
+    hold_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +75,8 @@ struct Contents {
     values: BTreeMap<Vec<u8>, Place>,
     /// Of the last batch.
     number: u64,
+    /// Whether a write failed: what is behind the last batch then, nobody knows.
+    failed: bool,
 }
 
 /// Of a value.
@@ -73,21 +93,19 @@ impl Journal {
     pub(crate) fn create(dir: &Path) -> Result<(), OpenError> {
         let unusable = |source| OpenError::Unusable { path: dir.to_owned(), source };
         // A store that lost its marker is not touched.
-        if Watermark::open(dir).is_ok_and(|watermark| watermark.reached() > FIRST) {
+        if Watermark::open(dir).is_ok_and(|watermark| watermark.reached() > 0) {
             return Err(OpenError::damaged(dir, MARKER_GONE));
         }
         let log = dir.join(LOG);
         fs::create_dir_all(&log).map_err(unusable)?;
         if segment::names(&log).map_err(unusable)?.is_empty() {
-            segment::begin(&log, FIRST, FIRST).map_err(unusable)?;
+            segment::begin(&log).map_err(unusable)?;
         }
-        let mut contents = read_all(dir)?;
-        match contents.number {
-            0 => contents.found().map_err(unusable)?,
-            FIRST => {}
-            _ => return Err(OpenError::damaged(dir, MARKER_GONE)),
+        files::make_names_durable(&log).map_err(unusable)?;
+        if read_all(dir)?.number > 0 {
+            return Err(OpenError::damaged(dir, MARKER_GONE));
         }
-        Watermark::create(dir, FIRST).map_err(unusable)
+        Watermark::create(dir).map_err(unusable)
     }
 
     /// Reads everything, and changes nothing: not even the torn end of the newest segment.
@@ -106,7 +124,8 @@ impl Journal {
                 format!("writes that were acknowledged are missing from its log (it ends at {number} of {reached})");
             return Err(OpenError::Damaged { path: dir.to_owned(), what });
         }
-        Ok(Self { log, _folder: folder, watermark, segment_bytes, contents: Mutex::new(contents) })
+        let syncs = Mutex::new(Syncs { watermark, hold_bytes: 0 });
+        Ok(Self { log, _folder: folder, segment_bytes, syncs, contents: Mutex::new(contents) })
     }
 
     /// The store, once a look has found what it holds to be whole.
@@ -120,10 +139,11 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Cuts off a torn end, so that nothing of it shows behind what is written next, and removes what was replaced.
+    /// Cuts off a torn end, so that nothing of it shows behind what is written next. What is left counts as durable from
+    /// here on, and so does its name: then what it replaced can go.
     fn mend(&self) -> io::Result<()> {
         let mut contents = self.contents();
-        contents.newest().cut()?;
+        contents.newest().write_anew(&self.log)?;
         segment::remove_older(&self.log, contents.segments[0].first())
     }
 
@@ -131,19 +151,40 @@ impl Journal {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins the next segment, and lets go of the oldest where that is cheap.
-    fn go_on(&self, contents: &mut Contents) -> io::Result<()> {
-        let oldest = contents.move_oldest(self.segment_bytes)?;
-        // Only the newest may be torn.
-        newest(&contents.segments).sync()?;
-        let next = match segment::begin(&self.log, contents.number + 1, oldest) {
-            // Everything is durable as it is, and this one has room set aside.
-            Err(why) if why.kind() == io::ErrorKind::StorageFull => return Ok(()),
-            begun => begun?,
+    fn syncs(&self) -> MutexGuard<'_, Syncs> {
+        self.syncs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says up to which batch. Others write on meanwhile.
+    fn sync_newest(&self) -> io::Result<u64> {
+        let (file, number) = {
+            let contents = self.contents();
+            contents.check()?;
+            (newest(&contents.segments).file(), contents.number)
         };
-        contents.segments.push_back(next);
-        contents.segments.retain(|segment| segment.first() >= oldest);
-        segment::remove_older(&self.log, oldest)
+        files::make_durable(&file)?;
+        Ok(number)
+    }
+
+    /// Begins the next segment, and lets go of those before the oldest. Says whether it did: not where others wrote on.
+    fn go_on(&self, next: Segment, oldest: u64) -> io::Result<bool> {
+        files::make_durable(&next.file)?;
+        self.contents().move_older(oldest)?;
+        for _ in 0..BEGIN_ATTEMPTS {
+            self.contents().newest().cut()?;
+            let synced = self.sync_newest()?;
+            let mut contents = self.contents();
+            // Only the newest may be torn.
+            if contents.number == synced {
+                contents.segments.push_back(next.give_name(&self.log, synced + 1)?);
+                drop(contents);
+                files::make_names_durable(&self.log)?;
+                self.contents().segments.retain(|segment| segment.first() >= oldest);
+                segment::remove_older(&self.log, oldest)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -152,17 +193,17 @@ impl Contents {
         self.segments.back_mut().expect("there is always one")
     }
 
-    /// Writes the batch that makes the store.
-    fn found(&mut self) -> io::Result<()> {
-        self.newest().cut()?;
-        self.write(&[])?;
-        newest(&self.segments).sync()
+    fn check(&self) -> io::Result<()> {
+        if self.failed { Err(io::Error::other("an earlier write to the log failed")) } else { Ok(()) }
     }
 
     fn write(&mut self, batch: &[Write]) -> io::Result<()> {
+        self.check()?;
         let number = self.number + 1;
         let segment = self.newest();
-        let (first, places) = (segment.first(), segment.append(number, batch)?);
+        let (first, appended) = (segment.first(), segment.append(number, batch));
+        self.failed = appended.is_err();
+        let places = appended?;
         self.number = number;
         self.take(first, batch.iter().map(Write::key).zip(places));
         Ok(())
@@ -189,49 +230,79 @@ impl Contents {
         &mut self.segments[place]
     }
 
-    fn read(&self, place: Place) -> io::Result<Vec<u8>> {
+    fn found(&self, place: Place) -> Found {
         let found = self.segments.binary_search_by_key(&place.segment, Segment::first);
-        self.segments[found.expect("a segment with values is kept")].read(place.offset, place.bytes)
+        let file = self.segments[found.expect("a segment with values is kept")].file();
+        Found { file, offset: place.offset, bytes: place.bytes }
     }
 
-    /// Writes what is valid in the oldest segments again. Says which is the oldest that is still needed.
-    fn move_oldest(&mut self, segment_bytes: u64) -> io::Result<u64> {
+    /// The segment that is to be the oldest, if another one is to be begun now: this one is long, or much is to be let go.
+    fn due(&self, segment_bytes: u64, hold_bytes: u64) -> Option<u64> {
         let valid: u64 = self.segments.iter().map(|segment| segment.valid).sum();
         let mut written: u64 = self.segments.iter().map(Segment::bytes).sum();
-        let (mut moved, mut oldest) = (Vec::new(), self.segments[0].first());
+        let (mut dead, mut oldest) = (0, self.segments[0].first());
         for (segment, next) in self.segments.iter().zip(self.segments.iter().skip(1)) {
             let few = segment.valid <= segment_bytes / MOVED_SHARE;
             if !few && written < 2 * valid + SPARE_SEGMENTS * segment_bytes {
                 break;
             }
-            for (key, place) in self.values.iter().filter(|(_, place)| place.segment == segment.first()) {
-                moved.push(Write::Put { key: key.clone(), value: self.read(*place)? });
-            }
             written -= segment.bytes();
+            dead += if few { segment.bytes() } else { 0 };
             oldest = next.first();
         }
-        self.write(&moved)?;
-        Ok(oldest)
+        let newest = newest(&self.segments).bytes();
+        (newest >= hold_bytes && newest.max(dead) >= segment_bytes).then_some(oldest)
+    }
+
+    /// Writes what is valid before the oldest segment again, if only a batch of nothing: the next segment is to have a
+    /// name of its own.
+    fn move_older(&mut self, oldest: u64) -> io::Result<()> {
+        let mut moved = Vec::new();
+        for (key, place) in self.values.iter().filter(|(_, place)| place.segment < oldest) {
+            moved.push(Write::Put { key: key.clone(), value: self.found(*place).read()? });
+        }
+        self.write(&moved)
+    }
+}
+
+/// A value, wherever its segment's name is gone meanwhile.
+#[derive(Debug)]
+struct Found {
+    file: Arc<File>,
+    offset: u64,
+    bytes: u32,
+}
+
+impl Found {
+    fn read(&self) -> io::Result<Vec<u8>> {
+        let mut value = vec![0; self.bytes as usize];
+        self.file.read_exact_at(&mut value, self.offset)?;
+        Ok(value)
     }
 }
 
 impl Store for Journal {
     fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        let contents = self.contents();
-        contents.values.get(key).map(|place| contents.read(*place)).transpose()
+        let found = {
+            let contents = self.contents();
+            contents.values.get(key).map(|place| contents.found(*place))
+        };
+        found.map(|found| found.read()).transpose()
     }
 
     fn range(&self, from: &[u8], to: &[u8], bytes_max: usize) -> io::Result<Vec<Pair>> {
-        let contents = self.contents();
-        let (mut pairs, mut bytes) = (Vec::new(), 0);
-        for (key, place) in contents.values.range::<[u8], _>((Included(from), Excluded(to))) {
-            bytes += place.bytes as usize;
-            pairs.push((key.clone(), contents.read(*place)?));
-            if bytes >= bytes_max {
-                break;
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        {
+            let contents = self.contents();
+            for (key, place) in contents.values.range::<[u8], _>((Included(from), Excluded(to))) {
+                bytes += place.bytes as usize;
+                found.push((key.clone(), contents.found(*place)));
+                if bytes >= bytes_max {
+                    break;
+                }
             }
         }
-        Ok(pairs)
+        found.into_iter().map(|(key, found)| Ok((key, found.read()?))).collect()
     }
 
     fn keys(&self, from: &[u8], to: &[u8]) -> io::Result<Vec<Vec<u8>>> {
@@ -244,18 +315,25 @@ impl Store for Journal {
     }
 
     fn make_durable(&self) -> io::Result<()> {
-        let (file, number) = {
-            let contents = self.contents();
-            (newest(&contents.segments).file(), contents.number)
+        let mut syncs = self.syncs();
+        let number = self.sync_newest()?;
+        syncs.watermark.set(number)
+    }
+
+    fn tidy_up(&self) -> io::Result<()> {
+        let mut syncs = self.syncs();
+        let Some(oldest) = self.contents().due(self.segment_bytes, syncs.hold_bytes) else { return Ok(()) };
+        let begun = match segment::prepare(&self.log, oldest) {
+            Ok(next) => self.go_on(next, oldest)?,
+            Err(why) => {
+                // Everything is durable as it is, and this one has room set aside.
+                tracing::warn!(error = %why, "no new file of the log could be begun; the last one is written on");
+                false
+            }
         };
-        // Others write on meanwhile.
-        file.sync_data()?;
-        self.watermark.set(number)?;
-        let mut contents = self.contents();
-        match newest(&contents.segments).bytes() < self.segment_bytes {
-            true => Ok(()),
-            false => self.go_on(&mut contents),
-        }
+        let written = newest(&self.contents().segments).bytes();
+        syncs.hold_bytes = if begun { 0 } else { written + self.segment_bytes / RETRY_SHARE };
+        Ok(())
     }
 }
 
@@ -269,11 +347,17 @@ fn lock(dir: &Path, log: &Path) -> Result<File, OpenError> {
         io::ErrorKind::NotFound => OpenError::damaged(dir, "its log is gone"),
         _ => OpenError::Unusable { path: dir.to_owned(), source: why },
     })?;
-    folder.try_lock().map_err(|why| match why {
-        fs::TryLockError::WouldBlock => OpenError::InUse { path: dir.to_owned() },
-        fs::TryLockError::Error(source) => OpenError::Unusable { path: dir.to_owned(), source },
-    })?;
-    Ok(folder)
+    let began = Instant::now();
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Ok(folder),
+            Err(fs::TryLockError::WouldBlock) if began.elapsed() < LET_GO_MAX => thread::sleep(LET_GO_POLL),
+            Err(fs::TryLockError::WouldBlock) => return Err(OpenError::InUse { path: dir.to_owned() }),
+            Err(fs::TryLockError::Error(source)) => {
+                return Err(OpenError::Unusable { path: dir.to_owned(), source });
+            }
+        }
+    }
 }
 
 /// All segments that are needed, one behind the other without a gap.
@@ -305,3 +389,6 @@ fn read_all(dir: &Path) -> Result<Contents, OpenError> {
         false => Ok(contents),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,4 +44,9 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
 
     /// Blocks until everything written before the call survives power loss.
     fn make_durable(&self) -> io::Result<()>;
+
+    /// What is to be done now and then, and by nobody waited for: called after [`Store::make_durable`], by the same thread.
+    fn tidy_up(&self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -372,13 +372,15 @@ async fn making_a_folder_can_be_cut_short_anywhere() {
     folder.open();
     let folder = Folder::new();
     fs::create_dir_all(folder.path()).unwrap();
-    Journal::create(&folder.path()).unwrap();
-    let segment = fs::File::options().write(true).open(folder.path().join(SEGMENT)).unwrap();
-    for bytes in (20..segment.metadata().unwrap().len()).rev() {
-        fs::write(folder.path().join("watermark"), "torn").unwrap();
-        segment.set_len(bytes).unwrap();
+    let watermark = folder.path().join("watermark");
+    for torn in ["", "torn"] {
         Journal::create(&folder.path()).unwrap();
+        fs::write(&watermark, torn).unwrap();
     }
+    fs::write(folder.path().join("log/next.tmp"), "torn").unwrap();
+    Journal::create(&folder.path()).unwrap();
+    fs::remove_file(&watermark).unwrap();
+    Journal::create(&folder.path()).unwrap();
     folder.open();
     open(&disk(), &folder.path(), Missing::Refuse).unwrap();
 }
@@ -422,13 +424,4 @@ async fn two_snapshots_are_kept_and_the_older_one_serves_where_the_log_reaches_b
     drop((machine, opened));
     fs::write(&newest.path, "damaged").unwrap();
     assert_eq!(folder.open().snapshots.newest().unwrap().meta.last_log_id, Some(log_id(1, 1, 11)));
-}
-
-/// Whoever closed it has let go of it by then.
-#[tokio::test]
-async fn a_store_just_closed_opens_again() {
-    let folder = Folder::new();
-    for _ in 0..30 {
-        drop(folder.open());
-    }
 }

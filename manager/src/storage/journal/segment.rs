@@ -27,6 +27,8 @@ const WRITE_HEADER_BYTES: usize = 9;
 const DELETE: u8 = 0;
 const PUT: u8 = 1;
 const SUFFIX: &str = "log";
+/// Of the next one, until it has its name.
+const PREPARED: &str = "next.tmp";
 
 /// Of each key that a batch writes: where its value stands and how long it is; None where it is deleted.
 pub(super) type Batch = Vec<(Vec<u8>, Option<(u64, u32)>)>;
@@ -34,7 +36,7 @@ pub(super) type Batch = Vec<(Vec<u8>, Option<(u64, u32)>)>;
 #[derive(Debug)]
 pub(super) struct Segment {
     first: u64,
-    file: Arc<File>,
+    pub(super) file: Arc<File>,
     /// Up to the end of the last batch.
     bytes: u64,
     /// Up to where the disk has room set aside.
@@ -56,28 +58,51 @@ impl Segment {
         self.file.clone()
     }
 
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
     /// Whether there is nothing behind the last batch.
     pub(super) fn is_whole(&self) -> io::Result<bool> {
         Ok(self.file.metadata()?.len() == self.bytes)
     }
 
+    /// Leaves nothing behind the last batch, no room either.
     pub(super) fn cut(&mut self) -> io::Result<()> {
-        self.file.set_len(self.bytes)?;
+        self.reserved = self.bytes;
+        self.file.set_len(self.bytes)
+    }
+
+    /// The same batches, written once more, durably and with nothing behind them. What was read may be in memory alone:
+    /// after a sync that failed, it is taken for written and no later sync writes it.
+    pub(super) fn write_anew(&mut self, log: &Path) -> io::Result<()> {
+        let mut written = vec![0; usize::try_from(self.bytes).expect("it was read whole")];
+        self.file.read_exact_at(&mut written, 0)?;
+        let path = path(log, self.first);
+        let temporary = files::unfinished(&path);
+        match create(&temporary).and_then(|file| file.write_all_at(&written, 0).map(|()| file)) {
+            Ok(file) => {
+                self.file = Arc::new(file);
+                self.reserved = 0;
+                files::finish(&self.file, &temporary, &path)?;
+            }
+            // Without room for that, in its place: each sector is given what it has, or should have.
+            Err(why) => {
+                tracing::warn!(error = %why, "no room to write the end of the log anew; it is written over");
+                self.file.write_all_at(&written, 0)?;
+                self.cut()?;
+                files::make_durable(&self.file)?;
+                files::make_names_durable(log)?;
+            }
+        }
         let _ = self.reserve();
-        self.file.sync_all()
+        Ok(())
     }
 
-    pub(super) fn read(&self, offset: u64, bytes: u32) -> io::Result<Vec<u8>> {
-        let mut value = vec![0; bytes as usize];
-        self.file.read_exact_at(&mut value, offset)?;
-        Ok(value)
+    /// Of one that was prepared. The name is not durable yet.
+    pub(super) fn give_name(mut self, log: &Path, first: u64) -> io::Result<Self> {
+        self.first = first;
+        fs::rename(log.join(PREPARED), path(log, first))?;
+        Ok(self)
     }
 
-    /// What could be written only in part is written over by the next.
+    /// Where it fails, a part may be there: nothing may be appended after it.
     pub(super) fn append(&mut self, number: u64, writes: &[Write]) -> io::Result<Vec<Option<(u64, u32)>>> {
         let mut batch = vec![0; BATCH_HEADER_BYTES];
         let mut places = Vec::with_capacity(writes.len());
@@ -144,18 +169,26 @@ pub(super) fn names(log: &Path) -> io::Result<Vec<u64>> {
     Ok(found)
 }
 
-/// An empty one, which is whole or not there.
-pub(super) fn begin(log: &Path, first: u64, oldest: u64) -> io::Result<Segment> {
-    let path = path(log, first);
-    let temporary = files::unfinished(&path);
-    let file = File::options().read(true).write(true).create(true).truncate(true).open(&temporary)?;
+/// An empty one without a name, and with room.
+pub(super) fn prepare(log: &Path, oldest: u64) -> io::Result<Segment> {
+    let file = create(&log.join(PREPARED))?;
     let mut header = [MAGIC.as_slice(), &oldest.to_be_bytes()].concat();
     header.extend(crc32fast::hash(&header).to_be_bytes());
     file.write_all_at(&header, 0)?;
-    let mut segment = Segment { first, file: Arc::new(file), bytes: HEADER_BYTES as u64, reserved: 0, valid: 0 };
+    let mut segment = Segment { first: 0, file: Arc::new(file), bytes: HEADER_BYTES as u64, reserved: 0, valid: 0 };
     segment.reserve()?;
-    files::finish(&segment.file, &temporary, &path)?;
     Ok(segment)
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).create(true).truncate(true).open(path)
+}
+
+/// The first of all, empty.
+pub(super) fn begin(log: &Path) -> io::Result<()> {
+    let segment = prepare(log, 1)?;
+    files::make_durable(&segment.file)?;
+    segment.give_name(log, 1).map(drop)
 }
 
 /// Which segment was the oldest that was needed when this one was begun; None where it does not add up.

@@ -1,18 +1,22 @@
 //! Power loss at any moment of a load like a manager's.
 //!
-//! What was synced is on the disk. Of what was written since, each sector may be there or not, whatever came first, and
-//! so may a file's new length, a new name, and what was removed. The store must then open with everything that was
-//! acknowledged, identical, and with nothing but whole batches behind it; and so again, as often as the power fails.
+//! What was synced, by the syncs that the journal really makes, is on the disk. Of what was written since, each sector
+//! may be there or not, whatever came first, and so may a file's new length, a new name, and what was removed. The store
+//! must then open with everything that was acknowledged, identical, and with nothing but whole batches behind it; and so
+//! again, as often as the power fails, also while the store mends what was left.
+
+mod platter;
 
 use std::sync::mpsc;
 
 use futures_util::poll;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
+use platter::{Files, Moment, Platter, Shared};
+
 use super::*;
 use crate::{outside::Commits, raft::LogId, storage::commit::Durable};
 
-const SECTOR_BYTES: usize = 512;
 /// Of a command as it is written.
 const COMMAND_BYTES: usize = 80;
 /// A short load is to begin many segments, and to let go of as many.
@@ -21,8 +25,6 @@ const SEGMENT_BYTES: u64 = 64 << 10;
 const KEPT_BYTES_MAX: usize = 200 << 10;
 const SEEDS: u64 = 4;
 const SYNCS: usize = 80;
-
-type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// What the log must hold.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -71,8 +73,7 @@ struct Load {
     bytes: BTreeMap<u64, usize>,
     /// After the last sync, and after each batch since.
     steps: Vec<Held>,
-    /// What the last sync made durable.
-    synced: Files,
+    platter: Shared,
     watermarks: Vec<Vec<u8>>,
 }
 
@@ -91,11 +92,11 @@ fn open_short(folder: &Folder) -> Result<Opening, OpenError> {
 impl Load {
     fn new(seed: u64) -> Self {
         let folder = Folder::new();
+        let platter = Platter::of(&folder);
         let (log, snapshots, store, waiting) = open_short(&folder).unwrap();
-        let (steps, synced) = (vec![Held::default()], folder.contents());
-        let watermarks = vec![watermark_of(&synced)];
+        let (steps, watermarks) = (vec![Held::default()], vec![watermark_of(&folder.contents())]);
         let (random, bytes) = (StdRng::seed_from_u64(seed), BTreeMap::new());
-        Self { folder, random, log, snapshots, store, waiting, term: 1, bytes, steps, synced, watermarks }
+        Self { folder, random, log, snapshots, store, waiting, term: 1, bytes, steps, platter, watermarks }
     }
 
     fn held(&self) -> &Held {
@@ -209,71 +210,80 @@ impl Load {
         self.append(bytes).await;
     }
 
-    /// Perhaps with a power loss before it, and perhaps with one while it begins a segment.
+    /// Perhaps with the power lost, or the process killed, before it or at any of the journal's own syncs.
     async fn sync(&mut self) -> bool {
-        let written = self.folder.contents();
-        if self.random.random_bool(0.3) {
-            let left = self.torn(&self.synced.clone(), &written);
-            self.restart(left).await;
-            return false;
+        let log = self.folder.path().join("log");
+        self.platter.borrow_mut().moments.clear();
+        match self.random.random_range(0..10) {
+            0..3 => {
+                let moment = self.platter.borrow().moment(&log);
+                self.lose_power(&moment).await;
+                return false;
+            }
+            3 => {
+                self.kill().await;
+                return false;
+            }
+            _ => {}
         }
         self.store.make_durable().unwrap();
         self.waiting.try_iter().for_each(|durable| durable(Ok(())));
         self.steps.drain(..self.steps.len() - 1);
-        self.synced = self.folder.contents();
-        self.watermarks.push(watermark_of(&self.synced));
-        let begun = !self.synced.keys().eq(written.keys());
-        if begun && self.random.random_bool(0.5) {
-            let left = self.half_begun(&written);
-            self.restart(left).await;
+        self.watermarks.push(watermark_of(&self.folder.contents()));
+        self.platter.borrow_mut().moments.clear();
+        self.store.tidy_up().unwrap();
+        let mut moments = std::mem::take(&mut self.platter.borrow_mut().moments);
+        let begun = !moments.is_empty();
+        if begun && self.random.random_bool(0.7) {
+            moments.push(self.platter.borrow().moment(&log));
+            let moment = moments.swap_remove(self.random.random_range(0..moments.len()));
+            self.lose_power(&moment).await;
         }
         begun
     }
 
-    /// The end of the newest segment, with any part of what was not synced.
-    fn torn(&mut self, before: &Files, after: &Files) -> Files {
-        let mut left = after.clone();
-        for (name, after) in left.iter_mut().filter(|(name, _)| name.starts_with(self.folder.path().join("log"))) {
-            *after = torn_file(before.get(name).map_or(&[], |bytes| bytes), after, &mut self.random);
-        }
-        left
+    /// Nothing is lost by that, and what was written counts as durable once the store is open.
+    async fn kill(&mut self) {
+        let folder = std::mem::replace(&mut self.folder, Folder::new());
+        let elsewhere = open_short(&self.folder).unwrap();
+        (self.log, self.snapshots, self.store, self.waiting) = elsewhere;
+        let written = self.held().clone();
+        self.reopen(folder).await;
+        assert!(*self.held() == written);
     }
 
-    /// While a segment was begun: its name may not be there yet, or what it replaces not gone yet.
-    fn half_begun(&mut self, written: &Files) -> Files {
-        let begun = self.synced.clone();
-        if self.random.random_bool(0.5) {
-            let mut left = written.clone();
-            for (name, bytes) in &mut left {
-                if let Some(begun) = begun.get(name) {
-                    bytes.clone_from(begun);
-                }
-            }
-            let mut left = self.torn(written, &left);
-            left.insert(self.folder.path().join("log/begun.tmp"), b"half".to_vec());
-            return left;
+    async fn lose_power(&mut self, moment: &Moment) {
+        let left = moment.torn(&mut self.random);
+        self.restart(left).await;
+        // And once more, while what was left is mended.
+        if self.random.random_bool(0.3) {
+            let moments = std::mem::take(&mut self.platter.borrow_mut().moments);
+            let left = moments[self.random.random_range(0..moments.len())].torn(&mut self.random);
+            self.restart(left).await;
         }
-        let mut left = begun.clone();
-        for (name, bytes) in written {
-            if !begun.contains_key(name) && self.random.random_bool(0.5) {
-                left.insert(name.clone(), bytes.clone());
-            }
-        }
-        left
     }
 
-    /// Goes on with what the power loss left.
-    async fn restart(&mut self, mut left: Files) {
+    /// Goes on with what the power loss left of the log.
+    async fn restart(&mut self, left: Files) {
+        let log = self.folder.path().join("log");
+        let mut files = self.folder.contents();
+        files.retain(|name, _| !name.starts_with(&log));
+        files.extend(left);
         // Not synced itself, it may be that of an earlier sync.
         let older = self.random.random_bool(0.3);
         let known = if older { self.random.random_range(0..self.watermarks.len()) } else { self.watermarks.len() - 1 };
-        left.insert(self.folder.path().join("watermark"), self.watermarks[known].clone());
+        files.insert(self.folder.path().join("watermark"), self.watermarks[known].clone());
         let folder = Folder::new();
-        for (name, bytes) in left {
+        for (name, bytes) in files {
             let path = folder.path().join(name.strip_prefix(self.folder.path()).unwrap());
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, bytes).unwrap();
         }
+        self.platter = Platter::of(&folder);
+        self.reopen(folder).await;
+    }
+
+    async fn reopen(&mut self, folder: Folder) {
         let opened =
             open_short(&folder).unwrap_or_else(|why| panic!("nothing that was synced is damaged, and yet: {why}"));
         self.folder = folder;
@@ -288,30 +298,11 @@ impl Load {
             let EntryPayload::Normal(batch) = &entry.payload else { panic!("{entry:?}") };
             self.bytes.insert(*index, batch.entries().len() * COMMAND_BYTES);
         }
-        self.synced = self.folder.contents();
     }
 }
 
 fn watermark_of(files: &Files) -> Vec<u8> {
     files.iter().find(|(name, _)| name.ends_with("watermark")).unwrap().1.clone()
-}
-
-fn torn_file(before: &[u8], after: &[u8], random: &mut StdRng) -> Vec<u8> {
-    let length = if random.random_bool(0.3) { before.len() } else { after.len() };
-    let (share, run) = ([0.05, 0.5, 0.95][random.random_range(0..3)], [1, 8, 128][random.random_range(0..3)]);
-    let mut left = before.to_vec();
-    left.resize(length, 0);
-    let mut kept = true;
-    for (sector, place) in (0..length).step_by(SECTOR_BYTES).enumerate() {
-        if sector % run == 0 {
-            kept = random.random_bool(share);
-        }
-        if kept {
-            let end = (place + SECTOR_BYTES).min(length);
-            left[place..end].copy_from_slice(&after[place..end]);
-        }
-    }
-    left
 }
 
 #[tokio::test]

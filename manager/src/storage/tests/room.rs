@@ -136,7 +136,7 @@ async fn a_snapshot_for_which_there_is_no_room_leaves_nothing_and_the_one_before
 }
 
 #[tokio::test]
-async fn what_a_crash_left_of_a_snapshot_is_gone_before_the_log_is_copied() {
+async fn what_a_crash_left_of_a_snapshot_is_gone_once_the_store_was_looked_at() {
     let folder = Folder::filled().await;
     let unfinished = folder.path().join("snapshots/received-0.tmp");
     fs::File::create(&unfinished).unwrap().write_all(b"half").unwrap();

@@ -16,6 +16,11 @@ fn short(folder: &Folder) -> Journal {
     Journal::open_with(&folder.path(), SEGMENT_BYTES).unwrap()
 }
 
+fn sync(journal: &Journal) {
+    journal.make_durable().unwrap();
+    journal.tidy_up().unwrap();
+}
+
 fn segments(folder: &Folder) -> Vec<PathBuf> {
     let mut found: Vec<_> =
         fs::read_dir(folder.path().join("log")).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -34,7 +39,7 @@ fn grown() -> Folder {
     journal.write(vec![Write::Put { key: b"kept".to_vec(), value: b"from the first".to_vec() }]).unwrap();
     for number in 0..40 {
         journal.write(vec![numbered(number, vec![7; 900])]).unwrap();
-        journal.make_durable().unwrap();
+        sync(&journal);
     }
     drop(journal);
     assert!(segments(&folder).len() > 5);
@@ -62,7 +67,7 @@ fn any_history_reads_as_a_map_before_and_after_a_restart() {
             }
         }
         journal.write(batch).unwrap();
-        journal.make_durable().unwrap();
+        sync(&journal);
         begun = begun.max(segments(&folder).len());
         if step % 100 == 0 {
             drop(journal);
@@ -83,7 +88,7 @@ fn endless_writes_and_deletions_take_a_bounded_room() {
         let deleted = number.checked_sub(20).map(|old| Write::Delete { key: old.to_be_bytes().to_vec() });
         let batch = deleted.into_iter().chain([numbered(number, vec![7; 500])]).collect();
         journal.write(batch).unwrap();
-        journal.make_durable().unwrap();
+        sync(&journal);
         let bytes: u64 = segments(&folder).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
         // Twice the twenty values that are left, and the segments that may be spared.
         assert!(bytes < 2 * 20 * 550 + 5 * SEGMENT_BYTES, "{bytes} bytes after {number}");
