@@ -24,7 +24,12 @@ use super::*;
 use crate::{
     machine::Machine,
     raft::{Batch, SnapshotMeta, TypeConfig, Vote},
-    storage::{disk::HostDisk, log::LIMITED_BYTES_MAX, store::Write},
+    storage::{
+        disk::HostDisk,
+        files::watched::{Sync, watch},
+        log::LIMITED_BYTES_MAX,
+        store::Write,
+    },
 };
 
 type Entry = openraft::Entry<TypeConfig>;
@@ -383,6 +388,22 @@ async fn making_a_folder_can_be_cut_short_anywhere() {
     Journal::create(&folder.path()).unwrap();
     folder.open();
     open(&disk(), &folder.path(), Missing::Refuse).unwrap();
+}
+
+#[test]
+fn a_log_is_there_for_sure_before_its_marker_says_so() {
+    let folder = Folder::new();
+    let (log, marker) = (folder.path().join(journal::LOG), folder.path().join(MARKER));
+    let (tell, seen) = std::sync::mpsc::channel();
+    watch(move |sync| {
+        if let Sync::Folder(of) = sync
+            && *of == log
+        {
+            tell.send(log.read_dir().unwrap().count() > 0 && !marker.exists()).unwrap();
+        }
+    });
+    create(&folder.path()).unwrap();
+    assert!(seen.try_iter().any(|before| before));
 }
 
 #[test]

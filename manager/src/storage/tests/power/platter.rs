@@ -5,7 +5,6 @@ use std::{cell::RefCell, os::unix::fs::MetadataExt, rc::Rc};
 use rand::{Rng, rngs::StdRng};
 
 use super::super::*;
-use crate::storage::files::watched::{Sync, watch};
 
 const SECTOR_BYTES: usize = 512;
 
