@@ -31,14 +31,14 @@ pub(crate) fn finish(file: &File, temporary: &Path, path: &Path) -> io::Result<(
 /// What is in the file.
 pub(crate) fn make_durable(file: &File) -> io::Result<()> {
     #[cfg(test)]
-    watched::before(&watched::Sync::File(file));
+    watched::before(&watched::Sync::File(file))?;
     file.sync_data()
 }
 
 /// Which files are in the folder.
 pub(crate) fn make_names_durable(dir: &Path) -> io::Result<()> {
     #[cfg(test)]
-    watched::before(&watched::Sync::Folder(dir));
+    watched::before(&watched::Sync::Folder(dir))?;
     File::open(dir)?.sync_all()
 }
 
@@ -63,10 +63,10 @@ pub(super) fn present(dir: &Path, name: &str, what: &str) -> Result<File, OpenEr
     })
 }
 
-/// Lets a test see each sync of its thread.
+/// Lets a test see each sync of its thread, and fail it.
 #[cfg(test)]
 pub(crate) mod watched {
-    use std::{cell::RefCell, fs::File, path::Path};
+    use std::{cell::RefCell, fs::File, io, path::Path};
 
     #[derive(Debug)]
     pub(crate) enum Sync<'a> {
@@ -74,17 +74,17 @@ pub(crate) mod watched {
         Folder(&'a Path),
     }
 
-    type Watch = Box<dyn FnMut(&Sync<'_>)>;
+    type Watch = Box<dyn FnMut(&Sync<'_>) -> io::Result<()>>;
 
     thread_local! {
         static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
     }
 
-    pub(crate) fn watch(watch: impl FnMut(&Sync<'_>) + 'static) {
+    pub(crate) fn watch(watch: impl FnMut(&Sync<'_>) -> io::Result<()> + 'static) {
         WATCH.set(Some(Box::new(watch)));
     }
 
-    pub(super) fn before(sync: &Sync<'_>) {
-        WATCH.with_borrow_mut(|watch| watch.iter_mut().for_each(|watch| watch(sync)));
+    pub(super) fn before(sync: &Sync<'_>) -> io::Result<()> {
+        WATCH.with_borrow_mut(|watch| watch.as_mut().map_or(Ok(()), |watch| watch(sync)))
     }
 }

@@ -401,6 +401,7 @@ fn a_log_is_there_for_sure_before_its_marker_says_so() {
         {
             tell.send(log.read_dir().unwrap().count() > 0 && !marker.exists()).unwrap();
         }
+        Ok(())
     });
     create(&folder.path()).unwrap();
     assert!(seen.try_iter().any(|before| before));

@@ -63,6 +63,7 @@ fn what_an_earlier_process_wrote_is_written_anew_before_it_counts() {
     watch(move |sync| {
         let file = if let Sync::File(file) = sync { Some(file.metadata().unwrap().ino()) } else { None };
         tell.send(file).unwrap();
+        Ok(())
     });
     let journal = short(&dir);
     let after = fs::metadata(&path).unwrap().ino();
@@ -177,12 +178,13 @@ fn nobody_waits_for_a_sync_to_read_or_write() {
         if counted.load(Ordering::Relaxed) < 4 {
             watched.write(vec![put(2, 10)]).unwrap();
         }
+        Ok(())
     });
     journal.write(vec![put(1, 5_000)]).unwrap();
     sync(&journal);
     assert_eq!(segments(&journal).len(), 2);
     assert!(syncs.load(Ordering::Relaxed) >= 5, "{syncs:?}");
-    watch(|_| ());
+    watch(|_| Ok(()));
     drop(journal);
     let journal = short(&dir);
     assert_eq!(journal.get(&2_u64.to_be_bytes()).unwrap().unwrap(), [7; 10]);

@@ -210,7 +210,8 @@ impl Load {
         self.append(bytes).await;
     }
 
-    /// Perhaps with the power lost, or the process killed, before it or at any of the journal's own syncs.
+    /// Perhaps with the power lost, or the process killed, before it or at any of the journal's own syncs; perhaps one of
+    /// them fails.
     async fn sync(&mut self) -> bool {
         let log = self.folder.path().join("log");
         self.platter.borrow_mut().moments.clear();
@@ -226,12 +227,20 @@ impl Load {
             }
             _ => {}
         }
-        self.store.make_durable().unwrap();
+        self.platter.borrow_mut().good = self.random.random_bool(0.2).then(|| self.random.random_range(0..5));
+        if self.store.make_durable().is_err() {
+            self.kill().await;
+            return false;
+        }
         self.waiting.try_iter().for_each(|durable| durable(Ok(())));
         self.steps.drain(..self.steps.len() - 1);
         self.watermarks.push(watermark_of(&self.folder.contents()));
         self.platter.borrow_mut().moments.clear();
-        self.store.tidy_up().unwrap();
+        if self.store.tidy_up().is_err() {
+            self.kill().await;
+            return true;
+        }
+        self.platter.borrow_mut().good = None;
         let mut moments = std::mem::take(&mut self.platter.borrow_mut().moments);
         let begun = !moments.is_empty();
         if begun && self.random.random_bool(0.7) {
@@ -242,14 +251,24 @@ impl Load {
         begun
     }
 
-    /// Nothing is lost by that, and what was written counts as durable once the store is open.
+    /// Nothing is lost by that, and what was written counts as durable once the store is open; until then, power loss may
+    /// still take it.
     async fn kill(&mut self) {
+        let steps = self.steps.clone();
         let folder = std::mem::replace(&mut self.folder, Folder::new());
+        self.platter.borrow_mut().good = None;
         let elsewhere = open_short(&self.folder).unwrap();
         (self.log, self.snapshots, self.store, self.waiting) = elsewhere;
         let written = self.held().clone();
+        self.platter.borrow_mut().moments.clear();
         self.reopen(folder).await;
         assert!(*self.held() == written);
+        if self.random.random_bool(0.5) {
+            self.steps = steps;
+            let moments = std::mem::take(&mut self.platter.borrow_mut().moments);
+            let left = moments[self.random.random_range(0..moments.len())].torn(&mut self.random);
+            self.restart(left).await;
+        }
     }
 
     async fn lose_power(&mut self, moment: &Moment) {

@@ -1,6 +1,6 @@
 //! A disk that has for sure only what was synced.
 
-use std::{cell::RefCell, os::unix::fs::MetadataExt, rc::Rc};
+use std::{cell::RefCell, io, os::unix::fs::MetadataExt, rc::Rc};
 
 use rand::{Rng, rngs::StdRng};
 
@@ -27,6 +27,12 @@ pub(super) struct Platter {
     sure: Moment,
     /// Before each sync, until the test takes them.
     pub(super) moments: Vec<Moment>,
+    /// So many syncs succeed before one fails.
+    pub(super) good: Option<usize>,
+    /// Whose sync failed: what they had not written stays unwritten, whatever a later sync says.
+    failed: Vec<Inode>,
+    /// So that no other file gets the number of one that was seen.
+    open: BTreeMap<Inode, fs::File>,
 }
 
 pub(super) type Shared = Rc<RefCell<Platter>>;
@@ -45,7 +51,7 @@ impl Platter {
         let names = now.iter().map(|(path, (inode, _))| (path.clone(), *inode)).collect();
         let bytes = now.into_values().collect();
         let sure = Moment { names, bytes, now: BTreeMap::new() };
-        let platter = Rc::new(RefCell::new(Self { sure, moments: Vec::new() }));
+        let platter = Rc::new(RefCell::new(Self { sure, ..Self::default() }));
         let watched = platter.clone();
         watch(move |sync| watched.borrow_mut().before(sync, &log));
         platter
@@ -55,19 +61,29 @@ impl Platter {
         Moment { now: read_log(log), ..self.sure.clone() }
     }
 
-    fn before(&mut self, sync: &Sync<'_>, log: &Path) {
+    fn before(&mut self, sync: &Sync<'_>, log: &Path) -> io::Result<()> {
         let moment = self.moment(log);
+        for (path, (inode, _)) in &moment.now {
+            self.open.entry(*inode).or_insert_with(|| fs::File::open(path).unwrap());
+        }
+        let fails = self.good == Some(0);
+        self.good = self.good.and_then(|good| good.checked_sub(1));
         match sync {
             Sync::File(file) => {
                 let about = file.metadata().unwrap();
                 if moment.now.values().all(|(inode, _)| *inode != about.ino()) {
-                    return;
+                    return Ok(());
+                }
+                if fails {
+                    self.failed.push(about.ino());
                 }
                 let mut bytes = vec![0; usize::try_from(about.len()).unwrap()];
                 file.read_exact_at(&mut bytes, 0).unwrap();
-                self.sure.bytes.insert(about.ino(), bytes);
+                if !self.failed.contains(&about.ino()) {
+                    self.sure.bytes.insert(about.ino(), bytes);
+                }
             }
-            Sync::Folder(folder) if *folder == log => {
+            Sync::Folder(folder) if *folder == log && !fails => {
                 self.sure.names = moment.now.iter().map(|(path, (inode, _))| (path.clone(), *inode)).collect();
                 let kept: Vec<Inode> = moment.now.values().map(|(inode, _)| *inode).collect();
                 self.sure.bytes.retain(|inode, _| kept.contains(inode));
@@ -75,6 +91,7 @@ impl Platter {
             Sync::Folder(_) => {}
         }
         self.moments.push(moment);
+        if fails { Err(io::Error::other("input/output error")) } else { Ok(()) }
     }
 }
 
