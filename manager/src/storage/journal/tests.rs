@@ -165,6 +165,35 @@ fn room_is_given_back_although_little_is_written() {
 }
 
 #[test]
+fn what_was_replaced_stays_until_what_replaces_it_has_its_name_for_sure() {
+    let dir = made();
+    let journal = short(&dir);
+    for number in 1..=20 {
+        journal.write(vec![put(number, 1_000)]).unwrap();
+        sync(&journal);
+    }
+    journal.write((1..=20_u64).map(|number| Write::Delete { key: number.to_be_bytes().to_vec() }).collect()).unwrap();
+    journal.make_durable().unwrap();
+    watch(|sync| match sync {
+        Sync::File(_) => Ok(()),
+        Sync::Folder(_) => Err(io::Error::other("input/output error")),
+    });
+    journal.tidy_up().unwrap_err();
+    let before = segments(&journal);
+    drop(journal);
+    let (tell, seen) = mpsc::channel();
+    watch(move |sync| {
+        if let Sync::Folder(log) = sync {
+            tell.send(segment::names(log).unwrap()).unwrap();
+        }
+        Ok(())
+    });
+    let after = segments(&short(&dir));
+    assert!(before.len() > 3 && after.len() <= 2, "{before:?}, then {after:?}");
+    assert_eq!(seen.try_iter().collect::<Vec<_>>(), [before]);
+}
+
+#[test]
 fn nobody_waits_for_a_sync_to_read_or_write() {
     let dir = made();
     let journal = Arc::new(short(&dir));

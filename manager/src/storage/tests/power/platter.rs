@@ -130,8 +130,9 @@ fn torn_file(before: &[u8], after: &[u8], random: &mut StdRng) -> Vec<u8> {
             kept = random.random_bool(share);
         }
         if kept {
-            let end = (place + SECTOR_BYTES).min(length);
-            left[place..end].copy_from_slice(&after[place..end]);
+            let end = (place + SECTOR_BYTES).min(length).min(after.len());
+            // It may have been cut there.
+            left.iter_mut().zip(after).take(end).skip(place).for_each(|(left, after)| *left = *after);
         }
     }
     left
