@@ -1,12 +1,16 @@
 //! The replicated state: tables in memory, changed only by [`crate::apply`].
 //!
-//! Invariant: the indexes follow the tables. Every write goes through [`tables`], which keeps them so.
+//! Invariant: the indexes follow the tables. Every write goes through [`tables`], which keeps them so. Copies share their
+//! rows: one costs little, and changes of the original do not reach it.
 
 mod requests;
 pub mod snapshot;
 mod tables;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use muster_proto::{
     cluster::Cluster,
@@ -30,8 +34,8 @@ pub struct State {
     pub(crate) stamped: Timestamp,
     pub(crate) cluster: Option<Cluster>,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
-    pub(crate) services: BTreeMap<ServiceId, Service>,
-    pub(crate) tasks: BTreeMap<TaskId, Task>,
+    pub(crate) services: BTreeMap<ServiceId, Arc<Service>>,
+    pub(crate) tasks: BTreeMap<TaskId, Arc<Task>>,
     pub(crate) authority: Option<CertificateAuthority>,
     pub(crate) tokens: Tokens,
     /// Nodes that were members, until the last certificate of each has run out for good.
@@ -126,17 +130,17 @@ impl State {
 
     #[must_use]
     pub fn service(&self, id: ServiceId) -> Option<&Service> {
-        self.services.get(&id)
+        self.services.get(&id).map(Arc::as_ref)
     }
 
     #[must_use]
     pub fn service_named(&self, name: &str) -> Option<&Service> {
-        self.services_by_name.get(name).and_then(|id| self.services.get(id))
+        self.services_by_name.get(name).and_then(|id| self.service(*id))
     }
 
     /// In order of id.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
-        self.services.values()
+        self.services.values().map(Arc::as_ref)
     }
 
     /// Of services and of those removed ones that still have tasks.
@@ -146,24 +150,24 @@ impl State {
 
     #[must_use]
     pub fn task(&self, id: TaskId) -> Option<&Task> {
-        self.tasks.get(&id)
+        self.tasks.get(&id).map(Arc::as_ref)
     }
 
     /// In order of id.
     pub fn tasks(&self) -> impl Iterator<Item = &Task> {
-        self.tasks.values()
+        self.tasks.values().map(Arc::as_ref)
     }
 
     /// In order of slot, then id; also tasks of a service that has been removed.
     pub fn tasks_of_service(&self, id: ServiceId) -> impl Iterator<Item = &Task> {
-        self.tasks_by_service.get(&id).into_iter().flatten().filter_map(|(_, task)| self.tasks.get(task))
+        self.tasks_by_service.get(&id).into_iter().flatten().filter_map(|(_, task)| self.task(*task))
     }
 
     /// In order of id.
     pub fn tasks_of_slot(&self, id: ServiceId, slot: Slot) -> impl Iterator<Item = &Task> {
         let range = (slot, TaskId::from_bits(0))..=(slot, TaskId::from_bits(u128::MAX));
         let rows = self.tasks_by_service.get(&id).into_iter().flat_map(move |rows| rows.range(range.clone()));
-        rows.filter_map(|(_, task)| self.tasks.get(task))
+        rows.filter_map(|(_, task)| self.task(*task))
     }
 
     /// The highest version among a slot's tasks: it grows whenever one of them changes. Zero where there is none.
@@ -174,16 +178,16 @@ impl State {
 
     /// In order of id.
     pub fn tasks_of_node(&self, id: NodeId) -> impl Iterator<Item = &Task> {
-        self.tasks_by_node.get(&id).into_iter().flatten().filter_map(|task| self.tasks.get(task))
+        self.tasks_by_node.get(&id).into_iter().flatten().filter_map(|task| self.task(*task))
     }
 
     /// In order of id, whatever is desired of them.
     pub fn tasks_without_node(&self) -> impl Iterator<Item = &Task> {
-        self.tasks_without_node.iter().filter_map(|task| self.tasks.get(task))
+        self.tasks_without_node.iter().filter_map(|task| self.task(*task))
     }
 
     /// Those that a rebalance is to move, in order of id, whatever is desired of them.
     pub fn moving_tasks(&self) -> impl Iterator<Item = &Task> {
-        self.moving_tasks.iter().filter_map(|task| self.tasks.get(task))
+        self.moving_tasks.iter().filter_map(|task| self.task(*task))
     }
 }

@@ -121,7 +121,6 @@ fn edit(
         change(task);
     });
     let (before, after) = edited.ok_or(Rejection::NoSuchTask(id))?;
-    let after = after.clone();
     touched.task(state, Some(&before), Some(&after));
     Ok(())
 }

@@ -256,7 +256,7 @@ pub(super) fn remove(state: &mut State, stamp: Stamp, id: NodeId, touched: &mut 
             }
             task.version = stamp.version();
         });
-        let Some((before, after)) = changed.map(|(before, after)| (before, after.clone())) else { continue };
+        let Some((before, after)) = changed else { continue };
         touched.task(state, Some(&before), Some(&after));
     }
     touched.nodes.insert(id);

@@ -50,7 +50,6 @@ fn apply_one(
         }
     });
     if let Some((before, after)) = edited {
-        let after = after.clone();
         touched.task(state, Some(&before), Some(&after));
     }
     Ok(())

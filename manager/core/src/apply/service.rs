@@ -121,7 +121,6 @@ pub(super) fn remove(
             effect::desire(task, DesiredState::Remove);
         });
         if let Some((before, after)) = edited {
-            let after = after.clone();
             touched.task(state, Some(&before), Some(&after));
         }
     }

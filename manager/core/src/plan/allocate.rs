@@ -131,7 +131,7 @@ mod tests {
         for (number, ports) in (1..).zip(services) {
             let mut service = fixture::service(number);
             service.ports = ports.to_vec();
-            state.services.insert(service.id, service);
+            state.services.insert(service.id, service.into());
         }
         state
     }

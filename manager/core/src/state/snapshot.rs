@@ -1,7 +1,8 @@
 //! The state as it is stored and sent: rows without what can be derived, each distinct template once.
 //!
 //! Called by the shell's state machine, which picks the encoding and adds the checksum (a digest of the encoded form
-//! is a digest of the state: the rows are ordered and hold no addresses of memory). Reading checks that every
+//! is a digest of the state: the rows are ordered and hold no addresses of memory). Making one copies no rows: each is
+//! put into the form that is written when its turn comes. Reading checks that every
 //! reference leads somewhere and answers with an error where one does not: a damaged snapshot must not become a
 //! state that panics later.
 
@@ -22,9 +23,9 @@ use muster_proto::{
     version::{Fence, TemplateVersion, Version},
     waiting::WaitingOn,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{State, requests::Rows};
+use super::{State, requests};
 use crate::command::{LogPosition, SEVERAL_MANAGERS};
 
 /// Counted up when a manager of the version before could not read it, and with the log's format then: a leader sends its
@@ -62,8 +63,8 @@ pub struct Snapshot {
     cluster: Option<Cluster>,
     templates: BTreeMap<TemplateVersion, Arc<Template>>,
     nodes: Vec<Node>,
-    services: Vec<ServiceRow>,
-    tasks: Vec<TaskRow>,
+    services: Rows<Service, ServiceRow>,
+    tasks: Rows<Task, TaskRow>,
     #[serde(default)]
     authority: Option<CertificateAuthority>,
     #[serde(default)]
@@ -71,7 +72,39 @@ pub struct Snapshot {
     #[serde(default)]
     removed_nodes: BTreeMap<NodeId, Timestamp>,
     #[serde(default)]
-    requests: Rows,
+    requests: requests::Rows,
+}
+
+/// A table: of the state that is written, or as it was read.
+#[derive(Clone, Debug, PartialEq)]
+enum Rows<T, R> {
+    Held(Vec<Arc<T>>),
+    Read(Vec<R>),
+}
+
+impl<T, R: Serialize + for<'a> From<&'a T>> Serialize for Rows<T, R> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Rows::Held(rows) => serializer.collect_seq(rows.iter().map(|row| R::from(row))),
+            Rows::Read(rows) => serializer.collect_seq(rows),
+        }
+    }
+}
+
+impl<'de, T, R: Deserialize<'de>> Deserialize<'de> for Rows<T, R> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Rows::Read)
+    }
+}
+
+impl<T, R> Rows<T, R> {
+    fn into_rows<E>(self, read: impl Fn(R) -> Result<T, E>) -> impl Iterator<Item = Result<Arc<T>, E>> {
+        let (held, rows) = match self {
+            Rows::Held(held) => (held, Vec::new()),
+            Rows::Read(rows) => (Vec::new(), rows),
+        };
+        held.into_iter().map(Ok).chain(rows.into_iter().map(move |row| read(row).map(Arc::new)))
+    }
 }
 
 /// A [`Service`] with its templates by number.
@@ -112,22 +145,21 @@ struct TaskRow {
 impl Snapshot {
     #[must_use]
     pub fn of(state: &State) -> Self {
-        let mut templates = BTreeMap::new();
-        let mut number = |version: TemplateVersion, template: &Arc<Template>| {
-            templates.entry(version).or_insert_with(|| Arc::clone(template));
-            version
-        };
-        let services = state.services.values().map(|service| service_row(service, &mut number)).collect();
-        let tasks = state.tasks.values().map(|task| task_row(task, &mut number)).collect();
+        let of_tasks = state.tasks().map(|task| (task.template_version, &task.template));
+        let of_services = state.services().flat_map(|service| {
+            let before = service.previous.iter().map(|before| (before.template_version, &before.template));
+            before.chain([(service.template_version, &service.template)])
+        });
+        let templates = of_tasks.chain(of_services).map(|(version, template)| (version, Arc::clone(template)));
         Self {
             format: format(state),
             applied: state.applied,
             stamped: state.stamped,
             cluster: state.cluster.clone(),
-            templates,
+            templates: templates.collect(),
             nodes: state.nodes.values().cloned().collect(),
-            services,
-            tasks,
+            services: Rows::Held(state.services.values().cloned().collect()),
+            tasks: Rows::Held(state.tasks.values().cloned().collect()),
             authority: state.authority.clone(),
             tokens: state.tokens.clone(),
             removed_nodes: state.removed_nodes.clone(),
@@ -161,18 +193,18 @@ impl Snapshot {
                 return Err(SnapshotError::Twice(id.to_string()));
             }
         }
-        for row in self.services {
-            let service = row.into_service(&self.templates)?;
+        for service in self.services.into_rows(|row| row.into_service(&self.templates)) {
+            let service = service?;
             if state.services.contains_key(&service.id) {
                 return Err(SnapshotError::Twice(service.id.to_string()));
             }
             if state.service_named(&service.spec.name).is_some() {
-                return Err(SnapshotError::NameTwice(service.spec.name));
+                return Err(SnapshotError::NameTwice(service.spec.name.clone()));
             }
             state.put_service(service);
         }
-        for row in self.tasks {
-            let task = row.into_task(&self.templates)?;
+        for task in self.tasks.into_rows(|row| row.into_task(&self.templates)) {
+            let task = task?;
             if state.tasks.contains_key(&task.id) {
                 return Err(SnapshotError::Twice(task.id.to_string()));
             }
@@ -193,63 +225,62 @@ fn look_up(templates: &Templates, version: TemplateVersion) -> Result<Arc<Templa
     templates.get(&version).cloned().ok_or(SnapshotError::NoTemplate(version))
 }
 
-fn service_row(
-    service: &Service,
-    number: &mut impl FnMut(TemplateVersion, &Arc<Template>) -> TemplateVersion,
-) -> ServiceRow {
-    let Service { id, version, created_at, updated_at, spec, template, template_version, previous, ports, rollout } =
-        service.clone();
-    ServiceRow {
-        id,
-        version,
-        created_at,
-        updated_at,
-        spec,
-        template_version: number(template_version, &template),
-        previous: previous.map(|earlier| {
-            let PreviousSpec { spec, template, template_version } = Arc::unwrap_or_clone(earlier);
-            (Box::new(spec), number(template_version, &template))
-        }),
-        ports,
-        rollout,
+impl From<&Service> for ServiceRow {
+    fn from(service: &Service) -> Self {
+        let Service {
+            id,
+            version,
+            created_at,
+            updated_at,
+            spec,
+            template: _,
+            template_version,
+            previous,
+            ports,
+            rollout,
+        } = service.clone();
+        let previous = previous.map(|before| (Box::new(before.spec.clone()), before.template_version));
+        Self { id, version, created_at, updated_at, spec, template_version, previous, ports, rollout }
     }
 }
 
-fn task_row(task: &Task, number: &mut impl FnMut(TemplateVersion, &Arc<Template>) -> TemplateVersion) -> TaskRow {
-    let Task {
-        id,
-        version,
-        created_at,
-        service_id,
-        service_name,
-        slot,
-        template_version,
-        template,
-        node_id,
-        fence,
-        desired,
-        status,
-        start_after,
-        restarts,
-        waiting,
-        moves_to,
-    } = task.clone();
-    TaskRow {
-        id,
-        version,
-        created_at,
-        service_id,
-        service_name,
-        slot,
-        template_version: number(template_version, &template),
-        node_id,
-        fence,
-        desired,
-        status,
-        start_after,
-        restarts,
-        waiting,
-        moves_to,
+impl From<&Task> for TaskRow {
+    fn from(task: &Task) -> Self {
+        let Task {
+            id,
+            version,
+            created_at,
+            service_id,
+            service_name,
+            slot,
+            template_version,
+            template: _,
+            node_id,
+            fence,
+            desired,
+            status,
+            start_after,
+            restarts,
+            waiting,
+            moves_to,
+        } = task.clone();
+        Self {
+            id,
+            version,
+            created_at,
+            service_id,
+            service_name,
+            slot,
+            template_version,
+            node_id,
+            fence,
+            desired,
+            status,
+            start_after,
+            restarts,
+            waiting,
+            moves_to,
+        }
     }
 }
 
@@ -320,7 +351,20 @@ mod tests {
         let tasks = [fixture::task(1, &service, 1, &node), fixture::task(2, &service, 2, &node)];
         let (mut state, _) = fixture::cluster([node], tasks);
         state.put_service(service);
-        Snapshot::of(&state)
+        let bytes = rmp_serde::to_vec_named(&Snapshot::of(&state)).expect("a state can be written");
+        rmp_serde::from_slice(&bytes).expect("and read")
+    }
+
+    fn read<T, R>(rows: &mut Rows<T, R>) -> &mut Vec<R> {
+        match rows {
+            Rows::Read(rows) => rows,
+            Rows::Held(_) => panic!("it was read"),
+        }
+    }
+
+    fn twice<T, R: Clone>(rows: &mut Rows<T, R>) {
+        let rows = read(rows);
+        rows.push(rows[0].clone());
     }
 
     #[test]
@@ -354,12 +398,13 @@ mod tests {
         assert!(newer.contains("start a newer muster"), "{newer}");
         assert!(refused(|s| s.templates.clear()).contains("template 1"));
         assert!(refused(|s| s.nodes.clear()).contains("node 0000000000000000000000001"));
-        assert!(refused(|s| s.tasks.push(s.tasks[0].clone())).contains("two rows"));
+        assert!(refused(|s| twice(&mut s.tasks)).contains("two rows"));
         assert!(refused(|s| s.nodes.push(s.nodes[0].clone())).contains("two rows"));
-        assert!(refused(|s| s.services.push(s.services[0].clone())).contains("two rows"));
+        assert!(refused(|s| twice(&mut s.services)).contains("two rows"));
         let twins = |s: &mut Snapshot| {
-            let twin = ServiceRow { id: ServiceId::from_bits(9), ..s.services[0].clone() };
-            s.services.push(twin);
+            let services = read(&mut s.services);
+            let twin = ServiceRow { id: ServiceId::from_bits(9), ..services[0].clone() };
+            services.push(twin);
         };
         assert!(refused(twins).contains("named service-1"));
     }

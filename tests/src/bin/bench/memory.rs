@@ -1,5 +1,6 @@
 //! What a manager of three holds in memory: with nothing, and with a long history of services and finished tasks; and how
-//! soon one that was killed serves again with it. Engines are simulated, so their containers cost nothing here.
+//! soon one that was killed serves again with it. The tasks ran on two workers, whose engines are simulated: what those
+//! hold of their containers is said beside it.
 
 use std::{
     thread,
@@ -8,7 +9,10 @@ use std::{
 
 use anyhow::Context;
 use muster_proto::v1;
-use muster_tests::cluster::Cluster;
+use muster_tests::{
+    cluster::Cluster,
+    daemon::{Daemon, Engine},
+};
 use tokio::{runtime::Runtime, task::JoinSet};
 
 use crate::{
@@ -17,6 +21,7 @@ use crate::{
 };
 
 const MANAGERS: usize = 3;
+const WORKERS: usize = 2;
 /// Requests under way at once while the history is made.
 const AT_ONCE: usize = 32;
 const SETTLE: Duration = Duration::from_secs(3);
@@ -29,15 +34,20 @@ const PATTERN: &str = "pattern";
 
 pub(crate) fn run(program: &str, services: usize, tasks: usize) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let mut cluster = Cluster::of(program, MANAGERS);
+    let mut cluster = Cluster::local(program, &Engine::Sim, MANAGERS, WORKERS);
     thread::sleep(SETTLE);
-    println!("{MANAGERS} managers that also work, idle");
-    println!("  resident    {}", spread(&resident(&cluster)?, "MiB each"));
+    println!("{MANAGERS} managers that also work, and {WORKERS} workers, idle");
+    println!("  managers, resident    {}", spread(&resident(&cluster.nodes()[..MANAGERS])?, "MiB each"));
+    println!("  workers, resident     {}", spread(&resident(&cluster.nodes()[MANAGERS..])?, "MiB each"));
+    for manager in 0..MANAGERS {
+        cluster[0].ok(&["node", "update", "--availability", "drain", &cluster[manager].node_id()]);
+    }
 
     make_history(&runtime, &cluster, services, tasks)?;
     thread::sleep(SETTLE);
     println!("with {services} services and {} finished tasks", services * tasks);
-    println!("  resident    {}", spread(&resident(&cluster)?, "MiB each"));
+    println!("  managers, resident    {}", spread(&resident(&cluster.nodes()[..MANAGERS])?, "MiB each"));
+    println!("  workers, resident     {}", spread(&resident(&cluster.nodes()[MANAGERS..])?, "MiB each"));
 
     let mut serving = Vec::new();
     for round in 0..RESTARTS {
@@ -53,12 +63,15 @@ pub(crate) fn run(program: &str, services: usize, tasks: usize) -> anyhow::Resul
     }
     println!("  killed and started, until it answers   {}", spread(&serving, "s"));
     thread::sleep(SETTLE);
-    println!("  resident after these restarts          {}", spread(&resident(&cluster)?, "MiB each"));
+    println!(
+        "  managers, resident after that          {}",
+        spread(&resident(&cluster.nodes()[..MANAGERS])?, "MiB each")
+    );
     Ok(())
 }
 
-fn resident(cluster: &Cluster) -> anyhow::Result<Vec<f64>> {
-    cluster.nodes().iter().map(idle::resident_mib).collect()
+fn resident(nodes: &[Daemon]) -> anyhow::Result<Vec<f64>> {
+    nodes.iter().map(idle::resident_mib).collect()
 }
 
 /// Services whose tasks end at once, and for good.

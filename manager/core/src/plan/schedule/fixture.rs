@@ -134,7 +134,7 @@ pub(crate) fn cluster(
         if let Some(node) = task.node_id {
             state.tasks_by_node.entry(node).or_default().insert(task.id);
         }
-        state.tasks.insert(task.id, task);
+        state.tasks.insert(task.id, task.into());
     }
     (state, liveness)
 }

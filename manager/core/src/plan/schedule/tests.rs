@@ -197,7 +197,7 @@ fn among_equals_the_least_loaded_then_the_freest_node_wins() {
 fn what_the_draft_placed_is_counted_at_once() {
     let web = service(|template| template.host_ports.push(fixture::host_port(80)));
     let (mut state, liveness) = fixture::cluster([fixture::node(1), fixture::node(2)], []);
-    state.services.insert(web.id, web.clone());
+    state.services.insert(web.id, web.clone().into());
     let mut draft = Draft::new(&state, fixture::NOW);
     let mut placer = Placer::new(&state, &liveness, fixture::NOW);
     let mut placed = Vec::new();
