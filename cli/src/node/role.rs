@@ -67,25 +67,33 @@ pub async fn demote(args: DemoteArgs, context: &mut Context<'_>) -> Result<(), E
 /// One after another: each membership change wants the managers of the one before.
 async fn each(args: &Shared, role: Role, context: &mut Context<'_>) -> Result<(), Error> {
     let daemon = context.connect().await?;
-    let mut each = Each::default();
+    let (mut each, mut warnings) = (Each::default(), Vec::new());
     for node in &args.nodes {
-        let outcome = turn(&daemon, node, role, args, context.out).await;
+        let outcome = turn(&daemon, node, role, args, &mut warnings, context.out).await;
         each.note(outcome, context.out)?;
     }
+    // What the last change leaves: an even number of managers on the way to an odd one is none to warn about.
+    context.out.warn(&warnings);
     each.outcome()
 }
 
-async fn turn(daemon: &Daemon, node: &str, role: Role, args: &Shared, out: &mut Out) -> Result<(), Error> {
+async fn turn(
+    daemon: &Daemon,
+    node: &str,
+    role: Role,
+    args: &Shared,
+    warnings: &mut Vec<String>,
+    out: &mut Out,
+) -> Result<(), Error> {
     let before = daemon.node(node).await?;
     if is_done(&before, role) {
         return out.line(format_args!("node {node} is a {role} already"));
     }
     // By its id from here on: `self` has to mean the same to the end, and names may be given anew.
-    let warnings = change::make(daemon, &before.id, |node| {
+    *warnings = change::make(daemon, &before.id, |node| {
         Ok(NodeChange { role: Some(role), availability: node.availability, labels: node.labels.clone() })
     })
     .await?;
-    out.warn(&warnings);
     // There is no telling when a node that is down does its part.
     if args.detach || (role, before.state) == (Role::Manager, NodeState::Down) {
         return out.line(format_args!("node {node} becomes a {role}"));

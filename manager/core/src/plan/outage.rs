@@ -14,13 +14,18 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use muster_proto::{
-    id::NodeId, node::Availability, service::Mode, task_state::DesiredState, time::Timestamp, waiting::WaitingOn,
+    id::NodeId,
+    node::{Availability, Node},
+    service::Mode,
+    task_state::DesiredState,
+    time::Timestamp,
+    waiting::WaitingOn,
 };
 
 use crate::{liveness::Liveness, state::State};
 
-/// A cluster of fewer is not large: there one node is a good part of it. Drained ones count until they are removed, or to
-/// give one of ten up would let go of all the others.
+/// A cluster of fewer is not large: there one node is a good part of it. A drained one counts while it is down, or to give
+/// one of ten up would let go of all the others; one that is up is no part of what tasks run on.
 pub const NODES_MIN: usize = 10;
 /// Leases that end within this span are taken for one event.
 const TOGETHER: Duration = Duration::from_secs(30);
@@ -51,7 +56,9 @@ impl Outage {
                 None => count += 1,
             }
         }
-        if state.nodes().count() < NODES_MIN || down.is_empty() {
+        let is_spare =
+            |node: &&Node| node.spec.availability == Availability::Drain && liveness.down_since(node.id).is_none();
+        if state.nodes().filter(|node| !is_spare(node)).count() < NODES_MIN || down.is_empty() {
             return Self::default();
         }
         down.sort_unstable();

@@ -6,7 +6,7 @@ use muster_proto::{
     cluster::ClusterSpec,
     id::{ServiceId, TaskId},
     task::{Slot, Task},
-    task_state::DesiredState,
+    task_state::{DesiredState, TaskState},
     time::Timestamp,
 };
 
@@ -46,6 +46,8 @@ pub(super) fn reap(pass: &mut Pass<'_, '_>, service: ServiceId) {
     let mut gone: Vec<TaskId> = Vec::new();
     let mut history: BTreeMap<Slot, Vec<(Timestamp, TaskId)>> = BTreeMap::new();
     let mut left: BTreeMap<Slot, (Timestamp, TaskId)> = BTreeMap::new();
+    // Slots that are to be filled, and whether they are.
+    let mut filled: BTreeMap<Slot, bool> = BTreeMap::new();
     let mut isolated: Option<Timestamp> = None;
     for task in pass.draft.tasks_of_service(service) {
         // Looked at again when it can run no more.
@@ -60,7 +62,9 @@ pub(super) fn reap(pass: &mut Pass<'_, '_>, service: ServiceId) {
             left.entry(task.slot).and_modify(|newest| *newest = row.max(*newest)).or_insert(row);
         }
         match task.desired {
-            DesiredState::Ready | DesiredState::Running => {}
+            DesiredState::Ready | DesiredState::Running => {
+                *filled.entry(task.slot).or_default() |= task.status.state == TaskState::Running;
+            }
             DesiredState::Shutdown if task.node_id.is_none() => gone.push(task.id),
             DesiredState::Shutdown if task.status.state.is_final() => {
                 history.entry(task.slot).or_default().push((task.created_at, task.id));
@@ -74,10 +78,11 @@ pub(super) fn reap(pass: &mut Pass<'_, '_>, service: ServiceId) {
         pass.wake_at(service, until);
     }
     let past_limit = history.into_iter().flat_map(|(slot, mut rows)| {
-        // While its successors fail, what ran last says whether the slot is still on its way: it goes last.
-        let stays = left.get(&slot);
+        // While its successors fail, what ran last says whether the slot is still on its way, however short the history.
+        let stays = left.get(&slot).filter(|_| filled.get(&slot) == Some(&false));
         rows.sort_unstable_by_key(|row| (Some(row) == stays, *row));
-        let count = rows.len().saturating_sub(limit);
+        let kept = limit.max(usize::from(rows.last().is_some_and(|row| Some(row) == stays)));
+        let count = rows.len().saturating_sub(kept);
         rows.into_iter().take(count).map(|(_, id)| id)
     });
     for id in gone.into_iter().chain(past_limit) {

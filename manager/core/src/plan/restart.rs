@@ -76,6 +76,14 @@ pub(super) fn again(task: &Task, now: Timestamp) -> AfterEnd {
     }
 }
 
+/// What a task hands on that is replaced for no fault of its own: failures before it ran stably are forgotten.
+pub(super) fn carried(task: &Task, now: Timestamp) -> RestartRecord {
+    let is_stable = task.status.state == TaskState::Running
+        && task.status.running_at.is_some_and(|since| now.since(since) >= RestartPolicy::STABLE_AFTER);
+    let failures = if is_stable { 0 } else { task.restarts.failures };
+    RestartRecord { failures, ..task.restarts.clone() }
+}
+
 /// Each start of a crash loop costs the log a few entries: from the second failure in a row on they are
 /// [`RestartPolicy::LOOP_MIN`] apart, whatever pause was asked for.
 fn pause_min(task: &Task, failures: u32) -> Duration {
@@ -197,5 +205,17 @@ mod tests {
         assert_eq!(after_end(&task(SECOND * 200), at(9_000)), used_up, "the answer does not change with time");
         let AfterEnd::Restart { record, .. } = after_end(&task(SECOND * 50), at(1_000)) else { panic!("one is left") };
         assert_eq!(record.recent, [at(995), at(1_000)], "what is outside the window is dropped");
+    }
+
+    #[test]
+    fn what_ran_stably_hands_no_failures_on() {
+        let now = Timestamp::from_millis(1_000_000);
+        let running_for = |ran| {
+            let mut task = ended(RestartPolicy::default(), TaskState::Running, ran, failed(3));
+            task.status.at = now;
+            carried(&task, now).failures
+        };
+        assert_eq!(running_for(RestartPolicy::STABLE_AFTER - SECOND), 3);
+        assert_eq!(running_for(RestartPolicy::STABLE_AFTER), 0);
     }
 }

@@ -22,6 +22,9 @@ use super::{
 };
 
 /// How far one slot has come towards the rollout's target.
+/// What a task that is about to become ready mostly needs, an image pulled and a start included.
+const SEEN_MIN: Duration = Duration::from_secs(60);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     /// Holds another version; the rollout has not come to it.
@@ -287,11 +290,14 @@ pub(super) fn rest(service: &Service) -> Duration {
     if unproven { config.delay.max(config.monitor) } else { config.delay }
 }
 
-/// The pause after a slot and the watch over it are no lack of progress, and neither is time in which nobody led.
+/// The pause after a slot and the watch over it are no lack of progress. Neither is time in which nobody led: after it the
+/// rollout is seen for [`SEEN_MIN`] before it is judged, and no longer, or leaders that change now and then put the end
+/// off for ever.
 fn deadline(pass: &Pass<'_, '_>, config: &UpdateConfig, rollout: &Rollout) -> Option<Timestamp> {
     let span = Some(config.progress_deadline).filter(|span| !span.is_zero())?;
     let allowance = if rollout.done.is_empty() { Duration::ZERO } else { config.delay.max(config.monitor) };
-    Some(rollout.progressed_at.max(pass.liveness.lived_since()) + allowance + span)
+    let seen = pass.liveness.lived_since() + allowance + span.min(SEEN_MIN);
+    Some((rollout.progressed_at + allowance + span).max(seen))
 }
 
 pub(super) fn failed_too_many(config: &UpdateConfig, rollout: &Rollout, survey: &[(Slot, Progress)]) -> bool {

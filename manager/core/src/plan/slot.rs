@@ -103,7 +103,7 @@ fn start_attempt(
             AfterEnd::Stay(Why::Condition) => {}
         },
         Footing::Lost | Footing::Displaced => {
-            attempt(pass, service, view, begin(When::AtOnce, last.restarts.clone()), turns);
+            attempt(pass, service, view, begin(When::AtOnce, restart::carried(last, pass.now)), turns);
         }
         Footing::Vanished => {
             let waiting = last.node_id.and_then(|node| pass.outage.waiting(node));

@@ -232,6 +232,8 @@ pub(super) fn next_slots(pass: &mut Pass<'_, '_>, service: &Service, slots: &Slo
         ) => false,
     };
     let survey = rollout::survey(pass, service, slots);
+    // Also where the rollout begins with none: a drain may wait for the place of a slot that rests.
+    wake_for_delays(pass, service, &survey);
     if held || !survey.iter().any(|(_, progress)| *progress == Progress::Outdated) {
         return BTreeSet::new();
     }
@@ -239,7 +241,6 @@ pub(super) fn next_slots(pass: &mut Pass<'_, '_>, service: &Service, slots: &Slo
         takes_place(pass, service, *slot, *at) || leaves(pass, service, view) || view.is_unheard(pass)
     });
     let taken = taken.count();
-    wake_for_delays(pass, service, &survey);
     let places = turns::places(service).unwrap_or(usize::MAX);
     let mut outdated: Vec<(Turn, Slot)> = slots
         .values()

@@ -203,6 +203,7 @@ fn begun_op() -> impl Strategy<Value = Op> {
         "order=start-first",
         "action=pause",
         "canary=1",
+        "delay=2s",
         "parallelism=2",
         "replicas=4",
         "isolation=stop",
