@@ -148,8 +148,12 @@ impl Actor {
         self.cancel().await;
     }
 
+    /// A container that never ran has nothing to tell, so none stays; the guard would go on watching over it.
     pub(super) async fn cancel(&mut self) {
         self.end(Ending::cancelled()).await;
+        if self.phase != Phase::Removed {
+            self.remove().await;
+        }
     }
 
     /// A task that must not run in isolation is not started before something can stop it without this agent. False when
