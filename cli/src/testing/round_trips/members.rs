@@ -159,8 +159,8 @@ fn nodes_are_promoted_and_demoted() {
     expect![[r#"
         node host2 is a manager now
         node self is a manager already
-        stderr: warning: 2 managers withstand no more than one would
         stderr: muster: no node nobody; `muster node ls` lists them
+        stderr: warning: 2 managers withstand no more than one would
         exit code 1
     "#]]
     .assert_eq(&shown(&ran));
