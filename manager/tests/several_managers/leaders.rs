@@ -177,6 +177,12 @@ async fn a_leader_whose_followers_have_no_room_leads_on_and_says_why_nothing_cha
     // It may have waited too long.
     let _ = soon("an answer", stuck).await.unwrap();
     bench.agreed().await;
-    bench.leader().await.propose(service(1_000_000)).await;
+    // Each looks now and then whether there is room again.
+    soon("room", async {
+        while bench.leader().await.handle().replica().propose(service(1_000_000)).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     bench.agreed().await;
 }

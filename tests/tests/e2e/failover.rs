@@ -159,23 +159,59 @@ fn leaders_that_die_or_sleep_restart_no_task() {
     assert_eq!(placed(&cluster, leader), before);
 }
 
-/// The counters of a rollout are the cluster's, not the leader's.
-#[test]
-fn a_leader_killed_in_the_middle_of_a_rollout_changes_nothing_about_it() {
-    let mut cluster = Cluster::local(MUSTER, &Engine::Sim, 3, 2);
+/// Eight tasks on two workers: managers that die here run none.
+fn on_workers() -> Cluster {
+    let cluster = Cluster::local(MUSTER, &Engine::Sim, 3, 2);
     for number in 0..3 {
         let id = cluster[number].node_id();
         cluster[0].ok(&["node", "update", "--availability", "drain", &id]);
     }
     web(&cluster, 8);
+    cluster
+}
+
+/// Gives the leader a command that takes a while, and kills it. Returns a manager that lives on.
+fn kill_leader_after(cluster: &mut Cluster, command: &[&str]) -> usize {
     let leader = cluster.leader();
-    let other = (leader + 1) % 3;
-    let update = ["service", "update", "--detach", "--update-monitor", "200ms", "--env-add", "A=1", "web"];
-    cluster[leader].ok(&update);
+    cluster[leader].ok(command);
     cluster[leader].kill();
-    wait::until("the update to complete", || {
-        let now = cluster[other].run(&["service", "inspect", "--format", "{{.UpdateStatus.State}}", "web"]);
-        if now.stdout.trim() == "completed" { Ok(()) } else { Err(now) }
+    (leader + 1) % 3
+}
+
+fn wait_rollout(cluster: &Cluster, ask: usize, state: &str) {
+    wait::until("the rollout to end", || {
+        let now = cluster[ask].run(&["service", "inspect", "--format", "{{.UpdateStatus.State}}", "web"]);
+        if now.stdout.trim() == state { Ok(()) } else { Err(now) }
     });
-    cluster[other].wait_running("web", 8);
+    cluster[ask].wait_running("web", 8);
+}
+
+/// The counters of a rollout are the cluster's, not the leader's.
+#[test]
+fn a_leader_killed_in_the_middle_of_a_rollout_changes_nothing_about_it() {
+    let mut cluster = on_workers();
+    let update = ["service", "update", "--detach", "--update-monitor", "200ms", "--env-add", "A=1", "web"];
+    let other = kill_leader_after(&mut cluster, &update);
+    wait_rollout(&cluster, other, "completed");
+}
+
+#[test]
+fn a_leader_killed_in_the_middle_of_a_rollback_changes_nothing_about_it() {
+    let mut cluster = on_workers();
+    cluster[0].ok(&["service", "update", "--quiet", "--update-monitor", "200ms", "--env-add", "A=1", "web"]);
+    let other = kill_leader_after(&mut cluster, &["service", "rollback", "--detach", "web"]);
+    wait_rollout(&cluster, other, "rollback_completed");
+    let shown = cluster[other].ok(&["service", "inspect", "--format", "{{json .Spec.TaskTemplate}}", "web"]);
+    assert!(!shown.contains("A=1"), "{shown}");
+}
+
+#[test]
+fn a_leader_killed_in_the_middle_of_a_drain_changes_nothing_about_it() {
+    let mut cluster = on_workers();
+    let (from, to) = (cluster[3].node_id(), cluster[4].node_id());
+    let other = kill_leader_after(&mut cluster, &["node", "update", "--availability", "drain", &from]);
+    wait::until("all tasks to be on the other worker", || {
+        let now = placed(&cluster, other);
+        if now.len() == 8 && now.iter().all(|(_, node)| *node == to) { Ok(()) } else { Err(now) }
+    });
 }
