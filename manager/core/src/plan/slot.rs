@@ -79,10 +79,8 @@ fn start_attempt(
     turns: &mut Turns,
 ) {
     let begin = |when, restarts| Start { template: goal, when, restarts };
-    if let Some(leaving) = leaving(pass, service, view)
-        && !turns.has_one_for(view.slot)
-    {
-        return pass.draft.explain(leaving.id, Some(WaitingOn::Turn));
+    if leaving(pass, service, view).is_some() && !turns.has_one_for(view.slot) {
+        return wait_for_turn(pass, view);
     }
     let last = view.current().filter(|task| task.template_version == goal).last();
     let Some(last) = last else {
@@ -253,6 +251,8 @@ fn release(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, keep
     }
     // Those that are merely cut off may come back before the time is over, and then they stay.
     first.retain(|task| footing(pass, service, task) != Footing::Lost);
+    // Where nothing serves any more the slot may aim at the rollout's target at once.
+    pass.more |= !first.is_empty() && keeper.template_version != service.template_version;
     retire(pass, first.into_iter());
 }
 

@@ -54,6 +54,8 @@ impl Turns {
         turns.held.extend(resting.into_iter().take(own));
         let left = places.saturating_sub(taken);
         turns.given_away = homeless.iter().skip(left).copied().collect();
+        // The place that is set aside for its task without a node serves another of the slot as well.
+        turns.held.extend(homeless.iter().take(left));
         turns.left = left.saturating_sub(homeless.len());
         turns
     }
