@@ -523,6 +523,9 @@ proptest! {
     ) {
         let mut world = world(SIZES[0]);
         world.listener = trace::listen;
+        // Where a drain and a rollout meet in a slot, what one plan calls off may, about once in a thousand such histories,
+        // let the next begin what this one could have: later by one commit, and no more.
+        world.plans_to_rest = 2;
         perform(&mut world, &Op::Create(vec!["replicas=3", "image=slow", "deadline=8s", "rollback-deadline=8s"]));
         perform(&mut world, &Op::Create(vec!["replicas=6", "deadline=8s", "rollback-deadline=8s"]));
         perform(&mut world, &Op::Run(9_000));

@@ -74,6 +74,8 @@ pub(crate) struct World {
     changed_nodes: BTreeSet<NodeId>,
     outage: OutageWatch,
     look_everywhere: bool,
+    /// How many plans may follow one another where none was cut short.
+    pub(crate) plans_to_rest: usize,
     wake: BTreeMap<ServiceId, Timestamp>,
     position: LogPosition,
     ids: Counter,
@@ -103,6 +105,7 @@ impl World {
             changed_nodes: BTreeSet::new(),
             outage: OutageWatch::default(),
             look_everywhere: true,
+            plans_to_rest: 1,
             wake: BTreeMap::new(),
             position: LogPosition { term: Term(1), index: 0 },
             ids: Counter::default(),
@@ -299,9 +302,9 @@ impl World {
         (plan, ids)
     }
 
-    /// The leader plans until nothing follows. That must be at once.
+    /// The leader plans until nothing follows. That must be at once, or within [`World::plans_to_rest`].
     pub(crate) fn settle(&mut self) {
-        let mut cut = true;
+        let mut left = self.plans_to_rest;
         for _ in 0..PLANS_TO_REST_MAX {
             let touched = std::mem::take(&mut self.touched);
             let dirty = self.dirty(&touched);
@@ -317,8 +320,8 @@ impl World {
                 self.observe();
                 return;
             }
-            assert!(cut, "planning does not come to rest: {:#?}\n{}", complete.actions, self.trace.join("\n"));
-            cut = complete.more;
+            assert!(left > 0, "planning does not come to rest: {:#?}\n{}", complete.actions, self.trace.join("\n"));
+            left = if complete.more { self.plans_to_rest } else { left - 1 };
             self.look_everywhere |= complete.more;
             self.execute(complete.actions);
         }
