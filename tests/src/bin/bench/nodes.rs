@@ -185,7 +185,7 @@ impl Field {
             figures[1].push(self.power_off(host, replicas)?);
         }
         for _ in 0..rounds {
-            figures[2].push(self.news(replicas)?);
+            figures[2].extend(self.news(replicas)?);
         }
         for _ in 0..rounds {
             let host = self.fullest(MANAGERS..HOSTS)?;

@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
 use muster_cli::demo::load::{Client, Connections};
 use muster_proto::v1;
 use muster_tests::host_engine::HostEngine;
@@ -28,8 +27,8 @@ const AFTER: Duration = Duration::from_secs(5);
 
 impl Field {
     /// A worker's host loses its power. Seconds from the moment that a manager knows to the beginning of the last request
-    /// that was sent there; less than nothing where that was before.
-    pub(super) fn news(&mut self, replicas: usize) -> anyhow::Result<f64> {
+    /// that was sent there; less than nothing where that was before. None: no task of the service was there, so none was.
+    pub(super) fn news(&mut self, replicas: usize) -> anyhow::Result<Option<f64>> {
         let (lost, asked) = (HOSTS - 1, HOSTS - 2);
         let target = SocketAddr::from((self.hosts.address(asked), PORT));
         let stop = Arc::new(AtomicBool::new(false));
@@ -44,8 +43,11 @@ impl Field {
         stop.store(true, Ordering::SeqCst);
         let last = self.runtime.block_on(clients.join_all()).into_iter().flatten().max();
         self.power_on(lost, replicas)?;
-        let last = last.context("no request was sent to the node that is dead")?;
-        Ok(if last > known { (last - known).as_secs_f64() } else { -(known - last).as_secs_f64() })
+        let after_known = |last: Instant| match last.checked_duration_since(known) {
+            Some(later) => later.as_secs_f64(),
+            None => -(known - last).as_secs_f64(),
+        };
+        Ok(last.map(after_known))
     }
 
     fn known_as_down(&self, node: &str) -> anyhow::Result<Instant> {
