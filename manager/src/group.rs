@@ -6,6 +6,7 @@
 //! next is decided in [`step`]; here it is carried out.
 
 mod hand_over;
+mod herald;
 pub(crate) mod step;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -15,8 +16,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use self::hand_over::HandOverError;
-pub(crate) use self::hand_over::Succession;
 use self::step::{Step, next_step};
+pub(crate) use self::{hand_over::Succession, herald::Herald};
 use crate::{
     leadership::Leadership,
     raft::{

@@ -213,6 +213,7 @@ pub(super) async fn start(
         Proposer { raft: raft.clone(), clock: clock.clone(), queue, leadership, failure: failure.clone(), places };
     let following =
         group::Service { members: members.clone(), replica: replica.clone(), succession: succession.clone() };
+    let herald = group::Herald { members: members.clone(), replica: replica.clone(), leases: leases.clone() };
     let leader = leader::Service::new(replica.clone(), leases.clone(), clock, outside.random.clone());
     tasks.spawn(outside.run(leading.run(stop.clone())));
     tasks.spawn(outside.run(compaction::run(raft.clone(), appended, outside.disk.snapshot_every(), stop.clone())));
@@ -230,6 +231,7 @@ pub(super) async fn start(
     tasks.spawn(outside.run(rotation::run(replica.clone(), stop.clone())));
     tasks.spawn(outside.run(leader.run(stop.clone())));
     tasks.spawn(outside.run(following.run(stop.clone())));
+    tasks.spawn(outside.run(herald.run(stop.clone())));
     tasks.spawn(outside.run(looking.run(succession.clone(), stop.clone())));
     let (sessions, attempts, streams) = (Sessions::default(), Attempts::default(), Streams::default());
     let dismissed = standing.dismissed();

@@ -28,6 +28,9 @@ use crate::raft::{
 /// Who answered within this is there: several heartbeats.
 pub const REACHABLE: Duration = Duration::from_millis(1_500);
 
+/// The Raft id of whoever is no member: none is given out.
+const NOBODY: u64 = 0;
+
 /// Between looks at who has answered: a fraction of a heartbeat.
 const ANSWER_POLL: Duration = Duration::from_millis(20);
 
@@ -249,6 +252,17 @@ impl Members {
             true
         };
         timeout(VOTE_MAX, counted).await.unwrap_or(false)
+    }
+
+    /// Lets a node that is no member know which incarnation of the cluster this is. It is no matter what it answers: a
+    /// manager of an earlier one stops, whoever else is there has no such call.
+    pub(crate) async fn tell(&self, peer: Peer) {
+        let asked = VoteAsked { vote: self.raft.metrics().borrow().vote, last_log_id: None };
+        let ballot = Ballot { asked, why: Candidacy::Sounding };
+        let target = Target { raft_id: NOBODY, peer };
+        if let Err(why) = self.network.call::<_, Sounded>(&target, Call::Vote, ballot).await {
+            tracing::trace!(%target, %why, "not a manager of this incarnation");
+        }
     }
 
     async fn change(&self, change: ChangeMembers<u64, Peer>) -> Result<(), MembersError> {

@@ -198,3 +198,38 @@ fn a_backup_is_restored_on_new_addresses() {
     second.join(&first, "manager");
     assert_eq!(names(&second), ["web".to_owned()].into());
 }
+
+/// Nobody told them: where the manager of now is they do not know, and two of three would lead a cluster of their own.
+#[test]
+fn former_managers_that_return_after_a_restore_elsewhere_are_no_managers_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, secret) = (folder.path().join("cluster.backup"), passphrase(folder.path(), "correct horse battery"));
+    let (file, secret) = (file.to_str().unwrap(), secret.to_str().unwrap());
+    let mut cluster = Cluster::of(MUSTER, 3);
+    create(&cluster[0], "web");
+    cluster[0].ok(&["backup", "--passphrase-file", secret, file]);
+    for node in 0..3 {
+        cluster[node].kill();
+    }
+    let network = Loopback::new();
+    let mut now = Daemon::start_at(MUSTER, Engine::Sim, network.place(0));
+    now.ok(&["restore", "--passphrase-file", secret, file]);
+    now.note_cluster();
+    for former in [1, 2] {
+        cluster[former].restart();
+    }
+    for former in [1, 2] {
+        wait::until("the former manager to have ended", || {
+            let shown = cluster[former].run(&["service", "ls"]);
+            let says_why = shown.stderr.contains("recovered or restored without this manager");
+            if says_why && shown.stderr.contains("muster leave --force") {
+                Ok(())
+            } else {
+                Err((shown, cluster[former].log()))
+            }
+        });
+    }
+    create(&now, "since");
+    assert_eq!(names(&now), ["since".to_owned(), "web".to_owned()].into());
+    assert_eq!(now.ok(&["node", "ls", "--filter", "role=manager", "-q"]), now.node_id());
+}
