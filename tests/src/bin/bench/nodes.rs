@@ -147,11 +147,13 @@ impl Field {
     /// Of some hosts, the one with most tasks.
     fn fullest(&self, among: std::ops::Range<usize>) -> anyhow::Result<usize> {
         let running = self.listed(self.cluster.leader())?;
-        let on = |host: &usize| {
-            let node = self.cluster[*host].node_id();
-            running.iter().filter(|placed| placed.node == node).count()
-        };
-        among.max_by_key(on).context("a host")
+        among.max_by_key(|host| self.on(*host, &running)).context("a host")
+    }
+
+    /// How many of these run on a host.
+    fn on(&self, host: usize, running: &BTreeSet<Placed>) -> usize {
+        let node = self.cluster[host].node_id();
+        running.iter().filter(|placed| placed.node == node).count()
     }
 
     /// Containers that run on a host, whoever wants them.
@@ -207,6 +209,9 @@ impl Field {
     /// Seconds until all replicas run on the other hosts. Afterwards the host is back.
     fn power_off(&mut self, host: usize, replicas: usize) -> anyhow::Result<f64> {
         let (node, ask) = (self.cluster[host].node_id(), (host + 1) % MANAGERS);
+        if self.on(host, &self.listed(ask)?) == 0 {
+            bail!("the host that is to lose its power runs nothing, so that there is nothing to measure");
+        }
         let began = Instant::now();
         self.hosts.power_off(host);
         let took = loop {

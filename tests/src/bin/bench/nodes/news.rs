@@ -27,7 +27,7 @@ const AFTER: Duration = Duration::from_secs(5);
 
 impl Field {
     /// A worker's host loses its power. Seconds from the moment that a manager knows to the beginning of the last request
-    /// that was sent there; less than nothing where that was before. None: no task of the service was there, so none was.
+    /// that was sent there; less than nothing where that was before. None: none was lost.
     pub(super) fn news(&mut self, replicas: usize) -> anyhow::Result<Option<f64>> {
         let (lost, asked) = (HOSTS - 1, HOSTS - 2);
         let target = SocketAddr::from((self.hosts.address(asked), PORT));
@@ -71,6 +71,9 @@ impl Field {
         self.hosts.heal(host);
         self.engines[host] = Some(HostEngine::start(&self.hosts, host));
         self.cluster[host].restart();
+        self.settle(replicas)?;
+        // What runs elsewhere by now stays there, and the next host to lose its power would have nothing to lose.
+        self.cluster[0].ok(&["rebalance"]);
         self.settle(replicas)
     }
 }
