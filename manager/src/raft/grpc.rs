@@ -1,7 +1,7 @@
 //! Raft messages over gRPC: the [`Transport`] of the daemon. What receives them is [`super::service`].
 //!
-//! Each member has one connection for what is short, kept open, and each snapshot one of its own, so that heartbeats
-//! never queue behind its pieces.
+//! Each member has one connection for what is short and one for what is not, kept open, and each snapshot one of its own,
+//! so that heartbeats queue behind nothing that is long.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ use crate::{
     connect::{self, Connect},
     raft::{
         Peer,
-        transport::{Call, Chunks, MESSAGE_BYTES_MAX, Target, Transport, TransportError},
+        transport::{Call, Chunks, MESSAGE_BYTES_MAX, SHORT_BYTES_MAX, Target, Transport, TransportError},
     },
 };
 
@@ -42,7 +42,20 @@ const INSTALL_MAX: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub struct Grpc {
     connect: Arc<dyn Connect>,
-    links: Mutex<BTreeMap<u64, Link>>,
+    links: Mutex<BTreeMap<(u64, Width), Link>>,
+}
+
+/// Of the messages that a connection carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Width {
+    Short,
+    Long,
+}
+
+impl Width {
+    fn of(message: &[u8]) -> Self {
+        if message.len() > SHORT_BYTES_MAX { Self::Long } else { Self::Short }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +80,7 @@ impl Link {
 struct Unanswered<'a> {
     grpc: &'a Grpc,
     target: &'a Target,
+    width: Width,
     link: Link,
     answered: AtomicBool,
 }
@@ -76,7 +90,7 @@ impl Drop for Unanswered<'_> {
         if self.answered.load(Ordering::Relaxed) {
             self.link.heard();
         } else if self.link.silent_for() > SILENCE_MAX {
-            self.grpc.replace(self.target, &self.link);
+            self.grpc.replace((self.target, self.width), &self.link);
         }
     }
 }
@@ -87,13 +101,13 @@ impl Grpc {
         Self { connect, links: Mutex::default() }
     }
 
-    fn link(&self, target: &Target) -> Link {
+    fn link(&self, target: &Target, width: Width) -> Link {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        match links.get(&target.raft_id) {
+        match links.get(&(target.raft_id, width)) {
             Some(link) if link.peer == target.peer => link.clone(),
             Some(_) | None => {
                 let link = self.new_link(&target.peer);
-                links.insert(target.raft_id, link.clone());
+                links.insert((target.raft_id, width), link.clone());
                 link
             }
         }
@@ -105,17 +119,18 @@ impl Grpc {
     }
 
     /// Unless somebody else was faster.
-    fn replace(&self, target: &Target, dead: &Link) {
+    fn replace(&self, (target, width): (&Target, Width), dead: &Link) {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        if links.get(&target.raft_id).is_some_and(|link| Arc::ptr_eq(&link.heard, &dead.heard)) {
-            links.insert(target.raft_id, self.new_link(&target.peer));
+        if links.get(&(target.raft_id, width)).is_some_and(|link| Arc::ptr_eq(&link.heard, &dead.heard)) {
+            links.insert((target.raft_id, width), self.new_link(&target.peer));
         }
     }
 
     async fn send(&self, target: &Target, call: Call, message: Vec<u8>) -> Result<Vec<u8>, TransportError> {
-        let link = self.link(target);
+        let width = Width::of(&message);
+        let link = self.link(target, width);
         let mut client = client(link.channel.clone());
-        let under_way = Unanswered { grpc: self, target, link, answered: AtomicBool::new(false) };
+        let under_way = Unanswered { grpc: self, target, width, link, answered: AtomicBool::new(false) };
         let request = v1::RaftRequest { body: message };
         let answer = match call {
             Call::Append => client.append(request).await,

@@ -16,14 +16,16 @@ use openraft::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
+    outside::tasks,
     raft::{
-        HEARTBEAT, Peer, TypeConfig, Vote,
+        HEARTBEAT, LogId, Peer, TypeConfig, Vote,
         contact::Contact,
         inbox::Invited,
         standing::Standing,
-        transport::{Call, Target, Transport, TransportError},
+        transport::{Call, SHORT_BYTES_MAX, Target, Transport, TransportError},
         wire::{
             self, Append, Appended, Ballot, Candidacy, Offer, Reply, SnapshotTaken, VoteAsked, VoteGiven, WireError,
         },
@@ -52,18 +54,85 @@ pub(crate) struct Network {
 pub(crate) struct Link {
     network: Network,
     target: Target,
+    load: Option<Load>,
+}
+
+/// Entries on their way that take longer than openraft waits for an answer, which is a heartbeat. It gives up then and
+/// sends the same again, for ever where the connection is slow or the other end's disk is; so what was begun goes on, and
+/// its answer is that of a later attempt.
+#[derive(Debug)]
+struct Load {
+    vote: Vote,
+    prev: Option<LogId>,
+    last: LogId,
+    sending: AbortOnDropHandle<Result<Appended, TransportError>>,
+}
+
+impl Load {
+    /// Whether these entries are under way with it, or the first of them.
+    fn begins(&self, request: &Append) -> bool {
+        let last = request.entries.last().map(|entry| entry.log_id);
+        self.vote == request.vote && self.prev == request.prev_log_id && Some(self.last) <= last
+    }
 }
 
 impl Link {
+    /// Sends what may take long.
+    async fn carry(&mut self, request: Append, last: LogId) -> Result<Appended, TransportError> {
+        let (vote, prev, leader_commit) = (request.vote, request.prev_log_id, request.leader_commit);
+        let under_way = self.load.take_if(|load| !load.begins(&request)).is_none() && self.load.is_some();
+        let (network, target) = (self.network.clone(), self.target.clone());
+        let load = self.load.get_or_insert_with(|| {
+            let sending = async move { network.append(&target, request).await };
+            Load { vote, prev, last, sending: AbortOnDropHandle::new(tokio::spawn(tasks::inherit(sending))) }
+        });
+        let carried = load.last;
+        let answer = if under_way {
+            tokio::select! {
+                biased;
+                sent = &mut load.sending => sent,
+                higher = self.network.beat(&self.target, vote) => Ok(Ok(Appended::HigherVote(higher))),
+            }
+        } else {
+            (&mut load.sending).await
+        };
+        self.load = None;
+        match answer.unwrap_or_else(|why| Err(TransportError::Broken(why.to_string())))? {
+            Appended::Success if under_way => {
+                // Openraft takes an answer for one to what it has just sent, and counts time from there.
+                let again = Append { vote, prev_log_id: Some(carried), entries: Vec::new(), leader_commit };
+                match self.network.append(&self.target, again).await? {
+                    Appended::Success => Ok(so_far(carried, last)),
+                    other @ (Appended::PartialSuccess(_) | Appended::Conflict | Appended::HigherVote(_)) => Ok(other),
+                }
+            }
+            answer => Ok(answer),
+        }
+    }
+}
+
+/// Of entries up to `last` the member has those up to `carried`.
+fn so_far(carried: LogId, last: LogId) -> Appended {
+    if carried == last { Appended::Success } else { Appended::PartialSuccess(Some(carried)) }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Link;
+
+    async fn new_client(&mut self, target: u64, peer: &Peer) -> Link {
+        Link { network: self.clone(), target: Target { raft_id: target, peer: peer.clone() }, load: None }
+    }
+}
+
+impl Network {
     /// Sends an append, and notes whether it was answered by one who follows.
-    async fn send(&self, request: Append) -> Result<Appended, TransportError> {
+    async fn append(&self, target: &Target, request: Append) -> Result<Appended, TransportError> {
         let (reign, sent) = (*request.vote.leader_id(), Instant::now());
-        let sealed = self.network.standing.seal(self.target.raft_id, request);
-        let message = wire::encode_append(&sealed)?;
-        let answer = self.network.deliver(&self.target, Call::Append, message).await;
+        let message = wire::encode_append(&self.standing.seal(target.raft_id, request))?;
+        let answer = self.deliver(target, Call::Append, message).await;
         match &answer {
             Ok(Appended::Success | Appended::PartialSuccess(_) | Appended::Conflict) | Err(TransportError::NoRoom) => {
-                self.network.contact.follows(self.target.raft_id, reign, sent);
+                self.contact.follows(target.raft_id, reign, sent);
             }
             Ok(Appended::HigherVote(_))
             | Err(TransportError::Unreachable(_) | TransportError::Broken(_) | TransportError::Refused(_)) => {}
@@ -71,32 +140,23 @@ impl Link {
         answer
     }
 
-    /// While openraft has a snapshot under way to a member it sends it nothing else, not even heartbeats; and the member
-    /// would miss its leader, and stand for election, the sooner the more it is needed. Returns when it follows another.
-    async fn beat(&self, vote: Vote) -> Vote {
+    /// While openraft has a snapshot or a load under way to a member it sends it nothing else, not even heartbeats; and
+    /// the member would miss its leader, and stand for election, the sooner the more it is needed. Returns when it follows
+    /// another.
+    async fn beat(&self, target: &Target, vote: Vote) -> Vote {
         let mut beats = interval(HEARTBEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             beats.tick().await;
             let beat = Append { vote, prev_log_id: None, entries: Vec::new(), leader_commit: None };
-            match timeout(BEAT_MAX, self.send(beat)).await {
+            match timeout(BEAT_MAX, self.append(target, beat)).await {
                 Ok(Ok(Appended::HigherVote(higher))) => return higher,
-                // Whether it can be reached the snapshot will tell.
+                // Whether it can be reached what is under way will tell.
                 Ok(Ok(Appended::Success | Appended::PartialSuccess(_) | Appended::Conflict) | Err(_)) | Err(_) => {}
             }
         }
     }
-}
 
-impl RaftNetworkFactory<TypeConfig> for Network {
-    type Network = Link;
-
-    async fn new_client(&mut self, target: u64, peer: &Peer) -> Link {
-        Link { network: self.clone(), target: Target { raft_id: target, peer: peer.clone() } }
-    }
-}
-
-impl Network {
     pub(crate) async fn call<Q: Serialize, A: DeserializeOwned>(
         &self,
         target: &Target,
@@ -169,7 +229,12 @@ impl RaftNetwork<TypeConfig> for Link {
         if fitting < request.entries.len() {
             return Err(PayloadTooLarge::new_entries_hint(fitting as u64).into());
         }
-        self.send(request).await.map_err(|why| rpc_error(&why))
+        let last = request.entries.last().map(|entry| entry.log_id);
+        let answer = match last.filter(|_| wire::encoded_len(&request) > SHORT_BYTES_MAX) {
+            Some(last) => self.carry(request, last).await,
+            None => self.network.append(&self.target, request).await,
+        };
+        answer.map_err(|why| rpc_error(&why))
     }
 
     async fn vote(&mut self, request: VoteAsked, _option: RPCOption) -> Result<VoteGiven, RpcError> {
@@ -198,7 +263,7 @@ impl RaftNetwork<TypeConfig> for Link {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
             // What a snapshot is answered with, too.
-            higher = self.beat(vote) => Ok(SnapshotTaken { vote: higher }),
+            higher = self.network.beat(&self.target, vote) => Ok(SnapshotTaken { vote: higher }),
             sent = send => sent.map_err(|why| StreamingError::Unreachable(unreachable(&why))),
         }
     }

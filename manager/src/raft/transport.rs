@@ -14,6 +14,9 @@ pub use crate::snapshots::travel::Chunks;
 /// A whole message: the most entries that fit, and what goes around them. More is refused by both ends.
 pub const MESSAGE_BYTES_MAX: usize = 6 << 20;
 
+/// Longer ones must not hold up those that are short: heartbeats and votes.
+pub const SHORT_BYTES_MAX: usize = 32 << 10;
+
 /// A member that a message goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {

@@ -24,7 +24,7 @@ use muster_manager::{
     raft::{
         Peer,
         grpc::Grpc,
-        transport::{Call, Chunks, Target, Transport, TransportError},
+        transport::{Call, Chunks, SHORT_BYTES_MAX, Target, Transport, TransportError},
     },
 };
 use muster_proto::{
@@ -96,6 +96,8 @@ struct Cuts {
     open: BTreeMap<(u64, u64), CancellationToken>,
     /// What a connection that is made for a snapshot carries. None: as much as it can.
     bytes_per_s: Option<usize>,
+    /// The same for calls that are not short.
+    calls_bytes_per_s: Option<usize>,
     /// Whose calls nobody takes any more, as when its certificate has run out; and how often it has called.
     shut_out: BTreeMap<u64, u64>,
 }
@@ -121,6 +123,18 @@ impl Wires {
     /// Snapshots that are sent from now on come no faster.
     pub(crate) fn slow_snapshots(&self, bytes_per_s: usize) {
         self.0.lock().unwrap().bytes_per_s = Some(bytes_per_s);
+    }
+
+    /// Messages of many bytes take as long from now on, beside others.
+    pub(crate) fn slow_calls(&self, bytes_per_s: usize) {
+        self.0.lock().unwrap().calls_bytes_per_s = Some(bytes_per_s);
+    }
+
+    /// How long it is on its way.
+    fn time_of(&self, message: &[u8]) -> Option<Duration> {
+        let bytes_per_s = self.0.lock().unwrap().calls_bytes_per_s?;
+        let is_long = message.len() > SHORT_BYTES_MAX;
+        is_long.then(|| Duration::from_secs_f64(message.len() as f64 / bytes_per_s as f64))
     }
 
     pub(crate) fn shut_out(&self, id: u64) {
@@ -199,7 +213,12 @@ impl Transport for Calls {
     ) -> BoxFuture<'a, Result<Vec<u8>, TransportError>> {
         match self.is_refused() {
             Some(why) => Box::pin(async { Err(why) }),
-            None => self.short.call(target, call, message),
+            None => Box::pin(async move {
+                if let Some(on_its_way) = self.wires.time_of(&message) {
+                    tokio::time::sleep(on_its_way).await;
+                }
+                self.short.call(target, call, message).await
+            }),
         }
     }
 

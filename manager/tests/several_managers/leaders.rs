@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status, Streaming};
 
-use crate::bench::{Bench, CALLER, CLUSTER, One, node, service, soon};
+use crate::bench::{Bench, CALLER, CLUSTER, One, node, service, service_of, soon};
 
 /// An agent's session, by hand.
 struct Session {
@@ -184,5 +184,19 @@ async fn a_leader_whose_followers_have_no_room_leads_on_and_says_why_nothing_cha
         }
     })
     .await;
+    bench.agreed().await;
+}
+
+/// Each message of it takes several times as long as openraft waits for an answer, and longer than a leader is missed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_entries_get_through_slow_connections_and_cost_no_election() {
+    let bench = Bench::of(3).await;
+    let began = bench.one(1).handle().replica().leading();
+    bench.wires.slow_calls(300 << 10);
+    for number in 1..=2 {
+        bench.one(1).propose(service_of(number, 400 << 10)).await;
+    }
+    bench.one(1).propose(service(3)).await;
+    assert_eq!(bench.one(1).handle().replica().leading(), began);
     bench.agreed().await;
 }
