@@ -495,7 +495,10 @@ impl Local for Fake {
 
     async fn leave(&self, request: Request<v1::LeaveRequest>) -> Answer<v1::LeaveResponse> {
         match request.into_inner().force {
-            true => Ok(Response::new(v1::LeaveResponse { containers_removed: 3 })),
+            true => {
+                let warnings = self.world().warnings.clone();
+                Ok(Response::new(v1::LeaveResponse { containers_removed: 3, warnings }))
+            }
             false => Err(Status::failed_precondition("this node is the last manager; leave with --force")),
         }
     }

@@ -404,6 +404,8 @@ fn this_host() {
         exit code 0
     "#]],
     );
+    let ran = run(World { warnings: vec!["2 managers are left".to_owned()], ..world() }, "leave --force");
+    assert_eq!(ran.stderr, "warning: 2 managers are left\n");
     check(
         "version --format '{{.Server.Version}} {{.Server.Engine}}'",
         expect![[r#"
