@@ -356,6 +356,10 @@ impl Control for Fake {
             ));
         }
         world.nodes_removed.push(request);
+        if world.denies_updates {
+            return Err(Status::permission_denied("the node was removed from this cluster; join it again"));
+        }
+        world.is_led()?;
         Ok(Response::new(v1::RemoveNodeResponse { warnings: world.warnings.clone() }))
     }
 

@@ -293,6 +293,18 @@ fn a_manager_leaves_and_joins_again() {
 }
 
 #[test]
+fn a_manager_that_removes_itself_is_told_that_it_is_done() {
+    let cluster = Cluster::of(MUSTER, 3);
+    let leader = cluster.leader();
+    let other = cluster.after(leader);
+    let printed = cluster[other].run(&["node", "rm", "--force", "self"]);
+    assert!(printed.status.success() && printed.stdout.trim() == "self", "{printed:#?}");
+    assert!(printed.stderr.contains("muster leave --force"), "{printed:#?}");
+    assert_eq!(nodes(&cluster[leader]), 2);
+    cluster[other].ok(&["leave", "--force"]);
+}
+
+#[test]
 fn a_removed_node_is_told_so_and_joins_anew() {
     let mut cluster = Cluster::local(MUSTER, &Engine::Sim, 1, 1);
     let removed = cluster[1].node_id();
