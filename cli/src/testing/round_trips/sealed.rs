@@ -88,7 +88,10 @@ fn a_passphrase_is_typed_twice_and_long_enough() {
     {
         let ran = typed(answers);
         assert!(ran.code == 1 && ran.stderr.contains(said), "{}", ran.stderr);
+        assert_eq!(ran.world.backups_asked, 0, "no stream waits for who types");
     }
+    let ran = run(World { unavailable_left: 1, ..knowing() }, &line);
+    assert!(ran.code == 1 && ran.stderr.contains("no leader"), "nobody types for nothing: {}", ran.stderr);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     assert_eq!(typed(&["correct horse", "correct horse"]).code, 0);
 }
@@ -136,13 +139,26 @@ fn a_host_that_cannot_take_a_backup_says_so_before_it_asks_for_the_passphrase() 
 }
 
 #[test]
-fn a_stream_that_breaks_leaves_no_file() {
+fn a_stream_that_breaks_is_begun_again_and_leaves_no_file_where_it_breaks_each_time() {
     let folder = tempfile::tempdir().unwrap();
     let line = format!("backup {}", folder.path().join("c.backup").display());
-    let ran = with_passphrase("correct horse", World { breaks_left: 1, ..knowing() }, &line);
-    assert!(ran.code == 1 && ran.stderr.contains("no leader"), "{}", ran.stderr);
+    let ran = with_passphrase("correct horse", World { breaks_left: u32::MAX, ..knowing() }, &line);
+    assert!(ran.world.backups_asked > 1, "once, and again");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+    expect![[r#"
+        stderr: lost the stream, the daemon or the leader is gone; beginning again
+        stderr: muster: the backup broke off each time, because the daemon or the leader went away, and nothing of it was kept; see with `muster info` whether there is a leader, then run the command again
+        exit code 1
+    "#]].assert_eq(&shown(&ran));
+
+    let ran = with_passphrase("correct horse", World { breaks_left: 2, ..knowing() }, &line);
+    expect![[r#"
+        the cluster is in DIR/c.backup (146.6KiB); `muster restore DIR/c.backup` on a host in no cluster goes on from there
+        stderr: lost the stream, the daemon or the leader is gone; beginning again
+        exit code 0
+    "#]].assert_eq(&told(&ran, folder.path()));
+    assert_eq!((ran.world.backups_asked, fs::read_dir(folder.path()).unwrap().count()), (3, 1));
 
 #[test]
 fn a_stream_that_ends_too_early_without_a_word_leaves_no_file() {
