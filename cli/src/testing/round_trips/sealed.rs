@@ -109,13 +109,14 @@ fn files_with_secrets() {
     let at = |line: &str| run_within(&surroundings, knowing(), &format!("{line} {}", file.display()));
     for (line, code, said) in [
         ("backup --key-file /none", 1, "cannot read /none"),
-        ("backup --key-file /short", 1, "fewer than 32 bytes"),
+        ("backup --key-file /short", 1, "fewer than 32 bytes; make one with `head -c 32 /dev/urandom > /short`"),
         ("backup --passphrase-file /empty", 1, "the first line of /empty is empty"),
         ("backup --passphrase-file /passphrase --key-file /key", 2, "cannot be used with"),
         ("backup --key-file /key", 0, ""),
         ("restore", 1, "sealed with a key file"),
         ("restore --passphrase-file /passphrase", 1, "sealed with a key file"),
         ("restore --key-file /other", 1, "the key file is not the one"),
+        ("restore --key-file /short", 1, "no backup was sealed with it as it is; name the one that was used"),
         ("restore --key-file /key", 0, ""),
         ("backup --force --passphrase-file /passphrase", 0, ""),
         ("restore --key-file /key", 1, "sealed with a passphrase"),
@@ -145,7 +146,6 @@ fn a_stream_that_breaks_is_begun_again_and_leaves_no_file_where_it_breaks_each_t
     let ran = with_passphrase("correct horse", World { breaks_left: u32::MAX, ..knowing() }, &line);
     assert!(ran.world.backups_asked > 1, "once, and again");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-}
     expect![[r#"
         stderr: lost the stream, the daemon or the leader is gone; beginning again
         stderr: muster: the backup broke off each time, because the daemon or the leader went away, and nothing of it was kept; see with `muster info` whether there is a leader, then run the command again
@@ -159,6 +159,7 @@ fn a_stream_that_breaks_is_begun_again_and_leaves_no_file_where_it_breaks_each_t
         exit code 0
     "#]].assert_eq(&told(&ran, folder.path()));
     assert_eq!((ran.world.backups_asked, fs::read_dir(folder.path()).unwrap().count()), (3, 1));
+}
 
 #[test]
 fn a_stream_that_ends_too_early_without_a_word_leaves_no_file() {
@@ -182,7 +183,10 @@ fn a_file_that_is_damaged_or_no_backup_reaches_nobody() {
         assert!(ran.code == 1 && ran.world.restored.is_empty(), "{}", ran.stderr);
         assert!(ran.stderr.contains(said), "{}", ran.stderr);
     };
-    refused("cannot read it");
+    refused("; name the file that `muster backup` wrote");
+    fs::create_dir(&file).unwrap();
+    refused("; name a file in that folder");
+    fs::remove_dir(&file).unwrap();
     fs::write(&file, "services: []").unwrap();
     refused("it is not a backup");
     fs::remove_file(&file).unwrap();
