@@ -7,6 +7,7 @@
 
 mod admission;
 mod cluster;
+mod draining;
 mod listing;
 mod lookup;
 mod nodes;

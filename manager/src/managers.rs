@@ -40,6 +40,17 @@ impl Handle {
         Ok(turn)
     }
 
+    /// What is to be said of the managers that are left when this one goes; nothing where it is none.
+    #[must_use]
+    pub fn advice_without(&self, id: NodeId) -> Option<String> {
+        let (own, others) = self.replica.read(|state| {
+            let (own, others): (Vec<NodeId>, Vec<NodeId>) =
+                state.managers().map(|node| node.id).partition(|manager| *manager == id);
+            (own.len(), others.len())
+        });
+        if own == 0 { None } else { quorum::advice(others) }
+    }
+
     /// Those who are managers by the state too: one that was demoted is on its way out.
     fn staying(&self, group: &raft::members::Group) -> Managers {
         let wanted: BTreeSet<RaftId> =

@@ -1,16 +1,17 @@
 //! `muster backup`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use muster_manager::backup::Whole;
 use muster_proto::{show, v1};
+use tokio::time::Instant;
 
 use super::{
     file::{Existing, NewFile},
-    seal::Sealer,
+    seal::{Sealer, Secret},
     secret::SecretFlags,
 };
-use crate::{context::Context, error::Error};
+use crate::{connect::Daemon, context::Context, error::Error};
 
 /// Write everything the cluster knows into an encrypted file
 ///
@@ -33,36 +34,36 @@ pub struct Args {
     pub file: PathBuf,
 }
 
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Since the first that broke. A daemon that restarts, or managers that elect a leader, are back well within this.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
+
 pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
     let mut file = NewFile::create(&args.file, existing)?;
     let daemon = context.connect().await?;
-    // Before anybody types a passphrase for nothing.
-    let mut stream = daemon.control().backup(v1::BackupRequest {}).await?.into_inner();
+    // Before anybody types a passphrase for nothing. The stream itself does not wait for that.
+    daemon.control().get_cluster(v1::GetClusterRequest {}).await?;
     let secret = args.secret.choose(context.surroundings)?;
-    let sealed = async {
-        let mut sealer = Sealer::new(&secret, file.writer()).map_err(Stopped::Write)?;
-        let mut whole = Whole::default();
-        while let Some(chunk) = stream.message().await.map_err(|status| Stopped::Read(Box::new(status)))? {
-            whole.add(&chunk.bytes);
-            sealer.write(&chunk.bytes).map_err(Stopped::Write)?;
+    let mut broken_since = None;
+    let length = loop {
+        let error = match take(&daemon, &secret, file).await {
+            Ok(length) => break length,
+            Err(Stopped::Ended(error)) => return Err(error),
+            Err(Stopped::Broken(error)) => error,
+        };
+        match broken_since {
+            None => {
+                broken_since = Some(Instant::now());
+                context.out.note("lost the stream, the daemon or the leader is gone; beginning again");
+            }
+            Some(since) if since.elapsed() < PATIENCE => {}
+            Some(_) => return Err(error),
         }
-        if !whole.is_whole() {
-            return Err(Stopped::Short);
-        }
-        sealer.finish().map(drop).map_err(Stopped::Write)
+        tokio::time::sleep(PAUSE).await;
+        file = NewFile::create(&args.file, existing)?;
     };
-    match sealed.await {
-        Ok(()) => {}
-        Err(Stopped::Read(status)) => return Err(Error::Refused(status)),
-        Err(Stopped::Write(error)) => return Err(file.unwritable(&error)),
-        Err(Stopped::Short) => {
-            return Err(Error::Failed(
-                "the backup ended before it was whole, and nothing of it was kept; run the command again".to_owned(),
-            ));
-        }
-    }
-    let length = file.finish()?;
     let shown = args.file.display();
     context.out.line(format_args!(
         "the cluster is in {shown} ({}); `muster restore {shown}` on a host in no cluster goes on from there",
@@ -70,8 +71,49 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     ))
 }
 
+/// Why an attempt came to nothing. Nothing of it is left.
 enum Stopped {
-    Read(Box<tonic::Status>),
+    /// The daemon or the leader went away meanwhile: another attempt may be luckier. If it is the last, this is said.
+    Broken(Error),
+    Ended(Error),
+}
+
+/// One attempt. Returns the file's length.
+async fn take(daemon: &Daemon, secret: &Secret, mut file: NewFile) -> Result<u64, Stopped> {
+    let mut stream = match daemon.control().backup(v1::BackupRequest {}).await.map_err(Error::from) {
+        Ok(stream) => stream.into_inner(),
+        Err(error) if error.is_passing() => return Err(Stopped::Broken(error)),
+        Err(error) => return Err(Stopped::Ended(error)),
+    };
+    let sealed = async {
+        let mut sealer = Sealer::new(secret, file.writer()).map_err(Cut::Write)?;
+        let mut whole = Whole::default();
+        while let Some(chunk) = stream.message().await.map_err(|status| Cut::Read(status.into()))? {
+            whole.add(&chunk.bytes);
+            sealer.write(&chunk.bytes).map_err(Cut::Write)?;
+        }
+        if !whole.is_whole() {
+            return Err(Cut::Short);
+        }
+        sealer.finish().map(drop).map_err(Cut::Write)
+    };
+    match sealed.await {
+        Ok(()) => file.finish().map_err(Stopped::Ended),
+        Err(Cut::Read(error)) if error.is_passing() => Err(Stopped::Broken(Error::Failed(BROKEN.to_owned()))),
+        Err(Cut::Read(error)) => Err(Stopped::Ended(error)),
+        Err(Cut::Write(error)) => Err(Stopped::Ended(file.unwritable(&error))),
+        Err(Cut::Short) => Err(Stopped::Ended(Error::Failed(
+            "the backup ended before it was whole, and nothing of it was kept; run the command again".to_owned(),
+        ))),
+    }
+}
+
+const BROKEN: &str = "the backup broke off each time, because the daemon or the leader went away, and nothing of it was \
+    kept; see with `muster info` whether there is a leader, then run the command again";
+
+/// How a stream that was open ended.
+enum Cut {
+    Read(Error),
     Write(std::io::Error),
     /// The daemon said no more, and what it said is not all.
     Short,

@@ -85,7 +85,20 @@ fn is_there(path: &Path) -> Error {
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Error {
-    Error::Failed(format!("cannot write {}: {error}; nothing was left there, name a place with room", path.display()))
+    let folder = folder(path).display();
+    let next = match error.kind() {
+        io::ErrorKind::NotFound => format!("make the folder {folder} first, or name another"),
+        io::ErrorKind::NotADirectory => format!("{folder} is no folder, name another"),
+        io::ErrorKind::PermissionDenied => {
+            format!("run the command as a user who may write to {folder}, or name another")
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "name a place that can be written to".to_owned(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            "nothing was left there, name a place with room".to_owned()
+        }
+        _ => "nothing was left there, look at the disk or name another place".to_owned(),
+    };
+    Error::Failed(format!("cannot write {}: {error}; {next}", path.display()))
 }
 
 #[cfg(test)]
@@ -129,6 +142,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let said = |path: &Path| NewFile::create(path, Existing::Keep).unwrap_err().to_string();
         assert!(said(folder.path()).contains("is a folder"));
-        assert!(said(&folder.path().join("none/a.backup")).starts_with("cannot write "));
+        let none = said(&folder.path().join("none/a.backup"));
+        assert!(none.starts_with("cannot write ") && none.contains("make the folder"), "{none}");
+        fs::write(folder.path().join("file"), "no folder").unwrap();
+        let file = said(&folder.path().join("file/a.backup"));
+        assert!(file.contains("is no folder, name another"), "{file}");
+        for (kind, next) in [
+            (io::ErrorKind::PermissionDenied, "; run the command as a user who may write to /backup, or name another"),
+            (io::ErrorKind::StorageFull, "; nothing was left there, name a place with room"),
+        ] {
+            let said = unwritable(Path::new("/backup/a"), &kind.into()).to_string();
+            assert!(said.ends_with(next), "{said}");
+        }
     }
 }

@@ -45,6 +45,15 @@ pub(super) enum OpenError {
     Truncated(u64),
     #[error("it is damaged near byte {0}: it is not as it was written; copy it again, or use another backup")]
     Damaged(u64),
-    #[error("cannot read it: {0}; look at the disk it is on")]
+    #[error("cannot read it: {0}; {next}", next = next_step(.0))]
     Io(#[from] io::Error),
+}
+
+fn next_step(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "name the file that `muster backup` wrote",
+        io::ErrorKind::IsADirectory => "name a file in that folder",
+        io::ErrorKind::PermissionDenied => "run the command as a user who may read it",
+        _ => "look at the disk it is on",
+    }
 }

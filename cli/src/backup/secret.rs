@@ -28,7 +28,7 @@ impl SecretFlags {
     /// For a new backup: one that is not guessed at once, and typed twice.
     pub(super) fn choose(&self, surroundings: &dyn Surroundings) -> Result<Secret, Error> {
         if let Some(path) = &self.key_file {
-            return key_file(path, surroundings);
+            return key_file(path, Use::Seal, surroundings);
         }
         let passphrase = match self.given(surroundings)? {
             Some(given) => given,
@@ -48,7 +48,7 @@ impl SecretFlags {
     /// For a backup that is there, and says itself which kind it wants.
     pub(super) fn recall(&self, kind: Kind, surroundings: &dyn Surroundings) -> Result<Secret, Error> {
         if let Some(path) = &self.key_file {
-            return key_file(path, surroundings);
+            return key_file(path, Use::Open, surroundings);
         }
         match (self.given(surroundings)?, kind) {
             // Whether it fits is for the file to say.
@@ -97,15 +97,29 @@ fn asked(question: &str, surroundings: &dyn Surroundings) -> Result<String, Erro
     }
 }
 
-fn key_file(path: &Path, surroundings: &dyn Surroundings) -> Result<Secret, Error> {
+/// What a key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Seal,
+    /// There is such a key, and to make another helps nobody.
+    Open,
+}
+
+fn key_file(path: &Path, to: Use, surroundings: &dyn Surroundings) -> Result<Secret, Error> {
     let key = surroundings.read_bytes(path).map_err(|error| unreadable(path, &error))?;
     let shown = path.display();
     match key.len() {
         KEY_FILE_BYTES_MIN..=KEY_FILE_BYTES_MAX => Ok(Secret::KeyFile(key)),
-        0..KEY_FILE_BYTES_MIN => Err(Error::Failed(format!(
-            "the key file {shown} has fewer than {KEY_FILE_BYTES_MIN} bytes; make one with `head -c 32 /dev/urandom > \
-             {shown}`"
-        ))),
+        0..KEY_FILE_BYTES_MIN => Err(Error::Failed(match to {
+            Use::Seal => format!(
+                "the key file {shown} has fewer than {KEY_FILE_BYTES_MIN} bytes; make one with `head -c 32 /dev/urandom \
+                 > {shown}`"
+            ),
+            Use::Open => format!(
+                "the key file {shown} has fewer than {KEY_FILE_BYTES_MIN} bytes, so no backup was sealed with it as it \
+                 is; name the one that was used, or a copy of it"
+            ),
+        })),
         _ => Err(Error::Failed(format!("the key file {shown} is larger than 1 MiB; is it the one you mean?"))),
     }
 }

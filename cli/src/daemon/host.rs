@@ -57,6 +57,14 @@ pub(super) struct Joined {
     pub(super) voter: bool,
 }
 
+/// The end of a membership, as `leave` reports it.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) containers_removed: u32,
+    /// What is to be done about the cluster that was left.
+    pub(super) warnings: Vec<String>,
+}
+
 impl Host {
     /// Goes on where the last daemon on this data folder stopped.
     pub(super) async fn open(args: Args) -> anyhow::Result<Self> {

@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status};
 
 use super::{
-    host::{Force, Host, Joined},
+    host::{Force, Host, Joined, Left},
     member::hostname,
     record::Record,
     restore::BACKUP_BYTES_MAX,
@@ -77,8 +77,8 @@ impl Local for Service {
 
     async fn leave(&self, request: Request<v1::LeaveRequest>) -> Result<Response<v1::LeaveResponse>, Status> {
         let force = if request.into_inner().force { Force::Yes } else { Force::No };
-        let containers_removed = self.change(|host| async move { host.leave(force).await }).await?;
-        Ok(Response::new(v1::LeaveResponse { containers_removed }))
+        let Left { containers_removed, warnings } = self.change(|host| async move { host.leave(force).await }).await?;
+        Ok(Response::new(v1::LeaveResponse { containers_removed, warnings }))
     }
 
     async fn info(&self, request: Request<v1::InfoRequest>) -> Result<Response<v1::InfoResponse>, Status> {

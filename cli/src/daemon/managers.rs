@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{anyhow, bail};
 use muster_manager::{
     authorization::Denied,
     ca::{DialError, Expect, Keeper},
@@ -35,8 +34,30 @@ pub(super) struct Managers {
     pub(super) addresses: Vec<String>,
 }
 
+/// Why nothing came of a question.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AskError {
+    /// In the words of a manager that could have done it.
+    #[error("{0}")]
+    Refused(String),
+    #[error("no manager could be asked; the last said: {0}")]
+    Unheard(String),
+    #[error("no manager's address is known; run `muster leave --force` and join again")]
+    Nobody,
+}
+
+impl AskError {
+    /// Without what to do about it.
+    pub(super) fn happened(&self) -> &str {
+        match self {
+            AskError::Refused(said) | AskError::Unheard(said) => said.split("; ").next().unwrap_or_default(),
+            AskError::Nobody => "no manager's address is known",
+        }
+    }
+}
+
 impl Managers {
-    pub(super) async fn renew(&self, request: v1::RenewRequest) -> anyhow::Result<v1::Grant> {
+    pub(super) async fn renew(&self, request: v1::RenewRequest) -> Result<v1::Grant, AskError> {
         self.ask(|mut client| {
             let request = request.clone();
             async move { client.renew(request).await.map(tonic::Response::into_inner) }
@@ -45,7 +66,7 @@ impl Managers {
     }
 
     /// `own` is not heard any more once it was let go: where that answer was lost, this one says as much.
-    pub(super) async fn depart(&self, own: NodeId, request: v1::DepartRequest) -> anyhow::Result<()> {
+    pub(super) async fn depart(&self, own: NodeId, request: v1::DepartRequest) -> Result<(), AskError> {
         let gone = Denied::Removed(own).status();
         self.ask(|mut client| {
             let gone = &gone;
@@ -61,7 +82,7 @@ impl Managers {
     }
 
     /// A manager that does not lead says who does, and is followed there at once.
-    async fn ask<T, F>(&self, call: impl Fn(MembershipClient<Channel>) -> F) -> anyhow::Result<T>
+    async fn ask<T, F>(&self, call: impl Fn(MembershipClient<Channel>) -> F) -> Result<T, AskError>
     where
         F: Future<Output = Result<T, Status>>,
     {
@@ -94,14 +115,11 @@ impl Managers {
                     leader.into_iter().for_each(|leader| to_ask.push_front(leader.to_owned()));
                     last = Some(said(&status));
                 }
-                Ok(Err(status)) => bail!("{}", said(&status)),
+                Ok(Err(status)) => return Err(AskError::Refused(said(&status))),
                 Err(_elapsed) => last = Some(format!("{address} did not answer in time")),
             }
         }
-        Err(match last {
-            Some(last) => anyhow!("no manager could be asked; the last said: {last}"),
-            None => anyhow!("no manager's address is known; run `muster leave --force` and join again"),
-        })
+        Err(last.map_or(AskError::Nobody, AskError::Unheard))
     }
 }
 

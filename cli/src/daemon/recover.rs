@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use muster_core::recovery::Survivor;
+use anyhow::{Context, anyhow, bail};
+use muster_core::{recovery::Survivor, rejection::Rejection};
 use muster_manager::{
-    recovery::{self, Recovered},
+    recovery::{self, Recovered, RecoveryError},
     replica::ProposeError,
 };
 use muster_proto::version::RaftId;
@@ -110,12 +110,23 @@ pub(super) async fn prepare(
 ) -> anyhow::Result<(Record, Recovered)> {
     let survivor = Survivor { id: record.node_id, address: address.clone(), certificate: None };
     recovery::discard(data_dir.path())?;
-    let recovered = recovery::prepare(data_dir.path(), &survivor, super::now()).await?;
+    let recovered = recovery::prepare(data_dir.path(), &survivor, super::now()).await.map_err(unprepared)?;
     let Recovered { raft_id, incarnation, .. } = recovered;
     let begun = Recovering { raft_id, incarnation, advertise_addr: address };
     let record = Record { recovering: Some(begun), ..record.clone() };
     record.write(&data_dir.member())?;
     Ok((record, recovered))
+}
+
+/// A manager that was to learn the state, and lost the others first, has none.
+fn unprepared(why: RecoveryError) -> anyhow::Error {
+    match why {
+        RecoveryError::State(Rejection::NoCluster) => anyhow!(
+            "this manager has not got the cluster's state from the others yet, so there is nothing here to go on from; run \
+             the command on a manager that has it, or restore a backup with `muster restore` on a host in no cluster"
+        ),
+        why => why.into(),
+    }
 }
 
 /// Puts the new store into its place. Repeated after a crash, it goes on where it was.
@@ -136,4 +147,15 @@ pub(super) fn finish(data_dir: &DataDir, record: Record) -> anyhow::Result<Recor
     };
     record.write(&data_dir.member())?;
     Ok(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_no_state_is_not_told_to_begin_a_cluster() {
+        let said = unprepared(RecoveryError::State(Rejection::NoCluster)).to_string();
+        assert!(said.contains("run the command on a manager that has it") && !said.contains("muster init"), "{said}");
+    }
 }

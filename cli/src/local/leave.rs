@@ -6,15 +6,15 @@ use crate::{context::Context, error::Error, format::text::counted};
 
 /// Take this host out of its cluster
 ///
-/// Its containers are removed, and the cluster starts them elsewhere. A manager that the others cannot do without is made
-/// a worker first (`muster node demote self`), or leaves with --force. The last manager takes the whole cluster with it,
-/// services and all, and leaves only with --force.
+/// Its containers are removed, and the cluster starts them elsewhere. Refused where too few of the other managers are up
+/// to decide anything: bring them back up, or promote another node first. The last manager takes the whole cluster with
+/// it, services and all, unless another node is made a manager first. With --force it leaves all the same.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Examples:
   muster leave
-  muster leave --force          also where that ends the cluster")]
+  muster leave --force          also where that ends the cluster or its quorum")]
 pub struct Args {
-    /// Leave even where that ends the cluster, or nobody can be asked
+    /// Leave even where that ends the cluster or its quorum, or nobody can be asked
     #[arg(short, long)]
     pub force: bool,
 }
@@ -23,5 +23,7 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     let daemon = context.connect().await?;
     let answer = daemon.local().leave(v1::LeaveRequest { force: args.force }).await?.into_inner();
     let removed = counted(answer.containers_removed as usize, "container");
-    context.out.line(format_args!("this node has left the cluster; {removed} removed"))
+    context.out.line(format_args!("this node has left the cluster; {removed} removed"))?;
+    context.out.warn(&answer.warnings);
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Which tasks have not left a drained node, and what each of them waits for. Pure.
 
-use muster_proto::waiting::WaitingOn;
+use muster_proto::{task_state::DesiredState, waiting::WaitingOn};
 
 use crate::{
     object::Task,
@@ -76,11 +76,11 @@ fn progress(node_id: &str, task: &Task, tasks: &[Task]) -> Progress {
             None => Progress::Underway("its replacement is to be made".to_owned()),
         };
     };
+    if let Some(why) = stuck(next, tasks) {
+        return Progress::Stuck(why);
+    }
     if next.status.state.is_final() {
         return Progress::Waits(format!("its replacement failed: {}", next.failure()));
-    }
-    if let Some(why) = stuck(next) {
-        return Progress::Stuck(why);
     }
     match &next.waiting {
         Some(waiting) => Progress::Waits(waiting.clone()),
@@ -91,20 +91,30 @@ fn progress(node_id: &str, task: &Task, tasks: &[Task]) -> Progress {
 /// The turn comes once those before have moved, or never.
 fn in_turn(task: &Task, tasks: &[Task]) -> Progress {
     let before = || tasks.iter().filter(|other| other.service_id == task.service_id && other.slot != task.slot);
-    let moves = |other: &Task| other.is_active() && !other.is_serving() && stuck(other).is_none();
-    match before().find_map(|other| stuck(other).map(|why| (other.name(), why))) {
+    let moves = |other: &Task| other.is_active() && !other.is_serving() && stuck(other, tasks).is_none();
+    match before().find_map(|other| stuck(other, tasks).map(|why| (other.name(), why))) {
         Some((name, why)) if !before().any(moves) => Progress::Stuck(format!("{name} goes first: {why}")),
         Some(_) | None => Progress::Waits(WaitingOn::Turn.to_string()),
     }
 }
 
-/// Why a replacement does not come.
-fn stuck(next: &Task) -> Option<String> {
-    match next.blocked_by() {
-        Some(blocked) => Some(blocked.to_owned()),
-        None if next.is_active() && next.failures >= FAILURES_MAX => {
-            Some(format!("its replacement failed {} times in a row", next.failures))
-        }
-        None => None,
+/// Why a replacement does not come. It may fail again and again, and is not there while it pauses.
+fn stuck(next: &Task, tasks: &[Task]) -> Option<String> {
+    if let Some(blocked) = next.blocked_by() {
+        return Some(blocked.to_owned());
     }
+    let failures = match (next.desired, next.status.state.is_final()) {
+        (DesiredState::Ready | DesiredState::Running, false) => next.failures,
+        (DesiredState::Ready | DesiredState::Running, true) => next.failures.saturating_add(1),
+        // Given up, or replaced.
+        (DesiredState::Shutdown | DesiredState::Remove, _) => return None,
+    };
+    if failures < FAILURES_MAX {
+        return None;
+    }
+    let of_slot = tasks.iter().filter(|task| task.service_id == next.service_id && task.slot == next.slot);
+    let failed = of_slot.filter(|task| task.status.state.is_failure());
+    let last = failed.max_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+    let why = last.map_or_else(String::new, |task| format!(": {}", task.failure()));
+    Some(format!("its replacement failed {failures} times in a row{why}"))
 }

@@ -300,7 +300,37 @@ mod tests {
         let mut judge = Judge::default();
         assert_eq!(judge.verdict(&WAIT, &look(tasks.clone()), Duration::ZERO), Verdict::Going);
         let Verdict::Failed(why) = judge.verdict(&WAIT, &look(tasks), BLOCKED_MAX) else { panic!("it fails") };
-        assert!(why.contains("web.1: its replacement failed 3 times in a row"), "{why}");
+        let reason = "web.1: its replacement failed 3 times in a row: the container ended with exit code 3";
+        assert!(why.contains(reason), "{why}");
+    }
+
+    /// An image that only the drained node has: each replacement is there for a moment, and the pauses grow.
+    #[test]
+    fn a_replacement_that_is_rejected_ends_the_wait_also_in_its_pauses() {
+        let web = service("--name web myapp:1");
+        let rejected = |failures| {
+            let mut task = elsewhere(failed(&web, 1, "t3", "no such image: myapp:1"));
+            let status = task.status.as_mut().expect("it has one");
+            status.state = TaskState::Rejected.into();
+            (task.desired, task.failures) = (v1::DesiredState::Running.into(), failures);
+            task.created_at += 40_000;
+            look(vec![task_of(&web), task])
+        };
+        let mut judge = Judge::default();
+        assert_eq!(judge.verdict(&WAIT, &rejected(1), Duration::ZERO), Verdict::Going);
+        assert_eq!(judge.verdict(&WAIT, &rejected(1), BLOCKED_MAX), Verdict::Going, "twice may be chance");
+        assert_eq!(judge.verdict(&WAIT, &rejected(2), BLOCKED_MAX), Verdict::Going);
+        let mut again = elsewhere(task(&web, 1, "t4", TaskState::Preparing));
+        again.failures = FAILURES;
+        let old = elsewhere(failed(&web, 1, "t3", "no such image: myapp:1"));
+        let trying = look(vec![task_of(&web), old, again]);
+        assert_eq!(judge.verdict(&WAIT, &trying, BLOCKED_MAX + Duration::from_secs(1)), Verdict::Going);
+        let Verdict::Failed(why) = judge.verdict(&WAIT, &rejected(3), BLOCKED_MAX * 2) else { panic!("it is stuck") };
+        assert!(why.contains("web.1: its replacement failed 4 times in a row: no such image: myapp:1\n"), "{why}");
+    }
+
+    fn task_of(web: &v1::Service) -> v1::Task {
+        task(web, 1, "t1", TaskState::Running)
     }
 
     const FAILURES: u32 = crate::wait::verdict::FAILURES_MAX;

@@ -1,6 +1,11 @@
 //! `muster node rm`.
 
+use std::time::Duration;
+
+use muster_manager::raft::standing::Dismissal;
 use muster_proto::v1;
+use tokio::time::Instant;
+use tonic::{Code, Status};
 
 use crate::{
     connect::Daemon,
@@ -25,6 +30,11 @@ pub struct Args {
     pub nodes: Vec<String>,
 }
 
+/// A manager that ends because it is none any more has said so well within this.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two attempts to hear it.
+const PAUSE: Duration = Duration::from_millis(200);
+
 pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     let daemon = context.connect().await?;
     let mut each = Each::default();
@@ -41,7 +51,33 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     each.outcome()
 }
 
+/// Returns what there is to warn about.
 async fn remove(daemon: &Daemon, node: &str, force: bool) -> Result<Vec<String>, Error> {
-    let id = daemon.node(node).await?.id;
-    Ok(daemon.control().remove_node(v1::RemoveNodeRequest { node: id, force }).await?.into_inner().warnings)
+    let request = v1::RemoveNodeRequest { node: daemon.node(node).await?.id, force };
+    let is_own = daemon.own_node_id().await?.as_ref() == Some(&request.node);
+    let end = Instant::now() + PATIENCE;
+    let mut warnings = loop {
+        match daemon.control().remove_node(request.clone()).await {
+            Ok(answer) => break answer.into_inner().warnings,
+            // This host itself: the others hear it no more, and the answer with it.
+            Err(status) if is_own && is_let_go(&status) => break Vec::new(),
+            Err(status) => match Error::from(status) {
+                error if is_own && error.is_passing() && Instant::now() < end => tokio::time::sleep(PAUSE).await,
+                error => return Err(error),
+            },
+        }
+    };
+    if is_own {
+        warnings.push(
+            "this host is no node of the cluster any more; `muster leave --force` removes its containers, and it may join \
+             again then"
+                .to_owned(),
+        );
+    }
+    Ok(warnings)
+}
+
+/// Who was heard a moment ago is denied: by another manager, or by this host's own that knows that it is none any more.
+fn is_let_go(status: &Status) -> bool {
+    status.code() == Code::PermissionDenied || status.message() == Dismissal::Retired.to_string()
 }

@@ -17,6 +17,8 @@ use crate::{connect::Daemon, context::Context, error::Error, object::Node, spec:
 /// port or a writable volume, is stopped first; any other runs on until its replacement does, and `muster service ps`
 /// says what that waits for. As many tasks of a service move at once as its update parallelism says.
 ///
+/// What no other node takes is said at once, and stays until one does.
+///
 /// --wait shows how a drain comes along and returns once no task is left on the node; it fails where none of those that
 /// are left has anywhere to go, and says why. The drain itself goes on in any case.
 ///

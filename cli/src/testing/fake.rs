@@ -44,6 +44,7 @@ pub(crate) struct World {
     pub(crate) ca_waiting_for: Vec<String>,
     pub(crate) ca_asked: Vec<bool>,
     pub(crate) backup: Vec<u8>,
+    pub(crate) backups_asked: u32,
     pub(crate) joined: Vec<v1::JoinClusterRequest>,
     pub(crate) restored: Vec<v1::RestoreRequest>,
     /// Why no cluster can begin on this host.
@@ -355,6 +356,10 @@ impl Control for Fake {
                 "node host2 is up; run `muster leave` on it, or repeat with --force",
             ));
         }
+        if world.denies_updates {
+            return Err(Status::permission_denied("the node was removed from this cluster; join it again"));
+        }
+        world.is_led()?;
         world.nodes_removed.push(request);
         Ok(Response::new(v1::RemoveNodeResponse { warnings: world.warnings.clone() }))
     }
@@ -405,6 +410,7 @@ impl Control for Fake {
 
     async fn backup(&self, _: Request<v1::BackupRequest>) -> Answer<Self::BackupStream> {
         let mut world = self.world();
+        world.backups_asked += 1;
         let chunks = world.backup.chunks(1_000).map(|bytes| v1::BackupChunk { bytes: bytes.to_vec() }).collect();
         let chunks = world.streamed(chunks);
         Ok(Response::new(Box::pin(tokio_stream::iter(chunks))))
@@ -495,7 +501,10 @@ impl Local for Fake {
 
     async fn leave(&self, request: Request<v1::LeaveRequest>) -> Answer<v1::LeaveResponse> {
         match request.into_inner().force {
-            true => Ok(Response::new(v1::LeaveResponse { containers_removed: 3 })),
+            true => {
+                let warnings = self.world().warnings.clone();
+                Ok(Response::new(v1::LeaveResponse { containers_removed: 3, warnings }))
+            }
             false => Err(Status::failed_precondition("this node is the last manager; leave with --force")),
         }
     }

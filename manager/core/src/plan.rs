@@ -27,6 +27,7 @@ mod rollout;
 mod room;
 pub mod schedule;
 mod slot;
+pub mod stranded;
 mod turns;
 mod update;
 mod view;

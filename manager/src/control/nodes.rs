@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use muster_core::{command::Command, state::State};
+use muster_core::{command::Command, plan::stranded, state::State};
 use muster_proto::{
     id::NodeId,
-    node::{Node, NodeChange, NodeSpec, NodeState, Role},
+    node::{Availability, Node, NodeChange, NodeSpec, NodeState, Role},
     v1, validate,
     version::Version,
 };
 use tokio::time::{sleep, timeout};
 use tonic::Status;
 
-use super::{Control, Known, lookup, request::Asked};
+use super::{Control, Known, draining, lookup, request::Asked};
 use crate::{
     managers::{Group, Turn},
     quorum, status,
@@ -50,7 +50,7 @@ impl Control {
         validate::node_change(&change).map_err(|error| status::malformed(&error))?;
         self.up_to_date().await?;
         let id = self.handle.replica.read(|state| lookup::node_id(state, &wanted))?;
-        let mut warnings = Vec::new();
+        let (mut warnings, mut begins_drain) = (Vec::new(), change.availability == Availability::Drain);
         let role = match change.role {
             Some(role) => self.role_due(asked, id, role, &mut warnings).await?,
             None => RoleDue::Same,
@@ -58,6 +58,7 @@ impl Control {
         let version = match self.look(asked.second(), |state| lookup::member(state, id).cloned())? {
             Known::Done(version) => version,
             Known::New(node) => {
+                begins_drain &= node.spec.availability != Availability::Drain;
                 let spec = NodeSpec { availability: change.availability, labels: change.labels, ..node.spec.clone() };
                 if change.role.is_some() && spec == node.spec {
                     read
@@ -66,6 +67,9 @@ impl Control {
                 }
             }
         };
+        if begins_drain {
+            warnings.extend(self.stranded(id));
+        }
         // Last: a node that is made a worker is cut off as a manager at once, and this call with it where it is its own.
         let version = match role {
             RoleDue::Same => version,
@@ -122,6 +126,15 @@ impl Control {
             Group::Out => Ok(()),
             Group::In => Err(still_in_group(name)),
         }
+    }
+
+    /// What the drain of the node cannot move. It is under way, and says so itself only to whoever waits for it.
+    fn stranded(&self, id: NodeId) -> Option<String> {
+        let (liveness, now) = (self.handle.leases.liveness(), self.handle.outside.clock.now());
+        self.handle.replica.read(|state| {
+            let name = lookup::name(state.node(id)?);
+            draining::warning(state, &name, &stranded::stranded(state, &liveness, now, id))
+        })
     }
 
     fn advice(&self) -> Option<String> {

@@ -65,8 +65,9 @@ impl Membership {
     async fn leave_group(&self, id: NodeId, force: bool) -> Result<(), Status> {
         match (self.handle.out_of_group(id, None).await?, force) {
             (Group::Out, _) | (Group::In, true) => Ok(()),
-            (Group::In, false) => Err(Status::unavailable(
-                "the other managers have not let this one go yet; repeat the command, or use --force where they never will",
+            // For its user to decide: another manager would only wait as long.
+            (Group::In, false) => Err(Status::failed_precondition(
+                "the other managers have not let this one go yet; repeat the command in a moment",
             )),
         }
     }

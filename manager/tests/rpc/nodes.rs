@@ -5,8 +5,8 @@ use muster_proto::v1;
 use tonic::Status;
 
 use crate::{
-    agent::Agent,
-    bench::{Bench, NODE, soon},
+    agent::{Agent, description},
+    bench::{Bench, NODE, replicated, soon},
 };
 
 async fn node(bench: &mut Bench) -> v1::Node {
@@ -95,5 +95,36 @@ async fn refusals_say_what_happened_and_what_to_do() {
         InvalidArgument: the value of the node label "long" is too long; keep it to 8KiB"#]]
     .assert_eq(&said.join("\n"));
     assert_eq!(node(&mut bench).await, before, "a refusal changes nothing");
+    bench.stop().await;
+}
+
+/// What has nowhere to go is said with the answer, and only by the change that begins the drain.
+#[tokio::test]
+async fn a_drain_says_which_tasks_stay_and_why() {
+    let mut bench = Bench::start().await;
+    let mut agent = Agent::connect(&bench).await;
+    agent.heartbeat(1, Some(description("host1"))).await;
+    agent.hear_until("an answer", |agent| agent.heartbeats_acked == 1).await;
+    bench.handle.leases().renew(NODE, std::time::Duration::from_secs(3_600));
+    bench.create(&replicated("web", "app:1", 2)).await.expect("created");
+    agent.obey_until("two tasks", |agent| agent.assigned.len() == 2).await;
+    let drain = async |bench: &mut Bench, zone: &str| {
+        let before = node(bench).await;
+        let request = v1::UpdateNodeRequest {
+            node: before.id,
+            version: before.version,
+            availability: v1::Availability::Drain.into(),
+            labels: labels(&[("zone", zone)]),
+            role: v1::Role::Unspecified.into(),
+        };
+        soon("update", bench.control.update_node(request)).await.expect("drained").into_inner().warnings
+    };
+    expect![[r#"
+        [
+            "node host1 is drained, and no other node takes 2 of its tasks, which stay there until one does: web.1, web.2 (no suitable node among 1 node: 1 drained); add a node or make room, and the drain goes on by itself",
+        ]
+    "#]]
+    .assert_debug_eq(&drain(&mut bench, "a").await);
+    assert_eq!(drain(&mut bench, "b").await, Vec::<String>::new());
     bench.stop().await;
 }

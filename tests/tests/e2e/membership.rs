@@ -163,6 +163,8 @@ fn roles_change_and_quorum_is_guarded() {
     assert!(said.contains("only 1 of 2 managers would be up"), "{said}");
     let said = cluster[other].refused(&["leave"]);
     assert!(said.contains("only 1 of 2 managers would be up"), "{said}");
+    let (safe, forced) = (said.find("bring the others back up"), said.find("--force"));
+    assert!(safe.is_some() && safe < forced, "{said}");
     // The one that is away can be given up.
     cluster[leader].ok(&["node", "demote", &ids[away]]);
     cluster[leader].ok(&["node", "rm", "--force", &ids[away]]);
@@ -261,18 +263,45 @@ fn the_last_but_one_manager_steps_back_and_leaves_at_once() {
     assert_eq!(nodes(&cluster[leader]), 1);
 }
 
+/// It is what --force is for, and it says what it has done.
+#[test]
+fn a_manager_that_leaves_by_force_says_what_becomes_of_the_others() {
+    let mut cluster = Cluster::of(MUSTER, 3);
+    let leader = cluster.leader();
+    let (away, other) = (cluster.after(leader), cluster.after(cluster.after(leader)));
+    cluster[away].kill();
+    let printed = cluster[other].run(&["leave", "--force"]);
+    assert!(printed.status.success() && printed.stdout.contains("has left the cluster"), "{printed:#?}");
+    assert!(printed.stderr.contains("only 1 of 2 managers would be up"), "{printed:#?}");
+    assert!(printed.stderr.contains("muster recover"), "{printed:#?}");
+}
+
 #[test]
 fn a_manager_leaves_and_joins_again() {
     let mut cluster = Cluster::of(MUSTER, 3);
     let leader = cluster.leader();
     let other = cluster.after(leader);
-    cluster[leader].ok(&["leave"]);
+    let printed = cluster[leader].run(&["leave"]);
+    assert!(printed.status.success(), "{printed:#?}");
+    assert!(printed.stderr.contains("the cluster has 2 managers"), "an even number is pointed out: {printed:#?}");
     cluster.wait_managers(other, 2);
     let token = cluster[other].ok(&["join-token", "--quiet", "manager"]);
     let address = cluster[other].address().to_string();
     cluster[leader].ok(&["join", "--token", &token, &address]);
     cluster[leader].note_cluster();
     cluster.wait_managers(leader, 3);
+}
+
+#[test]
+fn a_manager_that_removes_itself_is_told_that_it_is_done() {
+    let cluster = Cluster::of(MUSTER, 3);
+    let leader = cluster.leader();
+    let other = cluster.after(leader);
+    let printed = cluster[other].run(&["node", "rm", "--force", "self"]);
+    assert!(printed.status.success() && printed.stdout.trim() == "self", "{printed:#?}");
+    assert!(printed.stderr.contains("muster leave --force"), "{printed:#?}");
+    assert_eq!(nodes(&cluster[leader]), 2);
+    cluster[other].ok(&["leave", "--force"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 
-use super::{Force, Host};
+use super::{Force, Host, Left};
 use crate::daemon::{
     leave,
     member::{self, Member},
@@ -10,13 +10,13 @@ use crate::daemon::{
 };
 
 impl Host {
-    /// Ends this host's membership, and with the only manager's the cluster. Returns how many containers were removed.
-    pub(in crate::daemon) async fn leave(&self, force: Force) -> anyhow::Result<u32> {
+    /// Ends this host's membership, and with the only manager's the cluster.
+    pub(in crate::daemon) async fn leave(&self, force: Force) -> anyhow::Result<Left> {
         let mut slot = self.member.lock().await;
-        let left = match slot.as_ref() {
+        let (left, warnings) = match slot.as_ref() {
             Some(member) => {
-                leave::part(member, force).await?;
-                self.leaving(member.record().clone())?
+                let warnings = leave::part(member, force).await?;
+                (self.leaving(member.record().clone())?, warnings)
             }
             None => self.part_without_parts(force).await?,
         };
@@ -31,7 +31,9 @@ impl Host {
         self.announce(None);
         // Who forgot the cluster before could never tell which containers were its own.
         match removed {
-            Ok(count) => member::erase(&self.data_dir).map(|()| count),
+            Ok(containers_removed) => {
+                member::erase(&self.data_dir).map(|()| Left { containers_removed, warnings })
+            }
             Err(error) => Err(error.context(
                 "this host has left its cluster, but not all of its containers could be removed; make sure that the engine \
                  runs and repeat `muster leave`",
@@ -40,13 +42,13 @@ impl Host {
     }
 
     /// Of a host that runs nothing of a membership, and has perhaps the record of one.
-    async fn part_without_parts(&self, force: Force) -> anyhow::Result<Record> {
+    async fn part_without_parts(&self, force: Force) -> anyhow::Result<(Record, Vec<String>)> {
         match Record::read(&self.data_dir.member())? {
-            Some(record) if record.phase == Phase::Leaving => Ok(record),
+            Some(record) if record.phase == Phase::Leaving => Ok((record, Vec::new())),
             // The cluster knows this host already.
             Some(record) if record.phase == Phase::Member => {
-                leave::part_as(&record, force).await?;
-                self.leaving(record)
+                let warnings = leave::part_as(&record, force).await?;
+                Ok((self.leaving(record)?, warnings))
             }
             // What an interrupted `join` has left is not wanted any more either.
             Some(_) | None => {

@@ -78,6 +78,19 @@ fn a_wait_ends_after_its_timeout_and_the_drain_does_not() {
     assert_eq!(ran.world.nodes_updated.len(), 1);
 }
 
+/// Also where nobody waits.
+#[test]
+fn what_has_no_other_node_is_said_at_once() {
+    let warnings = vec!["no other node takes 1 of its tasks".to_owned()];
+    let ran = run(World { warnings, ..world(Vec::new()) }, "node update --availability drain host1");
+    expect![[r#"
+        host1
+        stderr: warning: no other node takes 1 of its tasks
+        exit code 0
+    "#]]
+    .assert_eq(&shown(&ran));
+}
+
 #[test]
 fn only_a_drain_can_be_waited_for() {
     for (line, said) in [

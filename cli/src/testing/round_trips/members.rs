@@ -219,6 +219,19 @@ fn nodes_are_removed() {
     assert_eq!(ran.world.nodes_removed, [v1::RemoveNodeRequest { node: id("n2"), force: true }]);
 }
 
+/// The others have let it go, and with it the answer.
+#[test]
+fn who_removes_its_own_node_has_done_so() {
+    let told = World { denies_updates: true, ..two_nodes() };
+    expect![[r#"
+        self
+        stderr: warning: this host is no node of the cluster any more; `muster leave --force` removes its containers, and it may join again then
+        exit code 0
+    "#]].assert_eq(&shown(&run(told.clone(), "node rm --force self")));
+    let ran = run(told, "node rm --force host2");
+    assert!(ran.code == 1 && ran.stderr.contains("was removed from this cluster"), "{}", shown(&ran));
+}
+
 #[test]
 fn the_root_is_shown_and_replaced() {
     check(

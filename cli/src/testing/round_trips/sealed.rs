@@ -88,7 +88,10 @@ fn a_passphrase_is_typed_twice_and_long_enough() {
     {
         let ran = typed(answers);
         assert!(ran.code == 1 && ran.stderr.contains(said), "{}", ran.stderr);
+        assert_eq!(ran.world.backups_asked, 0, "no stream waits for who types");
     }
+    let ran = run(World { unavailable_left: 1, ..knowing() }, &line);
+    assert!(ran.code == 1 && ran.stderr.contains("no leader"), "nobody types for nothing: {}", ran.stderr);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     assert_eq!(typed(&["correct horse", "correct horse"]).code, 0);
 }
@@ -106,13 +109,14 @@ fn files_with_secrets() {
     let at = |line: &str| run_within(&surroundings, knowing(), &format!("{line} {}", file.display()));
     for (line, code, said) in [
         ("backup --key-file /none", 1, "cannot read /none"),
-        ("backup --key-file /short", 1, "fewer than 32 bytes"),
+        ("backup --key-file /short", 1, "fewer than 32 bytes; make one with `head -c 32 /dev/urandom > /short`"),
         ("backup --passphrase-file /empty", 1, "the first line of /empty is empty"),
         ("backup --passphrase-file /passphrase --key-file /key", 2, "cannot be used with"),
         ("backup --key-file /key", 0, ""),
         ("restore", 1, "sealed with a key file"),
         ("restore --passphrase-file /passphrase", 1, "sealed with a key file"),
         ("restore --key-file /other", 1, "the key file is not the one"),
+        ("restore --key-file /short", 1, "no backup was sealed with it as it is; name the one that was used"),
         ("restore --key-file /key", 0, ""),
         ("backup --force --passphrase-file /passphrase", 0, ""),
         ("restore --key-file /key", 1, "sealed with a passphrase"),
@@ -136,12 +140,25 @@ fn a_host_that_cannot_take_a_backup_says_so_before_it_asks_for_the_passphrase() 
 }
 
 #[test]
-fn a_stream_that_breaks_leaves_no_file() {
+fn a_stream_that_breaks_is_begun_again_and_leaves_no_file_where_it_breaks_each_time() {
     let folder = tempfile::tempdir().unwrap();
     let line = format!("backup {}", folder.path().join("c.backup").display());
-    let ran = with_passphrase("correct horse", World { breaks_left: 1, ..knowing() }, &line);
-    assert!(ran.code == 1 && ran.stderr.contains("no leader"), "{}", ran.stderr);
+    let ran = with_passphrase("correct horse", World { breaks_left: u32::MAX, ..knowing() }, &line);
+    assert!(ran.world.backups_asked > 1, "once, and again");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    expect![[r#"
+        stderr: lost the stream, the daemon or the leader is gone; beginning again
+        stderr: muster: the backup broke off each time, because the daemon or the leader went away, and nothing of it was kept; see with `muster info` whether there is a leader, then run the command again
+        exit code 1
+    "#]].assert_eq(&shown(&ran));
+
+    let ran = with_passphrase("correct horse", World { breaks_left: 2, ..knowing() }, &line);
+    expect![[r#"
+        the cluster is in DIR/c.backup (146.6KiB); `muster restore DIR/c.backup` on a host in no cluster goes on from there
+        stderr: lost the stream, the daemon or the leader is gone; beginning again
+        exit code 0
+    "#]].assert_eq(&told(&ran, folder.path()));
+    assert_eq!((ran.world.backups_asked, fs::read_dir(folder.path()).unwrap().count()), (3, 1));
 }
 
 #[test]
@@ -166,7 +183,10 @@ fn a_file_that_is_damaged_or_no_backup_reaches_nobody() {
         assert!(ran.code == 1 && ran.world.restored.is_empty(), "{}", ran.stderr);
         assert!(ran.stderr.contains(said), "{}", ran.stderr);
     };
-    refused("cannot read it");
+    refused("; name the file that `muster backup` wrote");
+    fs::create_dir(&file).unwrap();
+    refused("; name a file in that folder");
+    fs::remove_dir(&file).unwrap();
     fs::write(&file, "services: []").unwrap();
     refused("it is not a backup");
     fs::remove_file(&file).unwrap();

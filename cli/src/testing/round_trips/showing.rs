@@ -120,8 +120,8 @@ fn nodes() {
     check(
         "node ls",
         expect![[r#"
-            ID                            HOSTNAME   STATUS    AVAILABILITY   MANAGER STATUS   ADDRESS         ENGINE            VERSION   LAST SEEN
-            n100000000000000000000000 *   host1      Ready     Active         Leader           10.0.0.1:7377   docker 20.10.24   0.1.0
+            ID                            HOSTNAME   STATUS    AVAILABILITY   ROLE      MANAGER STATUS   ADDRESS         ENGINE            VERSION   LAST SEEN
+            n100000000000000000000000 *   host1      Ready     Active         manager   Leader           10.0.0.1:7377   docker 20.10.24   0.1.0
             exit code 0
         "#]],
     );
@@ -404,6 +404,8 @@ fn this_host() {
         exit code 0
     "#]],
     );
+    let ran = run(World { warnings: vec!["2 managers are left".to_owned()], ..world() }, "leave --force");
+    assert_eq!(ran.stderr, "warning: 2 managers are left\n");
     check(
         "version --format '{{.Server.Version}} {{.Server.Engine}}'",
         expect![[r#"
@@ -526,15 +528,15 @@ fn managers_in_every_state() {
     ]);
     let world = World { nodes, ..world() };
     expect![[r#"
-        ID                            HOSTNAME   STATUS    AVAILABILITY   MANAGER STATUS   ADDRESS         ENGINE            VERSION   LAST SEEN
-        n100000000000000000000000 *   host1      Ready     Active         Leader           10.0.0.1:7377   docker 20.10.24   0.1.0
-        n200000000000000000000000     host2      Ready     Active         Reachable        10.0.0.2:7377   docker 20.10.24   0.1.0     4 seconds ago
-        n300000000000000000000000     host3      Ready     Active         Unreachable      10.0.0.3:7377   docker 20.10.24   0.1.0     4 seconds ago
-        n400000000000000000000000     host4      Ready     Active         Learner          10.0.0.4:7377   docker 20.10.24   0.1.0     4 seconds ago
-        n500000000000000000000000     host5      Ready     Active         Learner          10.0.0.5:7377   docker 20.10.24   0.1.0     4 seconds ago
-        n600000000000000000000000     host6      Ready     Active                          10.0.0.6:7377   docker 20.10.24   0.1.0     4 seconds ago
-        n700000000000000000000000     host7      Ready     Active         Reachable        10.0.0.7:7377   docker 20.10.24   0.1.0     4 seconds ago
-        n800000000000000000000000     host8      Down      Active                          10.0.0.8:7377   docker 20.10.24   0.1.0     not by this leader
+        ID                            HOSTNAME   STATUS    AVAILABILITY   ROLE      MANAGER STATUS   ADDRESS         ENGINE            VERSION   LAST SEEN
+        n100000000000000000000000 *   host1      Ready     Active         manager   Leader           10.0.0.1:7377   docker 20.10.24   0.1.0
+        n200000000000000000000000     host2      Ready     Active         manager   Reachable        10.0.0.2:7377   docker 20.10.24   0.1.0     4 seconds ago
+        n300000000000000000000000     host3      Ready     Active         manager   Unreachable      10.0.0.3:7377   docker 20.10.24   0.1.0     4 seconds ago
+        n400000000000000000000000     host4      Ready     Active         manager   Learner          10.0.0.4:7377   docker 20.10.24   0.1.0     4 seconds ago
+        n500000000000000000000000     host5      Ready     Active         manager   Learner          10.0.0.5:7377   docker 20.10.24   0.1.0     4 seconds ago
+        n600000000000000000000000     host6      Ready     Active         worker                     10.0.0.6:7377   docker 20.10.24   0.1.0     4 seconds ago
+        n700000000000000000000000     host7      Ready     Active         worker    Reachable        10.0.0.7:7377   docker 20.10.24   0.1.0     4 seconds ago
+        n800000000000000000000000     host8      Down      Active         worker                     10.0.0.8:7377   docker 20.10.24   0.1.0     not by this leader
         exit code 0
     "#]].assert_eq(&shown(&run(world.clone(), "node ls")));
     expect![[r#"
