@@ -13,6 +13,7 @@ mod nodes;
 mod rebalance;
 mod request;
 mod services;
+mod steering;
 mod trust;
 mod watch;
 
