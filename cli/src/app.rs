@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     daemon, demo,
     error::Error,
-    join_token, local, node,
+    flags, join_token, local, node,
     out::{Out, Screen},
     rebalance, service,
     surroundings::Surroundings,
@@ -108,11 +108,18 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, out: &mut Out, su
     }
 }
 
+/// As it is declared, for what has to look at it.
+#[cfg(test)]
+pub(crate) fn plain() -> clap::Command {
+    App::command()
+}
+
 /// Help is as wide as the terminal, up to what reads well; where there is none its width must not depend on chance.
 fn command(screen: Screen) -> clap::Command {
+    let command = flags::alike(App::command());
     match screen {
-        Screen::Terminal => App::command().max_term_width(HELP_WIDTH_MAX),
-        Screen::Lines => App::command().term_width(HELP_WIDTH_MAX),
+        Screen::Terminal => command.max_term_width(HELP_WIDTH_MAX),
+        Screen::Lines => command.term_width(HELP_WIDTH_MAX),
     }
 }
 
@@ -214,5 +221,6 @@ mod tests {
     #[test]
     fn the_command_line_contradicts_itself_nowhere() {
         App::command().debug_assert();
+        flags::alike(App::command()).debug_assert();
     }
 }
