@@ -208,6 +208,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
         .map_err(|error| Error::Failed(format!("cannot start: {error}; look at this user's limits with `ulimit -a`")))
 }
 
+/// Of the flags as they are declared: after a switch that may have a value, shells would offer files.
 fn completion(shell: Shell, out: &mut Out) -> Result<(), Error> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut App::command(), "muster", &mut script);

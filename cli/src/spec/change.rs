@@ -89,6 +89,14 @@ pub struct ChangeFlags {
     pub common: CommonFlags,
 }
 
+impl ChangeFlags {
+    /// A number of replicas and nothing else, as `service scale` has it.
+    #[must_use]
+    pub fn only_scale(&self) -> bool {
+        self.replicas.is_some() && Self { replicas: None, ..self.clone() } == Self::default()
+    }
+}
+
 /// Changes the spec as the flags say, and tells what to warn about. Called again with a fresh spec when another
 /// writer was faster.
 pub fn apply(

@@ -29,7 +29,7 @@ pub const GLOBAL_EMPTY_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Another spec: create, update.
+    /// Another spec: create, update of more than replicas.
     Spec,
     /// Another number of replicas. An update that is held goes on later, and is no reason to have fewer meanwhile.
     Scale,

@@ -134,6 +134,10 @@ fn a_scale_under_a_held_update_succeeds_and_says_that_it_is_held() {
     let (one, two) = (old(1, "t1", TaskState::Running), old(2, "t2", TaskState::Running));
     let starting = old(2, "t2", TaskState::Starting);
     let world = watch(vec![(web.clone(), vec![one.clone(), starting]), (web.clone(), vec![one, two])]);
+    let ran = run(world.clone(), "service update --quiet --replicas 2 web");
+    assert_eq!(shown(&ran), "web\nexit code 0\n");
+    let ran = run(world.clone(), "service update --quiet --replicas 2 --label-add a=b web");
+    assert_eq!(ran.code, 1, "more than replicas was asked for: {}", ran.stderr);
     let ran = run(world, "service scale web=2");
     expect![[r#"
         web scaled to 2
