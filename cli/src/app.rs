@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     daemon, demo,
     error::Error,
-    join_token, local, node,
+    flags, join_token, local, node,
     out::{Out, Screen},
     rebalance, service,
     surroundings::Surroundings,
@@ -108,11 +108,18 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, out: &mut Out, su
     }
 }
 
+/// As it is declared, for what has to look at it.
+#[cfg(test)]
+pub(crate) fn plain() -> clap::Command {
+    App::command()
+}
+
 /// Help is as wide as the terminal, up to what reads well; where there is none its width must not depend on chance.
 fn command(screen: Screen) -> clap::Command {
+    let command = flags::alike(App::command());
     match screen {
-        Screen::Terminal => App::command().max_term_width(HELP_WIDTH_MAX),
-        Screen::Lines => App::command().term_width(HELP_WIDTH_MAX),
+        Screen::Terminal => command.max_term_width(HELP_WIDTH_MAX),
+        Screen::Lines => command.term_width(HELP_WIDTH_MAX),
     }
 }
 
@@ -201,6 +208,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
         .map_err(|error| Error::Failed(format!("cannot start: {error}; look at this user's limits with `ulimit -a`")))
 }
 
+/// Of the flags as they are declared: after a switch that may have a value, shells would offer files.
 fn completion(shell: Shell, out: &mut Out) -> Result<(), Error> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut App::command(), "muster", &mut script);
@@ -214,5 +222,6 @@ mod tests {
     #[test]
     fn the_command_line_contradicts_itself_nowhere() {
         App::command().debug_assert();
+        flags::alike(App::command()).debug_assert();
     }
 }

@@ -26,6 +26,7 @@ use anyhow::{Context, bail};
 use bollard::Docker;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::flags::whole;
 use cluster::Cluster;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -51,7 +52,7 @@ pub struct Args {
     images: Vec<String>,
 
     /// Port to publish the service on [default: 8000, or the next that is free]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = whole(1..=u16::MAX))]
     port: Option<u16>,
 
     /// Socket of Docker Engine

@@ -40,6 +40,12 @@ impl Filters {
         Ok(Self(by_key))
     }
 
+    /// Whether all passes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Refuses values of a key that can never match.
     pub fn check(&self, key: &str, is_known: impl Fn(&str) -> bool, known: &str) -> Result<(), Error> {
         match self.0.get(key).into_iter().flatten().find(|value| !is_known(value)) {

@@ -1,5 +1,6 @@
 //! How results are shown: `--format` and the tables. Commands make rows or objects; only this folder lays them out.
 
+pub mod evidence;
 pub mod flag;
 pub mod inspect;
 pub mod lines;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use muster_proto::{node::Role, parse, time::Timestamp, v1};
+use muster_proto::{node::Role, parse, time::Timestamp, trust::Token, v1};
 
-use crate::{connect::Daemon, context::Context, error::Error};
+use crate::{connect::Daemon, context::Context, error::Error, flags::whole};
 
 /// Show how a host joins the cluster, as a worker or as a manager
 ///
@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", value_parser = ttl)]
     pub ttl: Option<Duration>,
     /// Make a token that lets this many hosts join
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=Token::USES_MAX))]
     pub uses: Option<u32>,
     /// Only the token
     #[arg(short, long)]

@@ -17,6 +17,7 @@ pub mod daemon;
 pub mod demo;
 pub mod error;
 pub mod filter;
+pub mod flags;
 pub mod format;
 pub mod join_token;
 pub mod local;

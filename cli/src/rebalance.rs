@@ -14,6 +14,7 @@ use crate::{
     connect::Daemon,
     context::Context,
     error::Error,
+    flags::whole,
     format::{
         flag::{self, Format},
         list::{Column, List},
@@ -48,7 +49,7 @@ pub struct Args {
     #[arg(long)]
     pub dry_run: bool,
     /// Move so many tasks at most, up to 500
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = whole(1..=500_u32))]
     pub max_moves: u32,
     /// Return at once instead of waiting until the tasks have moved
     #[arg(short, long, conflicts_with = "dry_run")]

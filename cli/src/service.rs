@@ -1,6 +1,7 @@
 //! `muster service …`: one file for each command.
 
 pub mod create;
+mod failures;
 pub mod inspect;
 pub mod logs;
 pub mod ls;

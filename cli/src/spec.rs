@@ -9,6 +9,7 @@ pub mod flags;
 pub mod health;
 pub mod keyed;
 pub mod name;
+pub mod order;
 pub mod rollout;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ mod nodes;
 mod rebalance;
 mod request;
 mod services;
+mod steering;
 mod trust;
 mod watch;
 

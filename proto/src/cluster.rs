@@ -30,6 +30,11 @@ pub struct ClusterSpec {
     pub auto_rebalance: bool,
 }
 
+impl ClusterSpec {
+    /// Of ended tasks in a slot: more than anybody looks through.
+    pub const TASK_HISTORY_MAX: u32 = 100;
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls it with")]
 fn is_off(auto_rebalance: &bool) -> bool {
     !*auto_rebalance

@@ -20,6 +20,7 @@ mod number;
 mod options;
 mod port;
 mod signal;
+mod truth;
 mod ulimit;
 
 use std::fmt;
@@ -38,9 +39,10 @@ pub use image::{ImageReference, image};
 pub use key_value::key_value;
 pub use memory::memory;
 pub use mount::mount;
-pub use number::{ratio, replicas, scale};
+pub use number::{ratio, replicas, scale, whole};
 pub use port::port;
 pub use signal::signal;
+pub use truth::truth;
 pub use ulimit::{ULIMIT_NAMES, ulimit};
 
 /// Why a text was refused: `invalid duration "10": it has no unit; write it like 10s, 1m30s or 500ms`.
@@ -60,6 +62,11 @@ impl ParseError {
     fn new(what: &'static str, text: &str, wrong: impl Into<String>, accepted: impl Into<String>) -> Self {
         Self { what, text: text.to_owned(), wrong: wrong.into(), accepted: accepted.into() }
     }
+}
+
+/// `-1`, `-5s`: less than nothing, whatever its unit; as opposed to another flag that was taken for a value.
+fn is_negative(text: &str) -> bool {
+    text.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit() || c == '.'))
 }
 
 /// A user's text in an error: in quotes, without control characters that could move a terminal's cursor, and cut where
@@ -146,7 +153,9 @@ mod tests {
                 refusal(replicas(&text)),
                 refusal(scale(&text)),
                 refusal(signal(&text)),
+                refusal(truth(&text)),
                 refusal(ulimit(&text)),
+                refusal(whole(&text, 1..=500_u32)),
             ];
             for refusal in refusals.into_iter().flatten() {
                 prop_assert!(!refusal.wrong.is_empty() && !refusal.accepted.is_empty(), "{refusal}");

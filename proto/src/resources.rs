@@ -11,6 +11,9 @@ pub const NANO_CPUS_MAX: u64 = 1_000_000 * NANO_CPUS_PER_CORE;
 /// A pebibyte: more memory than any machine has, for the same reason.
 pub const MEMORY_BYTES_MAX: u64 = 1 << 50;
 
+/// The kernel's own bound on process ids.
+pub const PIDS_MAX: u64 = 1 << 22;
+
 /// Ceilings. Zero means none was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limits {

@@ -124,6 +124,9 @@ pub struct Token {
 }
 
 impl Token {
+    /// Hosts that one token may let in: as many as no cluster has.
+    pub const USES_MAX: u32 = 10_000;
+
     /// Neither ends by time nor by use: the one that `join-token` shows again.
     #[must_use]
     pub fn is_standing(&self) -> bool {

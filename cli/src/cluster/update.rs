@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use muster_proto::{cluster::ClusterSpec, parse, v1, validate};
+use muster_proto::{cluster::ClusterSpec, parse, resources::PIDS_MAX, v1, validate};
 use tonic::Code;
 
-use crate::{context::Context, error::Error};
+use crate::{context::Context, error::Error, flags::whole};
 
 /// Change settings that hold for the whole cluster
 ///
@@ -27,7 +27,7 @@ use crate::{context::Context, error::Error};
   muster cluster update --auto-rebalance true")]
 pub struct Args {
     /// Ended tasks that are kept for each slot
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole(0..=ClusterSpec::TASK_HISTORY_MAX))]
     pub task_history_limit: Option<u32>,
     /// The longest that nodes wait before they say again that they are there (Swarm: --dispatcher-heartbeat)
     #[arg(long, value_name = "DURATION", value_parser = parse::duration, alias = "dispatcher-heartbeat")]
@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", value_parser = parse::memory)]
     pub default_memory_limit: Option<u64>,
     /// Most processes for tasks of services that say nothing of it; 0 for none
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole(0..=PIDS_MAX))]
     pub default_pids_limit: Option<u64>,
     /// How long nodes' certificates are good for; they are renewed well before
     #[arg(long, value_name = "DURATION", value_parser = parse::duration, visible_alias = "certificate-validity")]

@@ -36,6 +36,12 @@ impl Lines {
         self.line(INDENT, name, &value.to_string())
     }
 
+    /// What goes on from the line before, under its value.
+    pub fn more(&mut self, value: impl fmt::Display) -> &mut Self {
+        self.text.push_str(&format!("{:NAME_WIDTH$}{value}\n", ""));
+        self
+    }
+
     fn line(&mut self, indent: &str, name: &str, value: &str) -> &mut Self {
         if !value.is_empty() {
             let width = NAME_WIDTH - indent.len();

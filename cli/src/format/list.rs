@@ -21,6 +21,15 @@ pub struct ListFlags {
 }
 
 impl ListFlags {
+    /// The command's own layout, to which more can be said than a row holds.
+    #[must_use]
+    pub fn is_for_people(&self) -> bool {
+        match self.format {
+            Format::Table => !self.quiet,
+            Format::TableOf(_) | Format::Json | Format::Template(_) => false,
+        }
+    }
+
     pub fn print(&self, list: &List, out: &mut Out) -> Result<(), Error> {
         if self.quiet { list.print_ids(out) } else { list.print(&self.format, out) }
     }

@@ -1,5 +1,7 @@
 //! Columns of text laid out as docker does: no borders, three spaces between, no column narrower than ten.
 
+use super::text::one_line;
+
 /// Docker's minimum, which keeps short columns apart enough to read.
 const COLUMN_WIDTH_MIN: usize = 10;
 const GAP: usize = 3;
@@ -10,23 +12,18 @@ pub fn lay_out(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
         .map(|at| {
-            let longest = rows.iter().filter_map(|row| row.get(at)).map(|cell| shown(cell).chars().count()).max();
+            let longest = rows.iter().filter_map(|row| row.get(at)).map(|cell| one_line(cell).chars().count()).max();
             (longest.unwrap_or(0) + GAP).max(COLUMN_WIDTH_MIN)
         })
         .collect();
     let mut text = String::new();
     for row in rows {
-        let line: String = row.iter().zip(&widths).map(|(cell, &width)| format!("{:<width$}", shown(cell))).collect();
+        let line: String =
+            row.iter().zip(&widths).map(|(cell, &width)| format!("{:<width$}", one_line(cell))).collect();
         text.push_str(line.trim_end());
         text.push('\n');
     }
     text
-}
-
-/// A cell is one line: an error with line breaks in it must not break the table, nor one with a terminal's codes the
-/// terminal.
-fn shown(cell: &str) -> String {
-    cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

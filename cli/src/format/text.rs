@@ -43,6 +43,12 @@ pub fn labels(labels: &BTreeMap<String, String>) -> String {
     labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
+/// Without line breaks, which would break a table, and without a terminal's codes, which would break the terminal.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// `1 task`, `3 tasks`.
 #[must_use]
 pub fn counted(count: usize, noun: &str) -> String {

@@ -64,6 +64,14 @@ impl Task {
         (self.is_active() && self.node_id.is_none() && is_its_turn).then_some(waiting)
     }
 
+    /// It failed, and another is made once what it waits for is over; as opposed to one whose restarts are used up.
+    #[must_use]
+    pub fn is_followed(&self) -> bool {
+        let used_up =
+            self.spec.restart.max_attempts.map(|max| WaitingOn::RestartsUsedUp { max_attempts: max }.to_string());
+        self.status.state.is_failure() && self.waiting.is_some() && self.waiting != used_up
+    }
+
     /// What went wrong with it, in the fullest words there are.
     #[must_use]
     pub fn failure(&self) -> &str {

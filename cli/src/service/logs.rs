@@ -61,10 +61,13 @@ pub enum Tail {
 }
 
 impl Tail {
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, parse::ParseError> {
         match text {
             "all" => Ok(Tail::All),
-            number => number.parse().map(Tail::Lines).map_err(|_| "write a number of lines, or all".to_owned()),
+            number => parse::whole(number, 0..=u32::MAX).map(Tail::Lines).map_err(|error| {
+                let accepted = format!("{}, or all", error.accepted);
+                parse::ParseError { accepted, ..error }
+            }),
         }
     }
 }
@@ -77,11 +80,13 @@ pub enum Since {
 
 impl Since {
     fn parse(text: &str) -> Result<Self, String> {
-        if let Ok(ago) = parse::duration(text) {
-            return Ok(Since::Ago(ago));
+        match parse::duration(text) {
+            Ok(ago) => return Ok(Since::Ago(ago)),
+            Err(error) if text.starts_with('-') => return Err(error.to_string()),
+            Err(_) => {}
         }
         let time = humantime::parse_rfc3339_weak(text)
-            .map_err(|_| "write a time as 2026-01-02T15:04:05Z, or how long ago, as 10m".to_owned())?;
+            .map_err(|_| "it is no time; write one as 2026-01-02T15:04:05Z, or how long ago, as 10m".to_owned())?;
         let since_epoch = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Ok(Since::At(Timestamp::EPOCH + since_epoch))
     }

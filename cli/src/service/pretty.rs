@@ -16,6 +16,7 @@ use muster_proto::{
 use super::ls;
 use crate::{
     format::{
+        evidence,
         lines::Lines,
         text::{ago, labels},
     },
@@ -72,8 +73,11 @@ fn update_status(lines: &mut Lines, rollout: &Rollout, now: Timestamp) {
     lines.under("Completed", rollout.completed_at.map_or_else(String::new, |at| ago(at, now)));
     lines.under("Message", &rollout.message);
     for failure in &rollout.failures {
-        let code = failure.exit_code.map_or_else(String::new, |code| format!(" (exit code {code})"));
-        lines.under("Failed", format!("slot {}: {}{code}", failure.slot, failure.error));
+        let error = evidence::error(&failure.error, failure.exit_code);
+        lines.under("Failed", format!("slot {}: {error}", failure.slot));
+        for line in failure.evidence.iter().flat_map(evidence::left) {
+            lines.more(format_args!("  {line}"));
+        }
     }
 }
 

@@ -50,7 +50,7 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
         }
     }
     for (before, version) in &changed {
-        let waited = args.wait.wait(Accepted::of(before, Change::Spec, *version), context).await;
+        let waited = args.wait.wait(Accepted::of(before, Change::Scale, *version), context).await;
         each.note(waited, context.out)?;
     }
     each.outcome()

@@ -8,6 +8,7 @@ use crate::{
     error::Error,
     filter::{Filter, Filters},
     format::{
+        evidence,
         list::{Column, List, ListFlags},
         text::{Truncate, ago},
     },
@@ -23,6 +24,10 @@ const COLUMNS: &[Column] = &[
     Column::new("CurrentState", "CURRENT STATE"),
     Column::new("Error", "ERROR"),
     Column::new("Ports", "PORTS"),
+    Column::on_request("ExitCode", "EXIT CODE"),
+    Column::on_request("OOMKilled", "OOM KILLED"),
+    Column::on_request("HealthOutput", "HEALTH OUTPUT"),
+    Column::on_request("LogTail", "LOG TAIL"),
 ];
 
 /// What the commands that list tasks share.
@@ -55,19 +60,26 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// By service and slot: first what is wanted there, then what was, the newest first; all but the first of a slot
-    /// stand under it with `\_`. A task that was found twice, by two names of its service, stands there once.
+    /// Those that pass, by service and slot: first what is wanted there, then what was, the newest first. A task that was
+    /// found twice, by two names of its service, is there once.
     #[must_use]
-    pub fn list(&self, tasks: &[Task], nodes: &[Node]) -> List {
-        let hostnames: BTreeMap<&str, &str> = nodes.iter().map(|node| (node.id.as_str(), node.hostname())).collect();
+    pub fn select<'a>(&self, tasks: &'a [Task], nodes: &[Node]) -> Vec<&'a Task> {
+        let hostnames = hostnames(nodes);
         let mut tasks: Vec<&Task> = tasks.iter().filter(|task| self.passes(task, &hostnames)).collect();
         tasks.sort_by_key(|task| {
             let is_past = task.desired > DesiredState::Running;
             (&task.service_name, &task.service_id, task.slot, is_past, Reverse((task.created_at, &task.id)))
         });
         tasks.dedup_by_key(|task| &task.id);
+        tasks
+    }
+
+    /// All but the first of a slot stand under it with `\_`.
+    #[must_use]
+    pub fn list(&self, tasks: &[Task], nodes: &[Node]) -> List {
+        let hostnames = hostnames(nodes);
         let mut above: Option<(&str, Slot)> = None;
-        let rows = tasks.into_iter().map(|task| {
+        let rows = self.select(tasks, nodes).into_iter().map(|task| {
             let place = (task.service_id.as_str(), task.slot);
             let indent = if above.replace(place) == Some(place) { r" \_ " } else { "" };
             self.row(task, indent, &hostnames)
@@ -87,6 +99,7 @@ impl Layout {
 
     fn row(&self, task: &Task, indent: &str, hostnames: &BTreeMap<&str, &str>) -> Vec<String> {
         let node = task.node_id.as_deref().unwrap_or_default();
+        let evidence = task.status.evidence.as_deref();
         vec![
             self.truncate.id(&task.id),
             format!("{indent}{}", task.name()),
@@ -94,10 +107,25 @@ impl Layout {
             hostnames.get(node).copied().unwrap_or(node).to_owned(),
             task.desired.to_string(),
             format!("{} {}", task.status.state, ago(task.status.at, self.now)),
-            task.trouble().map_or_else(String::new, |trouble| format!("\"{trouble}\"")),
+            trouble(task).map_or_else(String::new, |trouble| format!("\"{trouble}\"")),
             show::ports(&task.host_ports),
+            task.status.exit_code.map_or_else(String::new, |code| code.to_string()),
+            evidence.map_or_else(String::new, |left| left.oom_killed.to_string()),
+            evidence.and_then(|left| left.health.clone()).unwrap_or_default(),
+            evidence.map_or_else(String::new, |left| left.log_tail.join("\n")),
         ]
     }
+}
+
+fn hostnames(nodes: &[Node]) -> BTreeMap<&str, &str> {
+    nodes.iter().map(|node| (node.id.as_str(), node.hostname())).collect()
+}
+
+/// Of one that failed with its exit code, whatever its error is.
+fn trouble(task: &Task) -> Option<String> {
+    let exit_code = task.status.exit_code.filter(|_| task.status.state.is_failure());
+    let trouble = evidence::error(task.trouble().unwrap_or_default(), exit_code);
+    Some(trouble).filter(|trouble| !trouble.is_empty())
 }
 
 fn desired_named(text: &str) -> Option<DesiredState> {

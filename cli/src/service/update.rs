@@ -66,7 +66,8 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     let (before, answer) = change(&daemon, &args.service, &args.flags, context.surroundings, context.out).await?;
     context.out.warn(&answer.warnings);
     context.out.line(&args.service)?;
-    args.wait.wait(Accepted::of(&before, Change::Spec, answer.version), context).await
+    let change = if args.flags.only_scale() { Change::Scale } else { Change::Spec };
+    args.wait.wait(Accepted::of(&before, change, answer.version), context).await
 }
 
 async fn change(

@@ -21,6 +21,7 @@ use muster_proto::{
 use super::{
     env,
     flags::{CommonFlags, Published},
+    order,
     rollout::rollback_default,
 };
 use crate::{error::Error, surroundings::Surroundings};
@@ -46,7 +47,7 @@ pub struct CreateFlags {
     #[arg(long, value_enum, default_value_t, value_name = "MODE")]
     pub mode: ModeFlag,
     /// Number of tasks of a replicated service (default 1)
-    #[arg(long, value_name = "N", value_parser = parse::replicas, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = parse::replicas)]
     pub replicas: Option<u32>,
     /// Publish a port: 8000:80, 80 (any free port), or published=8000,target=80,mode=host
     #[arg(short, long, value_name = "PORT", value_parser = Published::parse)]
@@ -99,7 +100,7 @@ pub fn spec(
 ) -> Result<(ServiceSpec, Vec<String>), Error> {
     let (image, args) = flags.image_and_args.split_first().expect("clap asks for an image");
     parse::image(image).map_err(|error| Error::Usage(error.to_string()))?;
-    let (variables, warnings) = env::collect(&flags.env_file, &flags.env, surroundings)?;
+    let (variables, mut warnings) = env::collect(&flags.env_file, &flags.env, surroundings)?;
     let container = ContainerSpec {
         args: args.to_vec(),
         env: variables,
@@ -133,6 +134,7 @@ pub fn spec(
     };
     flags.common.apply(&mut spec)?;
     check(&spec)?;
+    warnings.extend(order::warnings(&spec));
     Ok((spec, warnings))
 }
 

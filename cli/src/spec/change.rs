@@ -13,9 +13,9 @@ use super::{
     build::{capabilities, check},
     env,
     flags::{CommonFlags, Published, Words},
-    keyed,
+    keyed, order,
 };
-use crate::{error::Error, surroundings::Surroundings};
+use crate::{error::Error, flags::whole, surroundings::Surroundings};
 
 #[derive(clap::Args, Clone, Debug, Default, PartialEq)]
 pub struct ChangeFlags {
@@ -26,7 +26,7 @@ pub struct ChangeFlags {
     #[arg(long, value_name = "ARGS", value_parser = Words::parse, allow_hyphen_values = true, help_heading = "Container")]
     pub args: Option<Words>,
     /// Number of tasks of a replicated service
-    #[arg(long, value_name = "N", value_parser = parse::replicas, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = parse::replicas)]
     pub replicas: Option<u32>,
     /// Replace every task, even where nothing changed
     #[arg(long)]
@@ -35,7 +35,7 @@ pub struct ChangeFlags {
     #[arg(long, value_name = "PORT", value_parser = Published::parse)]
     pub publish_add: Vec<Published>,
     /// Publish a port of the container no more; removed before others are added
-    #[arg(long, value_name = "TARGET-PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "TARGET-PORT", value_parser = whole(1..=u16::MAX))]
     pub publish_rm: Vec<u16>,
     /// Set a variable: KEY=value, or KEY to pass your own value on
     #[arg(long, value_name = "VARIABLE", value_parser = parse::env, help_heading = "Container")]
@@ -89,6 +89,14 @@ pub struct ChangeFlags {
     pub common: CommonFlags,
 }
 
+impl ChangeFlags {
+    /// A number of replicas and nothing else, as `service scale` has it.
+    #[must_use]
+    pub fn only_scale(&self) -> bool {
+        self.replicas.is_some() && Self { replicas: None, ..self.clone() } == Self::default()
+    }
+}
+
 /// Changes the spec as the flags say, and tells what to warn about. Called again with a fresh spec when another
 /// writer was faster.
 pub fn apply(
@@ -109,7 +117,17 @@ pub fn apply(
     placement(flags, &mut spec.task.placement, &mut warnings)?;
     flags.common.apply(spec)?;
     check(spec)?;
+    if names_order(flags) {
+        warnings.extend(order::warnings(spec));
+    }
     Ok(warnings)
+}
+
+/// The order, or what makes one matter: who changes something else knows already.
+fn names_order(flags: &ChangeFlags) -> bool {
+    let CommonFlags { update, rollback, .. } = &flags.common;
+    let is_named = update.order.is_some() || rollback.order.is_some();
+    is_named || !flags.publish_add.is_empty() || !flags.mount_add.is_empty()
 }
 
 /// The mode with another number of replicas.

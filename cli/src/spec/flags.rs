@@ -9,9 +9,9 @@ use muster_proto::{
     endpoint::PortConfig,
     isolation::OnIsolation,
     parse,
-    resources::ResourceRequirements,
+    resources::{PIDS_MAX, ResourceRequirements},
     restart::{RestartCondition, RestartPolicy},
-    service::ServiceSpec,
+    service::{REPLICAS_MAX, ServiceSpec},
 };
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
     rollout::{RollbackFlags, UpdateFlags},
     words,
 };
-use crate::error::Error;
+use crate::{error::Error, flags::whole};
 
 #[derive(clap::Args, Clone, Debug, Default, PartialEq)]
 pub struct CommonFlags {
@@ -35,17 +35,17 @@ pub struct CommonFlags {
     pub update: UpdateFlags,
     /// Slots that each update replaces first; once they work it waits for `muster service promote` before it goes on
     /// with the others; 0 is none (default 0)
-    #[arg(long, value_name = "N", help_heading = "Update")]
+    #[arg(long, value_name = "N", value_parser = whole(0..=REPLICAS_MAX), help_heading = "Update")]
     pub canary: Option<u32>,
     #[command(flatten)]
     pub rollback: RollbackFlags,
     /// What becomes of a task whose node is cut off from the managers: keep leaves it running, beside its replacement;
     /// stop ends it when the node's lease runs out, so that there are never two of a slot at once, and the replacement
-    /// comes later by the stop grace period and 2s (default keep)
+    /// comes later by the stop grace period and 3s (default keep)
     #[arg(long, value_name = "ANSWER", value_parser = answers(), help_heading = "Placement")]
     pub on_isolation: Option<OnIsolation>,
     /// Tasks of the service that one node may run; 0 is no limit
-    #[arg(long, value_name = "N", help_heading = "Placement")]
+    #[arg(long, value_name = "N", value_parser = whole(0..=REPLICAS_MAX), help_heading = "Placement")]
     pub replicas_max_per_node: Option<u32>,
 }
 
@@ -118,7 +118,7 @@ pub struct ResourceFlags {
     #[arg(long, value_name = "BYTES", value_parser = parse::memory)]
     pub limit_memory: Option<u64>,
     /// Most processes a task may have; 0 is the cluster's default, which `muster info` shows (Swarm: no limit)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole(0..=PIDS_MAX))]
     pub limit_pids: Option<u64>,
     /// Cores set aside on the node for each task
     #[arg(long, value_name = "CPUS", value_parser = parse::cpus)]
@@ -134,12 +134,13 @@ pub struct RestartFlags {
     /// When an ended task is replaced (default any)
     #[arg(long, value_name = "CONDITION", value_parser = conditions())]
     pub restart_condition: Option<RestartCondition>,
-    /// Pause before a replacement starts; auto is 0.5s doubled with each failure in a row up to 60s (default auto;
+    /// Pause before a replacement starts; auto is 0.5s doubled with each end in a row up to 60s; an end without error
+    /// counts as well, and from the second in a row on starts are 1s apart at least, whatever is asked for (default auto;
     /// Swarm: 5s)
     #[arg(long, value_name = "DURATION", value_parser = RestartDelay::parse)]
     pub restart_delay: Option<RestartDelay>,
     /// Replacements before a slot is given up; 0 is no limit (default 0)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole(0..=u32::MAX))]
     pub restart_max_attempts: Option<u32>,
     /// Attempts older than this no longer count towards the limit; 0s is that all count (default 0s)
     #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
@@ -154,7 +155,13 @@ pub enum RestartDelay {
 
 impl RestartDelay {
     fn parse(text: &str) -> Result<Self, parse::ParseError> {
-        if text == "auto" { Ok(Self::Auto) } else { parse::duration(text).map(Self::Fixed) }
+        match text {
+            "auto" => Ok(Self::Auto),
+            _ => parse::duration(text).map(Self::Fixed).map_err(|error| {
+                let accepted = format!("{}, or auto", error.accepted);
+                parse::ParseError { accepted, ..error }
+            }),
+        }
     }
 }
 
@@ -184,7 +191,7 @@ impl CommonFlags {
         self.container.apply(&mut spec.task.container);
         self.resources.apply(&mut spec.task.resources);
         self.health.apply(&mut spec.task.container.health)?;
-        self.restart.apply(&mut spec.task.restart);
+        self.restart.apply(&mut spec.task.restart)?;
         self.update.apply(&mut spec.update);
         set(&mut spec.update.canary, self.canary.as_ref());
         self.rollback.apply(&mut spec.rollback);
@@ -220,7 +227,8 @@ impl ResourceFlags {
 }
 
 impl RestartFlags {
-    fn apply(&self, restart: &mut RestartPolicy) {
+    fn apply(&self, restart: &mut RestartPolicy) -> Result<(), Error> {
+        self.check()?;
         set(&mut restart.condition, self.restart_condition.as_ref());
         match self.restart_delay {
             Some(RestartDelay::Auto) => restart.delay = None,
@@ -231,5 +239,32 @@ impl RestartFlags {
             restart.max_attempts = Some(attempts).filter(|&attempts| attempts > 0);
         }
         set(&mut restart.window, self.restart_window.as_ref());
+        match (self.restart_window, restart.max_attempts) {
+            (Some(window), None) if !window.is_zero() => Err(Error::Usage(
+                "--restart-window says which attempts count towards a limit, and there is none; give \
+                 --restart-max-attempts too, or leave it out"
+                    .to_owned(),
+            )),
+            (Some(_) | None, Some(_) | None) => Ok(()),
+        }
+    }
+
+    /// What takes a setting back contradicts nothing.
+    fn check(&self) -> Result<(), Error> {
+        if self.restart_condition != Some(RestartCondition::None) {
+            return Ok(());
+        }
+        let asked = [
+            ("--restart-delay", matches!(self.restart_delay, Some(RestartDelay::Fixed(_)))),
+            ("--restart-max-attempts", self.restart_max_attempts.is_some_and(|attempts| attempts > 0)),
+            ("--restart-window", self.restart_window.is_some_and(|window| !window.is_zero())),
+        ];
+        match asked.into_iter().find(|(_, is_asked)| *is_asked) {
+            Some((flag, _)) => Err(Error::Usage(format!(
+                "--restart-condition none replaces no task that ended, so that {flag} has no meaning with it; leave one of \
+                 the two out"
+            ))),
+            None => Ok(()),
+        }
     }
 }

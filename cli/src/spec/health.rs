@@ -7,7 +7,7 @@ use muster_proto::{
     parse,
 };
 
-use crate::error::Error;
+use crate::{error::Error, flags::whole};
 
 /// The value of `--health-cmd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub struct HealthFlags {
     #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
     pub health_timeout: Option<Duration>,
     /// Failures in a row that make a task unhealthy (default 3)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=u32::MAX))]
     pub health_retries: Option<u32>,
     /// Time after the start in which failures do not count (default 0s)
     #[arg(long, value_name = "DURATION", value_parser = parse::duration)]

@@ -6,7 +6,10 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use muster_proto::{
     parse,
     rollout::{FailureAction, UpdateConfig, UpdateOrder},
+    service::REPLICAS_MAX,
 };
+
+use crate::flags::whole;
 
 fn orders() -> impl TypedValueParser<Value = UpdateOrder> {
     PossibleValuesParser::new(["auto", "start-first", "stop-first"]).try_map(|word| parse::update_order(&word))
@@ -23,6 +26,7 @@ macro_rules! rollout_flags {
         pub struct $name {
             #[arg(
                 id = concat!($prefix, "-parallelism"), long = concat!($prefix, "-parallelism"), value_name = "N",
+                value_parser = whole(0..=REPLICAS_MAX),
                 help = concat!("Slots ", $word, " at once; 0 is all (default 1)"),
             )]
             pub parallelism: Option<u32>,

@@ -216,7 +216,9 @@ impl Control for Fake {
     }
 
     async fn rollback_service(&self, _: Request<v1::RollbackServiceRequest>) -> Answer<v1::UpdateServiceResponse> {
-        Err(Status::failed_precondition("service web has no previous spec to roll back to; it was never updated"))
+        Err(Status::failed_precondition(
+            "service web has no previous spec to roll back to: it was never updated; change it with `muster service update web`",
+        ))
     }
 
     async fn pause_rollout(&self, request: Request<v1::SteerRolloutRequest>) -> Answer<v1::UpdateServiceResponse> {

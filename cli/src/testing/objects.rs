@@ -6,6 +6,7 @@ use muster_proto::{service::ServiceSpec, v1};
 use super::{Fixed, NOW};
 use crate::{
     error::Error,
+    flags,
     object::{Service, Task},
     spec::{
         build::{self, CreateFlags},
@@ -29,7 +30,7 @@ struct Change {
 
 fn parse<P: CommandFactory + FromArgMatches>(line: &str) -> Result<P, Error> {
     let words = crate::spec::words::split(line).map_err(Error::Usage)?;
-    let matches = P::command().try_get_matches_from(words);
+    let matches = flags::alike(P::command()).try_get_matches_from(words);
     matches.and_then(|matches| P::from_arg_matches(&matches)).map_err(|error| Error::Usage(first_line(&error)))
 }
 

@@ -7,7 +7,7 @@ use muster_proto::{task::Slot, task_state::TaskState};
 
 use super::{
     slots::{self, Phase, SlotView},
-    verdict::Snapshot,
+    verdict::{self, Change, Snapshot},
 };
 use crate::{
     format::text::Truncate,
@@ -39,9 +39,9 @@ impl Progress {
         }
     }
 
-    pub fn show(&mut self, snapshot: &Snapshot, out: &mut Out) {
+    pub fn show(&mut self, snapshot: &Snapshot, change: Change, out: &mut Out) {
         let Some(service) = &snapshot.service else { return };
-        let views = slots::views(service, &snapshot.tasks);
+        let views = slots::views(service, &snapshot.tasks, verdict::versions(change, service));
         match self {
             Progress::Silent => {}
             Progress::Lines(lines) => lines.show(service, &views, out),
@@ -139,6 +139,7 @@ fn position(view: &SlotView<'_>) -> u64 {
     match view.phase {
         Phase::Missing | Phase::Blocked | Phase::GivenUp => 0,
         Phase::Running | Phase::Complete => STEPS,
+        Phase::Underway if view.task.is_some_and(Task::is_followed) => 0,
         Phase::Underway => match view.task.map_or(TaskState::New, |task| task.status.state) {
             TaskState::New => 0,
             TaskState::Pending => 1,
@@ -172,7 +173,7 @@ fn word(view: &SlotView<'_>) -> String {
 }
 
 fn is_restarting(task: &Task) -> bool {
-    task.start_after.is_some() && task.failures > 0
+    task.start_after.is_some() && task.failures > 0 || task.is_followed()
 }
 
 /// What to know about a slot that does not just come along.

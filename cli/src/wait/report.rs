@@ -4,7 +4,10 @@ use muster_proto::{rollout::RolloutState, task::Evidence};
 
 use super::slots::{self, Phase, SlotView};
 use crate::{
-    format::text::{Truncate, counted},
+    format::{
+        evidence,
+        text::{Truncate, counted},
+    },
     object::{
         Service,
         service::{Failure, Rollout},
@@ -22,6 +25,13 @@ pub fn converged(service: &Service, views: &[SlotView<'_>]) -> String {
         complete => format!(", {complete} complete"),
     };
     format!("service {} converged: {} running{complete}", service.spec.name, counted(running, "task"))
+}
+
+/// It is as asked, and the other versions of its tasks are somebody's next step.
+#[must_use]
+pub fn scaled_while_held(converged: &str, service: &Service, held: &Rollout) -> String {
+    let what = if held.state.is_rollback() { "rollback" } else { "update" };
+    format!("{converged}\nthe {what} of service {} is still held: {}", service.spec.name, held.message)
 }
 
 /// The rollout's own sentence, which names the next step where there is one to take, and what the failed tasks left.
@@ -47,22 +57,9 @@ fn failed_task(name: &str, failure: &Failure) -> String {
     format!("\n  {name}.{} (task {id}): {}{left}", failure.slot, failure.error)
 }
 
-/// Exit code, where the error does not name it, last lines of output and health output, each on lines of their own.
-fn left_behind(error: &str, exit_code: Option<i32>, evidence: Option<&Evidence>) -> String {
-    let mut lines = Vec::new();
-    let exit_code = exit_code.map(|code| format!("exit code {code}"));
-    lines.extend(exit_code.filter(|text| !error.contains(text)));
-    if let Some(Evidence { log_tail, health, oom_killed }) = evidence {
-        if *oom_killed {
-            lines.push("killed for want of memory; raise --limit-memory".to_owned());
-        }
-        lines.extend(health.as_ref().map(|output| format!("health check: {}", output.trim_end())));
-        if !log_tail.is_empty() {
-            lines.push("last output:".to_owned());
-            lines.extend(log_tail.iter().map(|line| format!("  | {}", line.trim_end())));
-        }
-    }
-    lines.iter().map(|line| format!("\n    {line}")).collect()
+/// What it left, each on a line of its own below it.
+fn left_behind(error: &str, exit_code: Option<i32>, left: Option<&Evidence>) -> String {
+    evidence::lines(error, exit_code, left).iter().map(|line| format!("\n    {line}")).collect()
 }
 
 #[must_use]

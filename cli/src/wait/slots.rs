@@ -8,13 +8,13 @@ use crate::object::{Service, Task};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Nothing runs its present template yet.
+    /// No task that counts was made yet.
     Missing,
     /// On its way.
     Underway,
     /// No node will have it.
     Blocked,
-    /// A task of the present template runs and is ready.
+    /// A task that counts runs and is ready.
     Running,
     /// Ended with success, and no task follows.
     Complete,
@@ -28,14 +28,22 @@ pub struct SlotView<'a> {
     pub phase: Phase,
     /// The task that the phase is about.
     pub task: Option<&'a Task>,
-    /// The newest task of the present template that failed.
+    /// The newest of those that count to have failed.
     pub last_failure: Option<&'a Task>,
+}
+
+/// Which tasks count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// Those of the present template.
+    Present,
+    Any,
 }
 
 /// In order of the slots. A replicated service has one for each replica; a global one for each node that it has
 /// tasks on.
 #[must_use]
-pub fn views<'a>(service: &Service, tasks: &'a [Task]) -> Vec<SlotView<'a>> {
+pub fn views<'a>(service: &Service, tasks: &'a [Task], versions: Versions) -> Vec<SlotView<'a>> {
     let mut by_slot: BTreeMap<Slot, Vec<&Task>> = BTreeMap::new();
     match service.spec.mode {
         Mode::Replicated { replicas } => by_slot.extend((1..=replicas).map(|n| (Slot::Number(n), Vec::new()))),
@@ -44,7 +52,7 @@ pub fn views<'a>(service: &Service, tasks: &'a [Task]) -> Vec<SlotView<'a>> {
             by_slot.extend(present.map(|task| (task.slot, Vec::new())));
         }
     }
-    for task in tasks.iter().filter(|task| is_current(service, task)) {
+    for task in tasks.iter().filter(|task| counts(service, task, versions)) {
         if let Some(of_slot) = by_slot.get_mut(&task.slot) {
             of_slot.push(task);
         }
@@ -52,8 +60,12 @@ pub fn views<'a>(service: &Service, tasks: &'a [Task]) -> Vec<SlotView<'a>> {
     by_slot.into_iter().map(|(slot, tasks)| view(slot, tasks)).collect()
 }
 
-fn is_current(service: &Service, task: &Task) -> bool {
-    task.service_id == service.id && task.template_version == service.template_version
+fn counts(service: &Service, task: &Task, versions: Versions) -> bool {
+    let is_meant = match versions {
+        Versions::Present => task.template_version == service.template_version,
+        Versions::Any => true,
+    };
+    task.service_id == service.id && is_meant
 }
 
 /// Told to go, as opposed to having ended by itself.
@@ -71,6 +83,7 @@ fn view(slot: Slot, mut tasks: Vec<&Task>) -> SlotView<'_> {
         (None, Some(task)) if task.blocked_by().is_some() => (Phase::Blocked, Some(task)),
         (None, Some(task)) => (Phase::Underway, Some(task)),
         (None, None) => match tasks.first().copied() {
+            Some(task) if task.is_followed() => (Phase::Underway, Some(task)),
             Some(task) if task.status.state.is_failure() => (Phase::GivenUp, Some(task)),
             Some(task) if task.status.state == TaskState::Complete => (Phase::Complete, Some(task)),
             Some(_) | None => (Phase::Missing, None),

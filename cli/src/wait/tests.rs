@@ -204,6 +204,82 @@ fn a_slot_that_is_given_up_ends_the_wait() {
 }
 
 #[test]
+fn a_slot_that_waits_for_its_next_attempt_is_not_given_up() {
+    let web = web("--restart-max-attempts 2");
+    let rejected = |name: &str, failures| {
+        let mut task = failing(failed(&web, 1, name, "no such image: app:1"), failures);
+        task.status.as_mut().unwrap().state = TaskState::Rejected.into();
+        task.waiting = Some("restart delayed until 2026-11-22T00:00:04.000Z".to_owned());
+        task
+    };
+    let (first, second) = (rejected("t1", 0), rejected("t2", 1));
+    let mut last = rejected("t3", 2);
+    last.waiting = Some("all 2 restarts are used up; update the service, or use --force".to_owned());
+    Scene::new(Change::Spec)
+        .at(0, &web, &[&first])
+        .at(9, &web, &[&first])
+        .at(10, &web, &[&second])
+        .at(20, &web, &[&last])
+        .at(23, &web, &[&last])
+        .says(expect![[r#"
+            0s going
+            9s going
+            10s going
+            20s going
+            23s failed: service web is given up in 1 slot: its restart policy allows no further attempt
+              web.1 (task t30000000000): no such image: app:1
+                exit code 3
+                last output:
+                  | no database
+            look at `muster service logs web`, then start it anew with `muster service update --force web`
+        "#]]);
+}
+
+#[test]
+fn a_scale_waits_for_replicas_while_an_update_is_held_and_says_that_it_is() {
+    let mut web = web("--replicas 2");
+    web.template_version = 20;
+    let mut before = web.clone();
+    before.template_version = 10;
+    let old = |slot: u32, name: &str, state| task(&before, slot, name, state);
+    let (one, two) = (old(1, "t1", TaskState::Running), old(2, "t2", TaskState::Starting));
+    let grown = old(2, "t2", TaskState::Running);
+    let canary = task(&web, 1, "t3", TaskState::Running);
+    web.rollout = Some(v1::Rollout { hold: Some("by-hand".to_owned()), ..rollout("paused", 20) });
+    Scene::new(Change::Scale)
+        .at(0, &web, &[&one])
+        .at(1, &web, &[&one, &two])
+        .at(2, &web, &[&one, &grown])
+        .at(4, &web, &[&one, &grown])
+        .says(expect![[r#"
+            0s going
+            1s going
+            2s going
+            4s service web converged: 2 tasks running
+            the update of service web is still held: paused for a reason
+        "#]]);
+    web.rollout = Some(v1::Rollout { hold: Some("canary".to_owned()), ..rollout("paused", 20) });
+    Scene::new(Change::Scale)
+        .at(0, &web, &[&canary])
+        .at(1, &web, &[&canary, &grown])
+        .at(3, &web, &[&canary, &grown])
+        .says(expect![[r#"
+            0s going
+            1s going
+            3s service web converged: 2 tasks running
+            the update of service web is still held: paused for a reason
+        "#]]);
+    // What cannot be had is told as without an update.
+    let blocked = waiting(old(2, "t4", TaskState::Pending), "no suitable node among 1 node: 1 paused");
+    Scene::new(Change::Scale).at(0, &web, &[&canary, &blocked]).at(10, &web, &[&canary, &blocked]).says(expect![[r#"
+        0s going
+        10s failed: service web cannot run as asked: 1 of 2 tasks waits for a node
+          web.2: no suitable node among 1 node: 1 paused
+        what waits starts as soon as a node takes it; look at `muster service ps web` and `muster node ls`
+    "#]]);
+}
+
+#[test]
 fn a_task_that_completed_and_is_not_restarted_is_done() {
     let web = web("--restart-condition on-failure");
     let done = task(&web, 1, "t1", TaskState::Complete);
@@ -282,7 +358,7 @@ fn a_rollback_of_long_ago_says_nothing_about_a_scale() {
     web.rollout = Some(past);
     let one = task(&web, 1, "t1", TaskState::Running);
     let two = task(&web, 2, "t2", TaskState::Running);
-    Scene::after(Change::Spec, Some(began))
+    Scene::after(Change::Scale, Some(began))
         .at(0, &web, &[&one])
         .at(1, &web, &[&one, &two])
         .at(3, &web, &[&one, &two])

@@ -10,7 +10,7 @@ use muster_proto::{health::HealthPolicy, rollout::RolloutState, service::Mode, t
 
 use super::{
     report,
-    slots::{self, Phase, SlotView},
+    slots::{self, Phase, SlotView, Versions},
 };
 use crate::object::{Service, Task, service::Rollout};
 
@@ -18,7 +18,7 @@ use crate::object::{Service, Task, service::Rollout};
 pub const BLOCKED_MAX: Duration = Duration::from_secs(10);
 /// The first failure may be chance; this many in a row are not.
 pub const FAILURES_MAX: u32 = 3;
-/// A replacement follows a failure within milliseconds, where one follows at all.
+/// Where a replacement follows a failure at all, it does within milliseconds, or the failed task says that it waits.
 pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(3);
 /// Most programs that cannot run end within this. Where a health check or a rollout's monitor looks, nothing is added.
 pub const SETTLE: Duration = Duration::from_secs(2);
@@ -29,8 +29,10 @@ pub const GLOBAL_EMPTY_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Another spec: create, scale, update.
+    /// Another spec: create, update of more than replicas.
     Spec,
+    /// Another number of replicas. An update that is held goes on later, and is no reason to have fewer meanwhile.
+    Scale,
     /// The previous spec, by the user's own wish.
     Rollback,
 }
@@ -81,6 +83,8 @@ fn held(since: &mut Option<Duration>, holds: bool, elapsed: Duration) -> Option<
 
 enum Stage<'a> {
     Moving,
+    /// The replicas run what they ran, and new ones what the managers take for known to work.
+    ScaledWhileHeld(&'a Rollout),
     Halted(&'a Rollout),
     /// As far as an update with canaries goes by itself.
     AwaitsPromotion(&'a Rollout),
@@ -89,6 +93,28 @@ enum Stage<'a> {
     Monitored,
     /// No rollout of this change.
     Unwatched,
+}
+
+/// Which tasks a change waits for.
+#[must_use]
+pub fn versions(change: Change, service: &Service) -> Versions {
+    match (change, held_rollout(service)) {
+        (Change::Scale, Some(_)) => Versions::Any,
+        (Change::Spec | Change::Rollback, _) | (Change::Scale, None) => Versions::Present,
+    }
+}
+
+/// Of the present template, and paused by whatever it is.
+fn held_rollout(service: &Service) -> Option<&Rollout> {
+    service.rollout.as_ref().filter(|rollout| rollout.target == service.template_version).filter(
+        |rollout| match rollout.state {
+            RolloutState::Paused | RolloutState::RollbackPaused => true,
+            RolloutState::Updating
+            | RolloutState::Completed
+            | RolloutState::RollbackStarted
+            | RolloutState::RollbackCompleted => false,
+        },
+    )
 }
 
 impl Judge {
@@ -118,7 +144,7 @@ impl Judge {
         }
         let serving = || snapshot.tasks.iter().filter(|task| task.is_serving()).map(|task| task.id.clone()).collect();
         self.seasoned.get_or_insert_with(serving);
-        let views = slots::views(service, &snapshot.tasks);
+        let views = slots::views(service, &snapshot.tasks, versions(self.goal.change, service));
         let full = views.iter().all(|view| matches!(view.phase, Phase::Running | Phase::Complete));
         match (self.stage(service), full) {
             (Stage::Moving, _) => Verdict::Going,
@@ -131,7 +157,16 @@ impl Judge {
                 let settle = self.settle(service, &views);
                 self.settled(service, &views, settle, elapsed)
             }
-            (Stage::Monitored | Stage::Unwatched, false) => self.stuck(service, &views, elapsed),
+            (Stage::ScaledWhileHeld(rollout), true) => {
+                let settle = self.settle(service, &views);
+                match self.settled(service, &views, settle, elapsed) {
+                    Verdict::Converged(text) => Verdict::Converged(report::scaled_while_held(&text, service, rollout)),
+                    other @ (Verdict::Going | Verdict::Failed(_)) => other,
+                }
+            }
+            (Stage::Monitored | Stage::Unwatched | Stage::ScaledWhileHeld(_), false) => {
+                self.stuck(service, &views, elapsed)
+            }
         }
     }
 
@@ -142,10 +177,11 @@ impl Judge {
         };
         let ours = Some(rollout.started_at) != self.goal.rollout_before;
         match (rollout.state, self.goal.change) {
+            (RolloutState::Paused | RolloutState::RollbackPaused, Change::Scale) => Stage::ScaledWhileHeld(rollout),
             (RolloutState::Updating | RolloutState::RollbackStarted, _) => Stage::Moving,
             (RolloutState::Paused, _) if rollout.awaits_promotion => Stage::AwaitsPromotion(rollout),
             (RolloutState::Paused | RolloutState::RollbackPaused, _) => Stage::Halted(rollout),
-            (RolloutState::RollbackCompleted, Change::Spec) if ours => Stage::RolledBack(rollout),
+            (RolloutState::RollbackCompleted, Change::Spec | Change::Scale) if ours => Stage::RolledBack(rollout),
             (RolloutState::Completed | RolloutState::RollbackCompleted, _) if ours => Stage::Monitored,
             (RolloutState::Completed | RolloutState::RollbackCompleted, _) => Stage::Unwatched,
         }

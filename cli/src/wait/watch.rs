@@ -64,7 +64,7 @@ async fn judged(wait: &Wait<'_>, progress: &mut Progress, out: &mut Out) -> Resu
         match source.next(out).await? {
             Event::Tick => {}
             Event::Changed(snapshot) => {
-                progress.show(&snapshot, out);
+                progress.show(&snapshot, wait.goal.change, out);
                 latest = Some(snapshot);
             }
         }

@@ -34,7 +34,7 @@ pub enum Rejection {
     #[error("a service cannot be renamed (it is {0}); remove it and create it anew")]
     NameChanged(String),
     #[error(
-        "service {0} has no previous spec to roll back to; it was never updated since it was created or rolled back"
+        "service {0} has no previous spec to roll back to: it was never updated since it was created or rolled back; change it with `muster service update {0}` and the flags that you want"
     )]
     NoPreviousSpec(String),
     #[error(

@@ -13,6 +13,7 @@ use super::{
     admission::{self, Resolve},
     lookup,
     request::Asked,
+    steering,
 };
 use crate::status;
 
@@ -86,7 +87,9 @@ impl Control {
         let read = Version(request.version);
         let version = match self.rest_on(asked.first(), |state| current(state, &request.id, read)).await? {
             Known::Done(version) => version,
-            Known::New(Service { id, version, .. }) => {
+            Known::New(service) => {
+                steering::check(&service, steer)?;
+                let Service { id, version, .. } = service;
                 self.propose(asked.first(), Command::SteerRollout { id, version, steer }).await?
             }
         };

@@ -16,7 +16,6 @@ use crate::{ca::JoinToken, founding, status};
 const TTL_MIN: Duration = Duration::from_secs(1);
 /// A year: a token that lasts longer had better be the standing one.
 const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-const USES_MAX: u32 = 10_000;
 
 /// Which token is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,8 +110,9 @@ fn kind(request: &v1::GetJoinTokenRequest) -> Result<Kind, Status> {
         (false, Some(ttl), _) if !(TTL_MIN..=TTL_MAX).contains(&ttl) => {
             Err(Status::invalid_argument("a token lasts between a second and a year; ask for a time between them"))
         }
-        (false, _, Some(uses)) if !(1..=USES_MAX).contains(&uses) => Err(Status::invalid_argument(format!(
-            "a token is good for 1 to {USES_MAX} joins; ask for a number between them, or for the standing token"
+        (false, _, Some(uses)) if !(1..=Token::USES_MAX).contains(&uses) => Err(Status::invalid_argument(format!(
+            "a token is good for 1 to {} joins; ask for a number between them, or for the standing token",
+            Token::USES_MAX
         ))),
         (false, ttl, uses) => Ok(Kind::Passing { ttl, uses }),
     }

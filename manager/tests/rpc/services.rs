@@ -164,7 +164,7 @@ async fn refusals_say_what_happened_and_what_to_do() {
         InvalidArgument: no service was named; `muster service ls` lists them
         Aborted: the service has changed since it was read (version 1, now VERSION); read it again and repeat the change
         InvalidArgument: a service cannot be renamed (it is web); remove it and create it anew
-        FailedPrecondition: service web has no previous spec to roll back to; it was never updated since it was created or rolled back
+        FailedPrecondition: service web has no previous spec to roll back to: it was never updated since it was created or rolled back; change it with `muster service update web` and the flags that you want
         NotFound: no node "nope"; `muster node ls` lists them"#]].assert_eq(&said.join("\n"));
     bench.stop().await;
 }

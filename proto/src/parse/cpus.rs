@@ -1,6 +1,6 @@
 //! Shares of cores: `0.5`.
 
-use super::ParseError;
+use super::{ParseError, is_negative};
 use crate::resources::{NANO_CPUS_MAX, NANO_CPUS_PER_CORE};
 
 const ACCEPTED: &str = "write it in cores, like 0.5 or 2";
@@ -8,7 +8,7 @@ const ACCEPTED: &str = "write it in cores, like 0.5 or 2";
 /// Cores as nanocpus: at most nine decimals.
 pub fn cpus(text: &str) -> Result<u64, ParseError> {
     let refuse = |wrong: &str| ParseError::new("number of cpus", text, wrong, ACCEPTED);
-    if text.starts_with('-') {
+    if is_negative(text) {
         return Err(refuse("it is negative"));
     }
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));

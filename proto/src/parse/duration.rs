@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ParseError;
+use super::{ParseError, is_negative};
 use crate::time::DURATION_MAX;
 
 const ACCEPTED: &str = "write it like 10s, 1m30s or 500ms";
@@ -25,7 +25,7 @@ pub fn duration(text: &str) -> Result<Duration, ParseError> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
-    if text.starts_with('-') {
+    if is_negative(text) {
         return Err(refuse("it is negative"));
     }
     if text.is_empty() {

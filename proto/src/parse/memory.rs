@@ -1,6 +1,6 @@
 //! Amounts of memory: `512m`.
 
-use super::ParseError;
+use super::{ParseError, is_negative};
 use crate::resources::MEMORY_BYTES_MAX;
 
 const ACCEPTED: &str = "write it in bytes or like 512m, 1.5g or 64MiB";
@@ -10,7 +10,7 @@ pub fn memory(text: &str) -> Result<u64, ParseError> {
     let refuse = |wrong: &str| ParseError::new("amount of memory", text, wrong, ACCEPTED);
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
-    if text.starts_with('-') {
+    if is_negative(text) {
         return Err(refuse("it is negative"));
     }
     if !number.starts_with(|c: char| c.is_ascii_digit()) || number.ends_with('.') || number.matches('.').count() > 1 {

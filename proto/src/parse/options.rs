@@ -56,11 +56,10 @@ impl<'a> Options<'a> {
     pub(super) fn take_flag(&mut self, names: &[&str]) -> Result<bool, ParseError> {
         match self.take_field(names)? {
             None => Ok(false),
-            Some((key, value)) => match value.map(str::to_ascii_lowercase).as_deref() {
-                None | Some("1" | "t" | "true") => Ok(true),
-                Some("0" | "f" | "false") => Ok(false),
-                Some(_) => Err(self.refuse(format!("{key} is neither true nor false"))),
-            },
+            Some((_, None)) => Ok(true),
+            Some((key, Some(value))) => {
+                super::truth(value).map_err(|_| self.refuse(format!("{key} is neither true nor false")))
+            }
         }
     }
 

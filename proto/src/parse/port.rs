@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::{ParseError, choice, options::Options};
+use super::{ParseError, choice, is_negative, options::Options};
 use crate::endpoint::{PortConfig, Protocol, PublishMode};
 
 const WHAT: &str = "port";
@@ -18,6 +18,9 @@ fn refuse(text: &str, wrong: impl Into<String>) -> ParseError {
 }
 
 fn short(text: &str) -> Result<Vec<PortConfig>, ParseError> {
+    if is_negative(text) {
+        return Err(refuse(text, "it is negative"));
+    }
     let (ports, protocol) = match text.split_once('/') {
         Some((ports, name)) => (ports, protocol(text, name)?),
         None => (text, Protocol::Tcp),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Invalid, Result};
-use crate::{cluster::ClusterSpec, show};
+use crate::{cluster::ClusterSpec, resources::PIDS_MAX, show};
 
 /// Below it, a busy host's heartbeats are late for no reason that matters.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
@@ -12,13 +12,10 @@ const HEARTBEAT_MAX: Duration = Duration::from_secs(60);
 const LEASE_MAX: Duration = Duration::from_secs(3_600);
 /// One heartbeat may be lost without any consequence.
 const LEASE_HEARTBEATS_MIN: u32 = 2;
-const HISTORY_MAX: u32 = 100;
 /// What a container engine accepts at least.
 const MEMORY_BYTES_MIN: u64 = 6 << 20;
 /// Of an init and a process or two.
 const PIDS_MIN: u64 = 8;
-/// The kernel's own limit on 64 bits.
-const PIDS_MAX: u64 = 4_194_304;
 /// Renewed at half of it, with time for a second and third attempt.
 const VALIDITY_MIN: Duration = Duration::from_secs(10);
 /// Half of what the root is valid for.
@@ -26,11 +23,11 @@ const VALIDITY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 
 /// The first rule that the settings break.
 pub fn cluster_spec(spec: &ClusterSpec) -> Result {
-    if spec.task_history_limit > HISTORY_MAX {
+    if spec.task_history_limit > ClusterSpec::TASK_HISTORY_MAX {
         return Err(Invalid::new(
             "task_history_limit",
             format!("a history of {} tasks a slot is more than is kept", spec.task_history_limit),
-            format!("ask for {HISTORY_MAX} at most"),
+            format!("ask for {} at most", ClusterSpec::TASK_HISTORY_MAX),
         ));
     }
     between("heartbeat_ms", "heartbeat", spec.heartbeat, HEARTBEAT_MIN, HEARTBEAT_MAX)?;

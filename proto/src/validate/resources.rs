@@ -2,7 +2,7 @@
 
 use super::{Invalid, Result};
 use crate::{
-    resources::{MEMORY_BYTES_MAX, NANO_CPUS_MAX, ResourceRequirements},
+    resources::{MEMORY_BYTES_MAX, NANO_CPUS_MAX, PIDS_MAX, ResourceRequirements},
     show,
 };
 
@@ -10,8 +10,6 @@ use crate::{
 const MEMORY_LIMIT_BYTES_MIN: u64 = 6 << 20;
 /// Docker Engine refuses less: a hundredth of a core, below which the kernel's quota is too coarse.
 const LIMIT_NANO_CPUS_MIN: u64 = 10_000_000;
-/// The kernel's own bound on process ids.
-const PIDS_MAX: u64 = 1 << 22;
 
 pub(super) fn check(resources: &ResourceRequirements) -> Result {
     let (limits, reservations) = (&resources.limits, &resources.reservations);

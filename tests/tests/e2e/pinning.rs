@@ -136,3 +136,15 @@ fn ended_attempts(daemon: &Daemon, service: &str) -> BTreeMap<Timestamp, Timesta
     let ended = tasks.iter().filter(|task| task.status.state.is_final());
     ended.map(|task| (task.created_at, task.status.at)).collect()
 }
+
+#[test]
+fn an_image_that_cannot_be_had_is_given_up_after_its_attempts_and_not_during_a_pause() {
+    let Some(()) = engine::present("an_image_that_cannot_be_had_is_given_up") else { return };
+    let daemon = Daemon::cluster(MUSTER, Engine::Docker);
+    let mut create = vec!["service", "create", "--name", "web", "--restart-max-attempts", "1", "--restart-delay", "5s"];
+    create.push("127.0.0.1:9/muster-test/nowhere:1");
+    let said = daemon.refused(&create);
+    assert!(said.contains("allows no further attempt"), "{said}");
+    let states = daemon.ok(&["service", "ps", "--format", "{{.CurrentState}}", "web"]);
+    assert_eq!(states.matches("Rejected").count(), 2, "{said}\n{states}");
+}

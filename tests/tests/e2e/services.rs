@@ -86,3 +86,29 @@ fn leaving_ends_the_cluster_and_init_begins_another() {
     assert_ne!(daemon.cluster_id(), first);
     assert_eq!(daemon.ok(&["service", "ls", "-q"]), "");
 }
+
+#[test]
+fn a_scale_is_done_while_an_update_is_held() {
+    let daemon = Daemon::cluster(MUSTER, Engine::Sim);
+    let create = ["service", "create", "--quiet", "--name", "web", "--replicas", "2", "--canary", "1"];
+    daemon.ok(&[&create[..], &["--update-monitor", "100ms", "sim:1"]].concat());
+    daemon.ok(&["service", "update", "--quiet", "--image", "sim:2", "web"]);
+    let scaled = |replicas: &str, running: &str, goes_on: &str| {
+        let printed = daemon.run(&["service", "scale", &format!("web={replicas}")]);
+        assert_eq!(printed.status.code(), Some(0), "{printed:#?}");
+        assert!(printed.stderr.contains(running), "{printed:#?}");
+        assert!(printed.stderr.contains("is still held") && printed.stderr.contains(goes_on), "{printed:#?}");
+        daemon.wait_running("web", replicas.parse().unwrap());
+    };
+    scaled("4", "4 tasks running", "muster service promote web");
+    let refused = daemon.refused(&["service", "pause", "web"]);
+    assert!(refused.contains("muster service promote web"), "{refused}");
+    daemon.ok(&["service", "promote", "--quiet", "web"]);
+
+    let begin = ["service", "update", "--detach", "--canary", "2", "--update-delay", "1h", "--image", "sim:3", "web"];
+    daemon.ok(&begin);
+    daemon.ok(&["service", "pause", "web"]);
+    scaled("5", "5 tasks running", "muster service resume web");
+    let refused = daemon.refused(&["service", "promote", "web"]);
+    assert!(refused.contains("muster service resume web"), "{refused}");
+}

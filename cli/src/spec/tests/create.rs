@@ -340,3 +340,124 @@ fn refuses() {
     "#]],
     );
 }
+
+#[test]
+fn restarts_that_contradict_themselves() {
+    check_create(
+        "--name web --restart-condition none --restart-max-attempts 3 app:1",
+        expect![[r#"
+        exit code 2: --restart-condition none replaces no task that ended, so that --restart-max-attempts has no meaning with it; leave one of the two out
+    "#]],
+    );
+    check_create(
+        "--name web --restart-condition none --restart-delay 5s app:1",
+        expect![[r#"
+        exit code 2: --restart-condition none replaces no task that ended, so that --restart-delay has no meaning with it; leave one of the two out
+    "#]],
+    );
+    check_create(
+        "--name web --restart-condition none --restart-window 5s app:1",
+        expect![[r#"
+        exit code 2: --restart-condition none replaces no task that ended, so that --restart-window has no meaning with it; leave one of the two out
+    "#]],
+    );
+    check_create(
+        "--name web --restart-window 1m app:1",
+        expect![[r#"
+        exit code 2: --restart-window says which attempts count towards a limit, and there is none; give --restart-max-attempts too, or leave it out
+    "#]],
+    );
+    check_create(
+        "--name web --restart-window 1m --restart-max-attempts 3 app:1",
+        expect![[r#"
+        + "MaxAttempts": 3
+        + "Window": 60000000000
+    "#]],
+    );
+    check_create(
+        "--name web --restart-condition none --restart-max-attempts 0 --restart-delay auto app:1",
+        expect![[r#"
+        - "Condition": "any"
+        + "Condition": "none"
+    "#]],
+    );
+}
+
+#[test]
+fn an_order_that_a_slot_cannot_follow() {
+    let host = "--publish published=8000,target=80,mode=host";
+    check_create(
+        &format!("--name web --update-order start-first {host} app:1"),
+        expect![[r#"
+        - "Ports": []
+        + "Order": "start-first"
+        + "Ports": [
+        + "Protocol": "tcp"
+        + "TargetPort": 80
+        + "PublishedPort": 8000
+        + "PublishMode": "host"
+        + ]
+        warning: --update-order start-first with host port 8000 needs a node on which no task of the service runs, and without one each update waits until its progress deadline and fails; --update-order auto stops the old task first
+    "#]],
+    );
+    check_create(
+        &format!("--name web --mode global --rollback-order start-first {host} app:1"),
+        expect![[r#"
+        - "Replicated": {
+        - "Replicas": 1
+        - "Ports": []
+        + "Global": {}
+        + "Order": "start-first"
+        + "Ports": [
+        + "Protocol": "tcp"
+        + "TargetPort": 80
+        + "PublishedPort": 8000
+        + "PublishMode": "host"
+        + ]
+        warning: --rollback-order start-first with host port 8000 can never start a second task on the node of the first, so each rollback of this global service waits until its progress deadline and fails; use --rollback-order auto, which stops the old task first
+    "#]],
+    );
+    check_create(
+        "--name web --update-order start-first --mount source=data,target=/v app:1",
+        expect![[r#"
+        + "Mounts": [
+        + "Type": "volume"
+        + "Source": "data"
+        + "Target": "/v"
+        + ]
+        + "Order": "start-first"
+        warning: --update-order start-first lets the old and the new task of a slot write to volume data at once; use --update-order auto, which stops the old one first, unless the program can share it
+    "#]],
+    );
+    check_create(
+        "--name web --update-order start-first --mount source=data,target=/v,ro -p 80:80 app:1",
+        expect![[r#"
+        - "Ports": []
+        + "Mounts": [
+        + "Type": "volume"
+        + "Source": "data"
+        + "Target": "/v"
+        + "ReadOnly": true
+        + ]
+        + "Order": "start-first"
+        + "Ports": [
+        + "Protocol": "tcp"
+        + "TargetPort": 80
+        + "PublishedPort": 80
+        + "PublishMode": "ingress"
+        + ]
+    "#]],
+    );
+    check_create(
+        "--name web --update-order start-first -p target=80,mode=host app:1",
+        expect![[r#"
+        - "Ports": []
+        + "Order": "start-first"
+        + "Ports": [
+        + "Protocol": "tcp"
+        + "TargetPort": 80
+        + "PublishMode": "host"
+        + ]
+    "#]],
+    );
+}

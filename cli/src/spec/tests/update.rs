@@ -166,10 +166,11 @@ fn sets_values() {
     check_update(
         "--restart-delay 1s --update-order start-first --rollback-monitor 1s",
         expect![[r#"
-        + "Delay": 1000000000
-        + "Order": "start-first"
-        + "Monitor": 1000000000
-    "#]],
+            + "Delay": 1000000000
+            + "Order": "start-first"
+            + "Monitor": 1000000000
+            warning: --update-order start-first lets the old and the new task of a slot write to volume data at once; use --update-order auto, which stops the old one first, unless the program can share it
+        "#]],
     );
 }
 
@@ -258,4 +259,29 @@ fn refuses_contradictions_and_warns_of_nothing_to_remove() {
         exit code 2: service web is global: it has one task on each node and no number of replicas; leave it out
     "#]]
     .assert_eq(&difference(&global, update(global.clone(), "--replicas 2")));
+}
+
+#[test]
+fn restarts_and_orders_that_contradict_the_rest() {
+    check_update(
+        "--restart-window 1m",
+        expect![[r#"
+        exit code 2: --restart-window says which attempts count towards a limit, and there is none; give --restart-max-attempts too, or leave it out
+    "#]],
+    );
+    check_update(
+        "--restart-window 1m --restart-max-attempts 2",
+        expect![[r#"
+        + "MaxAttempts": 2
+        + "Window": 60000000000
+    "#]],
+    );
+    check_update(
+        "--update-order start-first",
+        expect![[r#"
+        + "Order": "start-first"
+        warning: --update-order start-first lets the old and the new task of a slot write to volume data at once; use --update-order auto, which stops the old one first, unless the program can share it
+    "#]],
+    );
+    check_update("--update-order auto", expect![[""]]);
 }

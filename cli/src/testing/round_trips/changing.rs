@@ -104,7 +104,7 @@ fn each_service_has_its_turn() {
     check(
         "service rollback web",
         expect![[r#"
-        stderr: muster: service web has no previous spec to roll back to; it was never updated
+        stderr: muster: service web has no previous spec to roll back to: it was never updated; change it with `muster service update web`
         exit code 1
     "#]],
     );

@@ -111,8 +111,8 @@ fn settings_that_contradict_each_other_are_not_sent() {
         ("--cert-expiry 1s", "the certificates' validity of 1s is too short"),
         ("--default-memory-limit 1m", "lets nothing start"),
         ("--default-pids-limit 1", "a default limit of 1 processes cannot be set"),
-        ("--task-history-limit 101", "ask for 100 at most"),
-        ("--task-history-limit -1", "unexpected argument '-1'"),
+        ("--task-history-limit 101", "it is too large; write a whole number from 0 to 100"),
+        ("--task-history-limit -1", "it is negative"),
         ("--auto-rebalance sometimes", "invalid value 'sometimes'"),
     ] {
         let ran = run(world(), &format!("cluster update {flags}"));

@@ -124,3 +124,28 @@ fn a_stream_that_breaks_is_opened_again() {
         ran.stderr
     );
 }
+
+#[test]
+fn a_scale_under_a_held_update_succeeds_and_says_that_it_is_held() {
+    let mut web = service("--name web --replicas 2 --health-tcp 80 myapp:1");
+    (web.version, web.template_version) = (20, 15);
+    web.rollout = Some(v1::Rollout { hold: Some("by-hand".to_owned()), ..rollout("paused", 15) });
+    let old = |slot: u32, name: &str, state| v1::Task { template_version: 10, ..task(&web, slot, name, state) };
+    let (one, two) = (old(1, "t1", TaskState::Running), old(2, "t2", TaskState::Running));
+    let starting = old(2, "t2", TaskState::Starting);
+    let world = watch(vec![(web.clone(), vec![one.clone(), starting]), (web.clone(), vec![one, two])]);
+    let ran = run(world.clone(), "service update --quiet --replicas 2 web");
+    assert_eq!(shown(&ran), "web\nexit code 0\n");
+    let ran = run(world.clone(), "service update --quiet --replicas 2 --label-add a=b web");
+    assert_eq!(ran.code, 1, "more than replicas was asked for: {}", ran.stderr);
+    let ran = run(world, "service scale web=2");
+    expect![[r#"
+        web scaled to 2
+        stderr: web: 1 of 2 running, 1 starting
+        stderr: web: 2 of 2 running
+        stderr: service web converged: 2 tasks running
+        stderr: the update of service web is still held: paused for a reason
+        exit code 0
+    "#]]
+    .assert_eq(&shown(&ran));
+}
