@@ -122,7 +122,7 @@ impl Story {
         self.status.error = ending.error.map(|error| cut(error, TaskStatus::MESSAGE_BYTES_MAX));
         self.status.exit_code = ending.exit_code;
         self.status.address = None;
-        if state.is_failure() {
+        if state.ended_by_itself() {
             let (health, oom_killed) = (ending.health, ending.oom_killed);
             self.status.evidence = Some(Box::new(Evidence { log_tail, health, oom_killed }));
         }
