@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use muster_manager::{Config, Handle, Manager, Outside, Start, ca::ClusterKey, clock::Clock, preflight::Preflight};
 use muster_proto::{
     id::{ClusterId, NodeId},
-    pin::ImagePin,
+    pin::{ImagePin, Unresolved},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -231,8 +231,8 @@ struct NoHost;
 
 #[async_trait]
 impl Preflight for NoHost {
-    async fn resolve_image(&self, image: &str) -> Result<ImagePin, String> {
-        Err(format!("nobody here knows {image}"))
+    async fn resolve_image(&self, image: &str) -> Result<ImagePin, Unresolved> {
+        Err(Unresolved::Unknown(format!("nobody here knows {image}")))
     }
 
     async fn check_ingress_port(&self, _port: u16) -> Result<(), String> {

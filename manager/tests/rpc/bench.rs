@@ -22,7 +22,7 @@ use muster_proto::{
     id::{ClusterId, NodeId},
     isolation::OnIsolation,
     node::Role,
-    pin::ImagePin,
+    pin::{ImagePin, Unresolved},
     placement::Placement,
     resources::ResourceRequirements,
     restart::RestartPolicy,
@@ -73,9 +73,13 @@ impl Host {
 
 #[async_trait]
 impl Preflight for Host {
-    async fn resolve_image(&self, image: &str) -> Result<ImagePin, String> {
+    async fn resolve_image(&self, image: &str) -> Result<ImagePin, Unresolved> {
         let (images, _) = &*self.0.lock().expect("no test panics with it");
-        images.get(image).cloned().map(ImagePin::Digest).ok_or_else(|| "no registry has it".to_owned())
+        images
+            .get(image)
+            .cloned()
+            .map(ImagePin::Digest)
+            .ok_or_else(|| Unresolved::Missing("manifest unknown".to_owned()))
     }
 
     async fn check_ingress_port(&self, port: u16) -> Result<(), String> {

@@ -23,7 +23,7 @@ use muster_proto::{
     cluster::ClusterSpec,
     id::NodeId,
     node::Role,
-    pin::ImagePin,
+    pin::{ImagePin, Unresolved},
     v1::{
         self,
         agent_message::{Hello, Message, Reports},
@@ -44,8 +44,8 @@ struct NoHost;
 
 #[async_trait]
 impl Preflight for NoHost {
-    async fn resolve_image(&self, _image: &str) -> Result<ImagePin, String> {
-        Err("no registry has it".to_owned())
+    async fn resolve_image(&self, _image: &str) -> Result<ImagePin, Unresolved> {
+        Err(Unresolved::Missing("no registry has it".to_owned()))
     }
 
     async fn check_ingress_port(&self, _port: u16) -> Result<(), String> {
