@@ -2,12 +2,17 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
-use muster_manager::{Config, Handle, Manager, Outside, Start, ca::ClusterKey, clock::Clock, preflight::Preflight};
+use futures_util::future::BoxFuture;
+use muster_manager::{
+    Config, Handle, Manager, Outside, Start, ca::ClusterKey, clock::Clock, connect::Stream, outside,
+    preflight::Preflight,
+};
 use muster_proto::{
     id::{ClusterId, NodeId},
     pin::{ImagePin, Unresolved},
@@ -160,6 +165,7 @@ impl Host {
             clock: self.clock.clone() as Arc<dyn Clock>,
             random: Arc::new(chance("random")),
             transport: network.transport(raft_id),
+            network: Arc::new(NoNewcomers),
             disk: Arc::new(disk.clone()),
             gate: Some(process.clone()),
         };
@@ -237,5 +243,15 @@ impl Preflight for NoHost {
 
     async fn check_ingress_port(&self, _port: u16) -> Result<(), String> {
         Ok(())
+    }
+}
+
+/// Nor does a host join that would be called back.
+#[derive(Debug)]
+struct NoNewcomers;
+
+impl outside::Network for NoNewcomers {
+    fn connect(&self, _address: &str) -> BoxFuture<'static, io::Result<Stream>> {
+        Box::pin(async { Err(io::ErrorKind::HostUnreachable.into()) })
     }
 }

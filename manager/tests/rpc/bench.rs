@@ -12,6 +12,7 @@ use muster_manager::{
     ca::{ClusterKey, NodeKey, PeerIdentity},
     clock::{Clock, WallClock},
     founding,
+    outside::random::HostRandom,
     preflight::Preflight,
     raft::alone::Alone,
 };
@@ -120,7 +121,7 @@ impl Bench {
     pub(crate) async fn start_as(peer: PeerIdentity) -> Self {
         let (key, node_key) = (ClusterKey::generate().expect("random"), NodeKey::generate().expect("random"));
         let (spec, now) = (ClusterSpec::default(), WallClock.now());
-        let begun = founding::begin(CLUSTER, NODE, &node_key.public_der(), &key, spec, now).expect("a CA");
+        let begun = founding::begin(CLUSTER, NODE, &node_key.public_der(), &key, spec, now, &HostRandom).expect("a CA");
         Self::found(peer, begun.bootstrap, key).await
     }
 

@@ -14,6 +14,7 @@ use hyper::body::{Body as HttpBody, Bytes, Frame};
 use muster_manager::{
     Bootstrap, Config, Manager, Outside, Start,
     ca::{Authority, ClusterKey},
+    clock::{Clock, WallClock},
     connect::{Connect, Stream as Duplex},
     preflight::Preflight,
     raft::{Peer, alone::Alone},
@@ -109,7 +110,7 @@ impl Running {
         let stop = CancellationToken::new();
         let shutdown = stop.clone();
         let manager = tokio::spawn(async move { manager.run(shutdown).await.expect("runs") });
-        let authority = Authority::create(CLUSTER).expect("a CA");
+        let authority = Authority::create(CLUSTER, WallClock.now()).expect("a CA");
         let site = Site::start_with(authority, BoxCloneSyncService::new(routes)).await;
         Self { site, stop, manager, _folder: folder }
     }

@@ -100,7 +100,7 @@ pub(super) fn reached() -> Inner {
 
 impl Site {
     pub(super) async fn start() -> Self {
-        Self::start_with(Authority::create(CLUSTER).expect("a CA"), reached()).await
+        Self::start_with(Authority::create(CLUSTER, WallClock.now()).expect("a CA"), reached()).await
     }
 
     pub(super) async fn start_with(authority: Authority, services: Inner) -> Self {
@@ -133,7 +133,7 @@ impl Site {
 
     /// Trusts this cluster, and shows a certificate of another CA for the same cluster and a manager of it.
     pub(super) fn foreign(&self) -> Keeper {
-        let other = Authority::create(CLUSTER).expect("a CA");
+        let other = Authority::create(CLUSTER, WallClock.now()).expect("a CA");
         let mut forged = issue(&other, MANAGER, Role::Manager, NODE_VALIDITY);
         forged.ca_pem.push_str(self.authority.cert_pem());
         Keeper::new(forged).expect("a keeper")
@@ -185,7 +185,7 @@ pub(super) fn issue(authority: &Authority, node: NodeId, role: Role, validity: D
         Role::Worker => Part::Worker,
         Role::Manager => Part::Manager(RAFT_ID),
     };
-    Credentials::issue(authority, node, part, validity).expect("issued")
+    Credentials::issue(authority, node, part, WallClock.now(), validity).expect("issued")
 }
 
 /// What the call is answered with; the bytes of a message do not matter to who may make it.
