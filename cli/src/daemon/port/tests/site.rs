@@ -38,6 +38,7 @@ pub(super) const MANAGER: NodeId = NodeId::from_bits(11);
 pub(super) const WORKER: NodeId = NodeId::from_bits(12);
 pub(super) const REMOVED: NodeId = NodeId::from_bits(13);
 pub(super) const DEMOTED: NodeId = NodeId::from_bits(14);
+pub(super) const ANOTHER_WORKER: NodeId = NodeId::from_bits(16);
 /// In nobody's list.
 pub(super) const NEW: NodeId = NodeId::from_bits(15);
 /// Of whoever is a manager here.
@@ -110,6 +111,7 @@ impl Site {
             (MYSELF, Standing::Member(Role::Manager)),
             (MANAGER, Standing::Member(Role::Manager)),
             (WORKER, Standing::Member(Role::Worker)),
+            (ANOTHER_WORKER, Standing::Member(Role::Worker)),
             (REMOVED, Standing::Removed),
             (DEMOTED, Standing::Member(Role::Worker)),
         ]);
@@ -176,6 +178,15 @@ impl Site {
         self.shutdown.cancel();
         soon("stopping", self.running).await.expect("no panic").expect("a clean end");
     }
+}
+
+/// Stand on a call that a manager passes on.
+pub(super) const PASSED_ON: (&str, &str) = ("muster-passed-on", "1");
+pub(super) const ORIGIN: &str = "muster-origin";
+
+/// The origin of a call that the worker made.
+pub(super) fn name_of(worker: NodeId) -> String {
+    format!("{worker} worker {}", u64::MAX)
 }
 
 pub(super) const SESSION: &str = "muster.v1.Dispatcher/Session";
