@@ -16,7 +16,7 @@ use muster_proto::{
     id::{ClusterId, NodeId, TaskId},
     isolation::OnIsolation,
     node::EngineHealth,
-    pin::ImagePin,
+    pin::{ImagePin, Unresolved},
     resources::Resources,
     version::Fence,
 };
@@ -156,7 +156,7 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
     async fn describe(&self) -> EngineDescription;
 
     /// What the tag means now.
-    async fn resolve(&self, image: &str) -> Result<ImagePin>;
+    async fn resolve(&self, image: &str) -> std::result::Result<ImagePin, Unresolved>;
 
     /// Gets the image, however long that takes, where it is not here yet. `progress` hears what happens, in a few words.
     async fn fetch(&self, assignment: &Assignment, progress: &(dyn Fn(String) + Send + Sync)) -> Result<()>;

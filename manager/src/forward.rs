@@ -186,7 +186,8 @@ where
         if parts.headers.remove(PASSED_ON).is_some() {
             match origin::word(&parts.extensions) {
                 Word::Believed => {
-                    if let Err(denied) = origin::adopt(&mut parts, self.handle.replica()) {
+                    let now = self.handle.outside.clock.now();
+                    if let Err(denied) = origin::adopt(&mut parts, self.handle.replica(), now) {
                         return denied.into_http();
                     }
                     return self.serve_once(&Call { parts, body }).await;

@@ -19,6 +19,7 @@ use muster_proto::{
 use crate::{
     ca::{self, Authority, CaError, ClusterKey, Part, SealError},
     manager::Bootstrap,
+    outside::Random,
 };
 
 /// Of the first manager of a cluster, as `apply` gives it.
@@ -46,7 +47,7 @@ pub struct Begun {
     pub certificate_pem: String,
 }
 
-/// `public_key_der` is the first node's, which is a manager.
+/// `public_key_der` is the first node's, which is a manager. The tokens' ids are drawn from `random`.
 pub fn begin(
     cluster: ClusterId,
     node: NodeId,
@@ -54,10 +55,11 @@ pub fn begin(
     key: &ClusterKey,
     spec: ClusterSpec,
     now: Timestamp,
+    random: &dyn Random,
 ) -> Result<Begun, FoundingError> {
-    let authority = Authority::create(cluster)?;
+    let authority = Authority::create(cluster, now)?;
     let validity = spec.certificate_validity;
-    let certificate_pem = authority.sign(node, Part::Manager(FIRST_RAFT_ID), public_key_der, validity)?;
+    let certificate_pem = authority.sign(node, Part::Manager(FIRST_RAFT_ID), public_key_der, now, validity)?;
     let sealed = seal(&authority, key)?;
     let certificate = NodeCertificate {
         key: ca::digest_of(public_key_der),
@@ -67,7 +69,7 @@ pub fn begin(
         shown: None,
     };
     let tokens = [Role::Worker, Role::Manager]
-        .map(|role| standing_token(key, TokenId::from_bits(rand::random()), role, now))
+        .map(|role| standing_token(key, TokenId::from_bits(random.wide_bits()), role, now))
         .to_vec();
     let founding = Founding { authority: sealed, certificate, tokens, log_format: LOG_FORMAT };
     let bootstrap = Bootstrap { spec, founding: Some(Box::new(founding)) };
@@ -96,7 +98,7 @@ pub fn take_over(
     let (root, validity) = (authority.root.digest, cluster.spec.certificate_validity);
     // What `recovery` gives it.
     let part = Part::Manager(cluster.next_raft_id);
-    let certificate_pem = unseal(authority, key)?.sign(node, part, public_key_der, validity)?;
+    let certificate_pem = unseal(authority, key)?.sign(node, part, public_key_der, now, validity)?;
     let certificate_pem = authority.chain(&certificate_pem);
     let certificate = NodeCertificate {
         key: ca::digest_of(public_key_der),
@@ -122,9 +124,10 @@ pub(crate) fn succeed(
     present: &CertificateAuthority,
     key: &ClusterKey,
     cluster: ClusterId,
+    now: Timestamp,
 ) -> Result<CertificateAuthority, FoundingError> {
-    let next = Authority::create(cluster)?;
-    let crossed_pem = Some(unseal(present, key)?.certify(&next)?);
+    let next = Authority::create(cluster, now)?;
+    let crossed_pem = Some(unseal(present, key)?.certify(&next, now)?);
     Ok(CertificateAuthority { crossed_pem, ..seal(&next, key)? })
 }
 

@@ -2,9 +2,12 @@
 //! managers run in one thread of a simulation that decides all of it; what the daemon uses is put together here, in
 //! [`Outside::of_host`].
 //!
-//! How long something took is measured on tokio's clock, which a simulation pauses.
+//! How long something took is measured on tokio's clock, which a simulation pauses. What is secret comes from the
+//! operating system alone, on purpose: keys, nonces and serial numbers that a seed could repeat would be none. No
+//! decision hangs on them, and a simulation makes none.
 
 pub mod disk;
+pub mod network;
 pub mod random;
 pub(crate) mod tasks;
 
@@ -12,6 +15,7 @@ use std::{future::Future, sync::Arc};
 
 pub use self::{
     disk::{Commits, Disk, FileIn, FileOut, Files, SnapshotEvery, Space},
+    network::Network,
     random::Random,
     tasks::{Gate, inherit},
 };
@@ -31,6 +35,7 @@ pub struct Outside {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub transport: Arc<dyn Transport>,
+    pub network: Arc<dyn Network>,
     pub disk: Arc<dyn Disk>,
     /// What the manager's tasks pass through each time they go on. None: nothing holds them up.
     pub gate: Option<Arc<dyn Gate>>,
@@ -44,6 +49,7 @@ impl Outside {
             clock: Arc::new(WallClock),
             random: Arc::new(random::HostRandom),
             transport,
+            network: Arc::new(network::HostNetwork),
             disk: Arc::new(HostDisk),
             gate: None,
         }

@@ -5,7 +5,9 @@
 
 use std::{io, time::Duration};
 
-use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
+use tokio::{io::AsyncReadExt, time::timeout};
+
+use crate::outside::Network;
 
 /// From the first packet to the last byte: three times what a lost packet costs.
 const REACH_MAX: Duration = Duration::from_secs(4);
@@ -21,9 +23,9 @@ pub(crate) enum Unreachable {
 }
 
 /// Connects to `address` and reads `word`.
-pub(crate) async fn check(address: &str, word: &str) -> Result<(), Unreachable> {
+pub(crate) async fn check(network: &dyn Network, address: &str, word: &str) -> Result<(), Unreachable> {
     let heard = async {
-        let mut stream = TcpStream::connect(address).await?;
+        let mut stream = network.connect(address).await?;
         let mut heard = vec![0; word.len()];
         stream.read_exact(&mut heard).await.map(|_| heard)
     };
@@ -41,12 +43,13 @@ mod tests {
     use tokio::{io::AsyncWriteExt, net::TcpListener};
 
     use super::*;
+    use crate::outside::network::HostNetwork;
 
     async fn said(word: &'static [u8]) -> Result<(), Unreachable> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let host = async { listener.accept().await.unwrap().0.write_all(word).await.unwrap() };
-        tokio::join!(check(&address, "a word"), host).0
+        tokio::join!(check(&HostNetwork, &address, "a word"), host).0
     }
 
     #[tokio::test]
@@ -59,6 +62,6 @@ mod tests {
     #[tokio::test]
     async fn an_address_where_nobody_listens_is_not_reached() {
         let free = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap().to_string();
-        assert!(matches!(check(&free, "a word").await, Err(Unreachable::Refused(_))));
+        assert!(matches!(check(&HostNetwork, &free, "a word").await, Err(Unreachable::Refused(_))));
     }
 }

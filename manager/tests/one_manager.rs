@@ -20,7 +20,7 @@ use muster_proto::{
     id::{ClusterId, NodeId, ServiceId},
     isolation::OnIsolation,
     node::{EngineHealth, NodeDescription, NodeSpec, NodeState},
-    pin::ImagePin,
+    pin::{ImagePin, Unresolved},
     placement::Placement,
     resources::{ResourceRequirements, Resources},
     restart::RestartPolicy,
@@ -46,8 +46,8 @@ struct NoHost;
 
 #[async_trait]
 impl Preflight for NoHost {
-    async fn resolve_image(&self, image: &str) -> Result<ImagePin, String> {
-        Err(format!("nobody here knows {image}"))
+    async fn resolve_image(&self, image: &str) -> Result<ImagePin, Unresolved> {
+        Err(Unresolved::Unknown(format!("nobody here knows {image}")))
     }
 
     async fn check_ingress_port(&self, _port: u16) -> Result<(), String> {

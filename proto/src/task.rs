@@ -61,7 +61,7 @@ pub enum Slot {
     Node(NodeId),
 }
 
-/// What a task that ended badly leaves for the one who asks why. Bounded by whoever makes it.
+/// What a task that ended by itself leaves for the one who asks why. Bounded by whoever makes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     pub log_tail: Vec<String>,

@@ -121,6 +121,25 @@ impl TaskState {
         }
     }
 
+    /// An end that nobody asked for, of which the agent can tell: what the task left is kept with it. Also of one that
+    /// ended with success, as for a service that is to run for ever that is as bad as a failure.
+    #[must_use]
+    pub fn ended_by_itself(self) -> bool {
+        match self {
+            TaskState::Complete | TaskState::Failed | TaskState::Rejected => true,
+            TaskState::New
+            | TaskState::Pending
+            | TaskState::Assigned
+            | TaskState::Accepted
+            | TaskState::Preparing
+            | TaskState::Ready
+            | TaskState::Starting
+            | TaskState::Running
+            | TaskState::Shutdown
+            | TaskState::Orphaned => false,
+        }
+    }
+
     /// States only grow; an agent may skip some.
     #[must_use]
     pub fn may_become(self, next: TaskState) -> bool {

@@ -2,15 +2,20 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
-use muster_manager::{Config, Handle, Manager, Outside, Start, ca::ClusterKey, clock::Clock, preflight::Preflight};
+use futures_util::future::BoxFuture;
+use muster_manager::{
+    Config, Handle, Manager, Outside, Start, ca::ClusterKey, clock::Clock, connect::Stream, outside,
+    preflight::Preflight,
+};
 use muster_proto::{
     id::{ClusterId, NodeId},
-    pin::ImagePin,
+    pin::{ImagePin, Unresolved},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -160,6 +165,7 @@ impl Host {
             clock: self.clock.clone() as Arc<dyn Clock>,
             random: Arc::new(chance("random")),
             transport: network.transport(raft_id),
+            network: Arc::new(NoNewcomers),
             disk: Arc::new(disk.clone()),
             gate: Some(process.clone()),
         };
@@ -231,11 +237,21 @@ struct NoHost;
 
 #[async_trait]
 impl Preflight for NoHost {
-    async fn resolve_image(&self, image: &str) -> Result<ImagePin, String> {
-        Err(format!("nobody here knows {image}"))
+    async fn resolve_image(&self, image: &str) -> Result<ImagePin, Unresolved> {
+        Err(Unresolved::Unknown(format!("nobody here knows {image}")))
     }
 
     async fn check_ingress_port(&self, _port: u16) -> Result<(), String> {
         Ok(())
+    }
+}
+
+/// Nor does a host join that would be called back.
+#[derive(Debug)]
+struct NoNewcomers;
+
+impl outside::Network for NoNewcomers {
+    fn connect(&self, _address: &str) -> BoxFuture<'static, io::Result<Stream>> {
+        Box::pin(async { Err(io::ErrorKind::HostUnreachable.into()) })
     }
 }

@@ -50,6 +50,35 @@ const BANNED_IN_CORE: &[&str] = &[
     "rand::",
 ];
 
+/// What a manager takes from outside comes through `manager/src/outside.rs`; here is what goes past it, and what to use.
+const BANNED_IN_MANAGER: &[(&str, &str)] = &[
+    ("SystemTime", "the clock of `Outside`"),
+    ("WallClock", "the clock of `Outside`"),
+    ("use rand::", "the chance of `Outside`"),
+    ("rand::random", "the chance of `Outside`"),
+    ("rand::rng", "the chance of `Outside`"),
+    ("SystemRandom", "the chance of `Outside`, or for what is secret an exception here"),
+    ("TcpStream", "the network of `Outside`, or `Connect`"),
+    ("TcpListener", "what the daemon hands in"),
+    ("UdpSocket", "the network of `Outside`"),
+    ("std::env", "`Config`"),
+    ("fs::", "the disk of `Outside`"),
+    ("Command::new(", "what the daemon hands in"),
+];
+
+/// Folder or file, what may stand there all the same, and why. The list only gets shorter.
+const OUTSIDE_OF_MANAGER: &[(&str, &[&str], &str)] = &[
+    ("manager/src/clock.rs", &["SystemTime", "WallClock"], "the host's clock itself"),
+    ("manager/src/outside.rs", &["WallClock"], "puts the host's together"),
+    ("manager/src/outside/random.rs", &["use rand::", "rand::rng"], "the host's chance itself"),
+    ("manager/src/outside/network.rs", &["TcpStream"], "the host's network itself"),
+    ("manager/src/storage", &["fs::"], "the host's disk itself"),
+    ("manager/src/recovery.rs", &["fs::"], "changes a folder that no manager is open on"),
+    ("manager/src/ca/authority.rs", &["SystemRandom"], "serial numbers, which nobody may foresee"),
+    ("manager/src/ca/cluster_key.rs", &["SystemRandom"], "keys and nonces: secret"),
+    ("manager/src/ca/dial.rs", &["TcpStream"], "the daemon's connections, which it hands in as `Connect`"),
+];
+
 /// Crate, and the crates of ours that it must not depend on.
 const FORBIDDEN_DEPENDENCIES: &[(&str, &[&str])] = &[
     ("proto", &["muster-core", "muster-manager", "muster-agent", "muster-cli"]),
@@ -199,6 +228,31 @@ fn core_knows_no_runtime_clock_or_chance() {
             }
         }
     }
+    verdict(problems);
+}
+
+#[test]
+fn a_manager_takes_what_is_outside_through_its_traits() {
+    let mut problems = Vec::new();
+    let mut unused: Vec<(&str, &str)> =
+        OUTSIDE_OF_MANAGER.iter().flat_map(|(place, texts, _)| texts.iter().map(|text| (*place, *text))).collect();
+    for (path, text) in files(".rs").into_iter().filter(|(path, _)| path.starts_with("manager/src/") && !is_test(path))
+    {
+        for (number, line) in product(&text).iter().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
+        {
+            for (banned, instead) in BANNED_IN_MANAGER.iter().filter(|(banned, _)| line.contains(*banned)) {
+                let excepted = OUTSIDE_OF_MANAGER
+                    .iter()
+                    .find(|(place, texts, _)| path.starts_with(*place) && texts.contains(banned));
+                match excepted {
+                    Some((place, ..)) => unused.retain(|exception| exception != &(*place, *banned)),
+                    None => problems.push(format!("{path}:{}: `{banned}`: use {instead}", number + 1)),
+                }
+            }
+        }
+    }
+    problems
+        .extend(unused.iter().map(|(place, text)| format!("{place} needs no `{text}`: take it out of the exceptions")));
     verdict(problems);
 }
 

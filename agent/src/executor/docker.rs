@@ -32,7 +32,7 @@ use futures_util::{StreamExt, stream, stream::BoxStream};
 use muster_proto::{
     assignment::Assignment,
     node::EngineHealth,
-    pin::ImagePin,
+    pin::{ImagePin, Unresolved},
     resources::{NANO_CPUS_PER_CORE, Resources},
 };
 use tokio::{
@@ -240,8 +240,9 @@ impl Executor for Docker {
         }
     }
 
-    async fn resolve(&self, image: &str) -> Result<ImagePin> {
-        image::resolve(&self.client()?, image).await
+    async fn resolve(&self, image: &str) -> std::result::Result<ImagePin, Unresolved> {
+        let client = self.client().map_err(|error| Unresolved::Unknown(error.to_string()))?;
+        image::resolve(&client, image).await
     }
 
     async fn fetch(&self, assignment: &Assignment, progress: &(dyn Fn(String) + Send + Sync)) -> Result<()> {

@@ -35,7 +35,7 @@ use muster_proto::{
     assignment::Assignment,
     id::TaskId,
     node::EngineHealth,
-    pin::ImagePin,
+    pin::{ImagePin, Unresolved},
     resources::{NANO_CPUS_PER_CORE, Resources},
 };
 use tokio::{
@@ -168,9 +168,9 @@ impl Executor for Sim {
         }
     }
 
-    async fn resolve(&self, image: &str) -> Result<ImagePin> {
-        self.inner.up()?;
-        found(image)?;
+    async fn resolve(&self, image: &str) -> std::result::Result<ImagePin, Unresolved> {
+        self.inner.up().map_err(|error| Unresolved::Unknown(error.to_string()))?;
+        found(image).map_err(|error| Unresolved::Missing(error.to_string()))?;
         Ok(ImagePin::LocalId(format!("sha256:{:064x}", crc32fast::hash(image.as_bytes()))))
     }
 

@@ -1,14 +1,20 @@
 //! What managers have not confirmed yet: for each task the last status, which says all the earlier ones did, as a
 //! status only grows and keeps what it gathered. So the outbox is bounded by the number of tasks, whatever happens.
+//! How often a slot in a crash loop is told of, [`loops`] says.
+
+mod loops;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use muster_proto::{assignment::TaskReport, id::TaskId, task::TaskStatus, task_state::TaskState};
 use tokio::{sync::Notify, time::Instant};
+
+use loops::Loops;
+pub(crate) use loops::Place;
 
 /// In one message. A report with full evidence takes about 8 KiB, so that a batch stays well under
 /// [`muster_proto::assignment::AGENT_MESSAGE_BYTES_MAX`].
@@ -19,6 +25,7 @@ const WORDS_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct Entry {
+    place: Place,
     report: TaskReport,
     /// The message that carried it in the present session; None when it has yet to be sent.
     sent: Option<u64>,
@@ -36,6 +43,7 @@ struct Told {
 struct Unacked {
     entries: BTreeMap<TaskId, Entry>,
     told: BTreeMap<TaskId, Told>,
+    loops: Loops,
 }
 
 /// Whether managers decide something by the state: then it is told at once. The others say how far a task is.
@@ -65,25 +73,36 @@ fn due(status: &TaskStatus, told: Option<&Told>) -> Option<Instant> {
 }
 
 impl Unacked {
-    fn put(&mut self, report: TaskReport) {
-        self.entries.insert(report.task_id, Entry { report, sent: None });
+    fn put(&mut self, place: Place, report: TaskReport) {
+        self.entries.insert(report.task_id, Entry { place, report, sent: None });
     }
 
     /// And when something is due that is not yet.
     fn take(&mut self, sequence: u64, now: Instant) -> (Vec<TaskReport>, Option<Instant>) {
         let (mut taken, mut later) = (Vec::new(), None::<Instant>);
-        for (task, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.sent.is_none()) {
+        let Self { entries, told, loops } = self;
+        let waits_until = |entry: &Entry, told: Option<&Told>, loops: &Loops| {
             let status = &entry.report.status;
-            match due(status, self.told.get(task)).filter(|due| *due > now) {
+            due(status, told).max(loops.due(entry.place, status, told, now)).filter(|due| *due > now)
+        };
+        let is_told = |(task, entry): &(&TaskId, &Entry)| {
+            entry.sent.is_none() && loops.has(entry.place) && waits_until(entry, told.get(task), loops).is_none()
+        };
+        // All that there is to tell of a slot in a loop goes together.
+        let looped: BTreeSet<Place> = entries.iter().filter(is_told).map(|(_, entry)| entry.place).collect();
+        for (task, entry) in entries.iter_mut().filter(|(_, entry)| entry.sent.is_none()) {
+            match waits_until(entry, told.get(task), loops).filter(|_| !looped.contains(&entry.place)) {
                 Some(due) => later = Some(later.map_or(due, |later| later.min(due))),
                 None if taken.len() == BATCH_MAX => later = Some(now),
                 None => {
-                    self.told.insert(*task, Told { at: now, state: status.state, removed: status.removed });
+                    let TaskStatus { state, removed, .. } = entry.report.status;
+                    told.insert(*task, Told { at: now, state, removed });
                     entry.sent = Some(sequence);
                     taken.push(entry.report.clone());
                 }
             }
         }
+        looped.into_iter().for_each(|place| loops.told(place, now));
         (taken, later)
     }
 
@@ -91,6 +110,7 @@ impl Unacked {
         self.entries.retain(|_, entry| entry.sent != Some(sequence));
     }
 
+    /// Not the loops: whatever breaks sessions off, a loop must not cost more for it.
     fn rewind(&mut self) {
         self.entries.values_mut().for_each(|entry| entry.sent = None);
         self.told.clear();
@@ -109,9 +129,14 @@ impl Outbox {
         self.unacked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn put(&self, report: TaskReport) {
-        self.locked().put(report);
+    pub(crate) fn put(&self, place: Place, report: TaskReport) {
+        self.locked().put(place, report);
         self.filled.notify_one();
+    }
+
+    /// A task of the slot ended by itself, soon after it began; to be said before its end is put in.
+    pub(crate) fn crashed(&self, place: Place) {
+        self.locked().loops.crashed(place, Instant::now());
     }
 
     /// Of a task that no manager knows there is nothing to tell.
@@ -136,6 +161,7 @@ impl Outbox {
     pub(crate) fn everything(&self, sequence: u64) -> Vec<TaskReport> {
         let mut unacked = self.locked();
         unacked.told.clear();
+        unacked.loops = Loops::default();
         unacked.take(sequence, Instant::now()).0
     }
 
@@ -154,7 +180,9 @@ impl Outbox {
 mod tests {
     use super::*;
     use muster_proto::{
-        task_state::TaskState::{Accepted, Failed, Preparing, Running, Starting},
+        id::ServiceId,
+        task::Slot,
+        task_state::TaskState::{Accepted, Failed, Preparing, Ready, Running, Starting},
         time::Timestamp,
         version::Fence,
     };
@@ -162,6 +190,12 @@ mod tests {
     fn report(task: u128, state: TaskState) -> TaskReport {
         let status = TaskStatus::new(state, Timestamp::EPOCH, "");
         TaskReport { task_id: TaskId::from_bits(task), fence: Fence(1), status }
+    }
+
+    const PLACE: Place = (ServiceId::from_bits(1), Slot::Number(1));
+
+    fn put(unacked: &mut Unacked, report: TaskReport) {
+        unacked.put(PLACE, report);
     }
 
     fn take(unacked: &mut Unacked, sequence: u64) -> Vec<TaskReport> {
@@ -174,7 +208,7 @@ mod tests {
         let mut said = |state, message: &str, after_ms| {
             let mut report = report(1, state);
             report.status.message = message.to_owned();
-            unacked.put(report);
+            put(&mut unacked, report);
             let (told, later) = unacked.take(1, begin + Duration::from_millis(after_ms));
             (told.len(), later.map(|at| (at - begin).as_millis()))
         };
@@ -192,8 +226,8 @@ mod tests {
     #[test]
     fn only_the_last_status_is_told() {
         let mut unacked = Unacked::default();
-        unacked.put(report(1, Starting));
-        unacked.put(report(1, Running));
+        put(&mut unacked, report(1, Starting));
+        put(&mut unacked, report(1, Running));
         assert_eq!(take(&mut unacked, 1), [report(1, Running)]);
         assert_eq!(take(&mut unacked, 2), []);
     }
@@ -201,10 +235,10 @@ mod tests {
     #[test]
     fn an_ack_confirms_what_was_sent_and_not_what_came_after() {
         let mut unacked = Unacked::default();
-        unacked.put(report(1, Running));
-        unacked.put(report(2, Running));
+        put(&mut unacked, report(1, Running));
+        put(&mut unacked, report(2, Running));
         take(&mut unacked, 1);
-        unacked.put(report(1, Failed));
+        put(&mut unacked, report(1, Failed));
         unacked.ack(1);
         unacked.rewind();
         assert_eq!(take(&mut unacked, 1), [report(1, Failed)]);
@@ -213,7 +247,7 @@ mod tests {
     #[test]
     fn a_new_session_gets_what_the_old_one_had_no_ack_for() {
         let mut unacked = Unacked::default();
-        unacked.put(report(1, Running));
+        put(&mut unacked, report(1, Running));
         take(&mut unacked, 1);
         unacked.rewind();
         assert_eq!(take(&mut unacked, 1), [report(1, Running)]);
@@ -222,7 +256,129 @@ mod tests {
     #[test]
     fn batches_are_bounded() {
         let mut unacked = Unacked::default();
-        (0..300).for_each(|task| unacked.put(report(task, Running)));
+        (0..300).for_each(|task| put(&mut unacked, report(task, Running)));
         assert_eq!((take(&mut unacked, 1).len(), take(&mut unacked, 2).len()), (BATCH_MAX, 44));
+    }
+
+    /// What is told of tasks in one slot, and when: each millisecond something happens and the reader looks.
+    #[derive(Debug)]
+    struct Slots {
+        unacked: Unacked,
+        begin: Instant,
+        sequence: u64,
+        told: Vec<(u64, Vec<(u128, TaskState)>)>,
+    }
+
+    impl Slots {
+        fn new() -> Self {
+            Self { unacked: Unacked::default(), begin: Instant::now(), sequence: 0, told: Vec::new() }
+        }
+
+        fn at(&self, millis: u64) -> Instant {
+            self.begin + Duration::from_millis(millis)
+        }
+
+        fn said(&mut self, millis: u64, place: Place, task: u128, state: TaskState) {
+            if state == Failed {
+                self.unacked.loops.crashed(place, self.at(millis));
+            }
+            self.unacked.put(place, report(task, state));
+            self.look(millis);
+        }
+
+        fn look(&mut self, millis: u64) -> Option<Instant> {
+            self.sequence += 1;
+            let (taken, later) = self.unacked.take(self.sequence, self.at(millis));
+            self.unacked.ack(self.sequence);
+            if !taken.is_empty() {
+                let brief = |report: &TaskReport| (report.task_id.bits(), report.status.state);
+                self.told.push((millis, taken.iter().map(brief).collect()));
+            }
+            later
+        }
+
+        /// Looks whenever something is due, as the session does.
+        fn look_until(&mut self, mut millis: u64, end: u64) {
+            while let Some(later) = self.look(millis).filter(|later| *later < self.at(end)) {
+                millis = u64::try_from((later - self.begin).as_millis()).expect("small");
+            }
+        }
+    }
+
+    #[test]
+    fn a_crash_loop_is_told_of_once_a_second_and_every_end_is() {
+        let mut slots = Slots::new();
+        for attempt in 0..5_u64 {
+            let (task, begin) = (u128::from(attempt), attempt * 700);
+            for (after, state) in [(0, Accepted), (10, Preparing), (100, Ready), (200, Running), (300, Failed)] {
+                slots.look_until((begin + after).saturating_sub(100), begin + after);
+                slots.said(begin + after, PLACE, task, state);
+            }
+        }
+        slots.look_until(3_100, 60_000);
+        let first = [(0, (0, Accepted)), (100, (0, Ready)), (200, (0, Running)), (300, (0, Failed))];
+        let looped = [
+            (1_300, vec![(1, Failed)]),
+            (2_300, vec![(2, Failed), (3, Running)]),
+            (3_300, vec![(3, Failed), (4, Failed)]),
+        ];
+        let all: Vec<_> = first.map(|(at, told)| (at, vec![told])).into_iter().chain(looped).collect();
+        assert_eq!(slots.told, all);
+    }
+
+    #[test]
+    fn other_slots_and_later_times_know_nothing_of_a_loop() {
+        let mut slots = Slots::new();
+        let other = (ServiceId::from_bits(1), Slot::Number(2));
+        slots.said(0, PLACE, 1, Failed);
+        slots.said(10, other, 2, Ready);
+        slots.said(20, other, 2, Running);
+        slots.said(200_000, PLACE, 3, Ready);
+        slots.said(200_010, PLACE, 3, Running);
+        let told: Vec<u64> = slots.told.iter().map(|(at, _)| *at).collect();
+        assert_eq!(told, [0, 10, 20, 200_000, 200_010]);
+    }
+
+    #[test]
+    fn words_do_not_take_a_decisions_second() {
+        let mut slots = Slots::new();
+        slots.said(0, PLACE, 1, Failed);
+        slots.said(900, PLACE, 2, Starting);
+        slots.look_until(900, 1_050);
+        slots.said(1_050, PLACE, 2, Running);
+        assert_eq!(slots.told, [(0, vec![(1, Failed)]), (1_050, vec![(2, Running)])]);
+        slots.said(1_060, PLACE, 2, Failed);
+        slots.said(1_100, PLACE, 3, Starting);
+        slots.look_until(1_100, 2_100);
+        slots.said(2_100, PLACE, 4, Preparing);
+        slots.look_until(2_100, 60_000);
+        assert_eq!(slots.told[2..], [(2_050, vec![(2, Failed), (3, Starting)]), (4_050, vec![(4, Preparing)])]);
+    }
+
+    #[test]
+    fn that_a_container_is_gone_goes_along_with_the_next_attempt() {
+        let mut slots = Slots::new();
+        slots.said(0, PLACE, 1, Failed);
+        let mut gone = report(1, Failed);
+        gone.status.removed = true;
+        put(&mut slots.unacked, gone);
+        slots.said(100, PLACE, 2, Ready);
+        slots.look_until(100, 60_000);
+        assert_eq!(slots.told, [(0, vec![(1, Failed)]), (1_000, vec![(1, Failed), (2, Ready)])]);
+    }
+
+    #[test]
+    fn a_new_session_tells_of_a_loop_all_that_the_old_one_did_not() {
+        let (mut unacked, begin) = (Unacked::default(), Instant::now());
+        unacked.loops.crashed(PLACE, begin);
+        put(&mut unacked, report(1, Failed));
+        assert_eq!(unacked.take(1, begin).0, [report(1, Failed)]);
+        put(&mut unacked, report(2, Running));
+        let soon = begin + Duration::from_millis(100);
+        assert_eq!(unacked.take(2, soon).0, []);
+        unacked.rewind();
+        let (told, later) = unacked.take(1, soon);
+        assert_eq!((told, later), (Vec::new(), Some(begin + Duration::from_secs(1))));
+        assert_eq!(unacked.take(2, begin + Duration::from_secs(1)).0, [report(1, Failed), report(2, Running)]);
     }
 }

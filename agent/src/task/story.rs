@@ -9,6 +9,7 @@ use std::{
 use muster_proto::{
     assignment::{Assignment, TaskReport},
     health::HealthCheck,
+    restart::RestartPolicy,
     task::{Evidence, TaskStatus},
     task_state::TaskState,
 };
@@ -16,7 +17,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::{context::Context, ending::Ending};
-use crate::{executor::ContainerId, store::Progress, words::cut};
+use crate::{executor::ContainerId, session::reports::Place, store::Progress, words::cut};
 
 /// Pause between two reports of one task that differ in their words only, such as how far a pull has come.
 const CHATTER_PAUSE: Duration = Duration::from_secs(1);
@@ -56,7 +57,11 @@ impl Story {
 
     fn report(&self, status: TaskStatus) {
         let report = TaskReport { task_id: self.assignment.task_id, fence: self.assignment.fence, status };
-        self.context.outbox.put(report);
+        self.context.outbox.put(self.place(), report);
+    }
+
+    fn place(&self) -> Place {
+        (self.assignment.service_id, self.assignment.slot)
     }
 
     /// To a later state; nothing where the task is there already or beyond.
@@ -122,13 +127,22 @@ impl Story {
         self.status.error = ending.error.map(|error| cut(error, TaskStatus::MESSAGE_BYTES_MAX));
         self.status.exit_code = ending.exit_code;
         self.status.address = None;
-        if state.is_failure() {
+        if state.ended_by_itself() {
+            if !self.was_stable() {
+                self.context.outbox.crashed(self.place());
+            }
             let (health, oom_killed) = (ending.health, ending.oom_killed);
             self.status.evidence = Some(Box::new(Evidence { log_tail, health, oom_killed }));
         }
         info!(task = %self.assignment.task_id, %state, error = self.status.error.as_deref(), "task ended");
         self.advance(state, ending.message);
         self.keep().await;
+    }
+
+    /// Its managers forget failures before a run of this length, and so does the outbox.
+    fn was_stable(&self) -> bool {
+        let ran = self.status.running_at.map(|since| self.context.clock.now().since(since));
+        ran.is_some_and(|ran| ran >= RestartPolicy::STABLE_AFTER)
     }
 
     /// No container of it is left.

@@ -202,13 +202,10 @@ async fn a_process_that_ends_by_itself() {
         let mut bench = Bench::new(assignment(&[&exit, "MUSTER_SIM_LOG=about to end"], |_| {}));
         let ended = bench.until(|status| status.state.is_final()).await;
         assert_eq!((ended.state, ended.error.as_deref()), (state, error));
-        match ended.evidence {
-            Some(evidence) => {
-                assert!(evidence.log_tail.contains(&"about to end".to_owned()), "{evidence:?}");
-                assert_eq!(evidence.oom_killed, how.starts_with("oom"));
-            }
-            None => assert_eq!(state, Complete),
-        }
+        let evidence = ended.evidence.expect("nobody asked for the end");
+        assert!(evidence.log_tail.contains(&"about to end".to_owned()), "{evidence:?}");
+        assert_eq!(evidence.oom_killed, how.starts_with("oom"));
+        assert_eq!(ended.exit_code.is_some_and(|code| code == 0), state == Complete);
         bench.finished().await;
     }
 }

@@ -21,11 +21,11 @@ use muster_proto::{
     id::{NodeId, ServiceId},
     task_state::{
         DesiredState,
-        TaskState::{Preparing, Running, Shutdown},
+        TaskState::{Failed, Preparing, Running, Shutdown},
     },
     v1::NodeDescription,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 fn sim() -> Arc<Sim> {
     Arc::new(Sim::new(IDENTITY))
@@ -230,6 +230,32 @@ async fn images_that_take_long_to_fetch_hold_up_no_other_task() {
     }
     manager.assign(assignment(13, &[]));
     manager.until_state(task(13), Running).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_crash_loop_costs_one_message_a_second_and_every_end_is_told() {
+    let (dir, sim, manager) = (tempfile::tempdir().unwrap(), sim(), Manager::start().await);
+    let agent = Node::start(dir.path(), &sim, &manager).await;
+    let begin = Instant::now();
+    let crash = ["MUSTER_SIM_EXIT=3@10", "MUSTER_SIM_LOG=no database"];
+    manager.assign(assignment(1, &crash));
+    manager.until_state(task(1), Failed).await;
+    let of_the_first = manager.messages();
+    for attempt in 2..=4 {
+        // Its pause is over long before its predecessor's end is told.
+        manager.assign(assignment(attempt, &crash));
+        let failed = manager.until_state(task(attempt), Failed).await;
+        assert_eq!(failed.exit_code, Some(3));
+        assert!(failed.evidence.is_some_and(|evidence| evidence.log_tail.contains(&"no database".to_owned())));
+    }
+    let looped = manager.messages() - of_the_first;
+    assert!((1..=begin.elapsed().as_secs()).contains(&looped), "{looped} messages in {:?}", begin.elapsed());
+
+    // Nor does a session that breaks off cost anything but what it did not confirm.
+    manager.assign(assignment(5, &crash));
+    manager.end_sessions();
+    assert_eq!(manager.until_state(task(5), Failed).await.exit_code, Some(3));
     agent.stop().await;
 }
 

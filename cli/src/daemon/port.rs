@@ -95,7 +95,8 @@ impl Port {
     /// Until `shutdown`; open calls may end then, for a while.
     pub(super) async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Self { options, listener } = self;
-        let authorized = Authorize::at_port(Arc::clone(&options.roll)).layer(options.services.clone());
+        let authorize = Authorize::at_port(Arc::clone(&options.roll), Arc::new(WallClock));
+        let authorized = authorize.layer(options.services.clone());
         let shared = Arc::new(Shared {
             authorized: Inner::new(authorized),
             options,

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use muster_agent::executor::Executor;
 use muster_manager::preflight::Preflight;
-use muster_proto::pin::ImagePin;
+use muster_proto::pin::{ImagePin, Unresolved};
 
 #[derive(Debug)]
 pub(super) struct LocalHost {
@@ -27,8 +27,8 @@ impl LocalHost {
 
 #[async_trait]
 impl Preflight for LocalHost {
-    async fn resolve_image(&self, image: &str) -> Result<ImagePin, String> {
-        self.executor.resolve(image).await.map_err(|error| error.to_string())
+    async fn resolve_image(&self, image: &str) -> Result<ImagePin, Unresolved> {
+        self.executor.resolve(image).await
     }
 
     async fn check_ingress_port(&self, port: u16) -> Result<(), String> {

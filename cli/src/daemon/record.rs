@@ -249,7 +249,8 @@ mod tests {
     }
 
     fn grant(record: &Record, role: Role) -> v1::Grant {
-        let authority = Authority::create(record.cluster_id).unwrap();
+        let now = super::super::now();
+        let authority = Authority::create(record.cluster_id, now).unwrap();
         let key = NodeKey::from_pem(&record.identity.key).unwrap();
         let validity = Duration::from_secs(3600);
         let part = match role {
@@ -260,7 +261,7 @@ mod tests {
             cluster_id: record.cluster_id.to_string(),
             node_id: record.node_id.to_string(),
             role: v1::Role::from(role).into(),
-            certificate_pem: authority.sign(record.node_id, part, &key.public_der(), validity).unwrap(),
+            certificate_pem: authority.sign(record.node_id, part, &key.public_der(), now, validity).unwrap(),
             roots_pem: vec![authority.cert_pem().to_owned()],
             raft_id: None,
             cluster_key: None,

@@ -181,8 +181,9 @@ mod tests {
     /// At a worker that knows managers at these addresses.
     fn look(addresses: Vec<String>) -> (Look, NodeOrders, watch::Sender<Option<NodeOrders>>) {
         let (cluster, node) = (ClusterId::from_bits(1), NodeId::from_bits(2));
-        let authority = Authority::create(cluster).unwrap();
-        let credentials = Credentials::issue(&authority, node, Part::Worker, Duration::from_secs(3600)).unwrap();
+        let authority = Authority::create(cluster, super::super::now()).unwrap();
+        let (now, validity) = (super::super::now(), Duration::from_secs(3600));
+        let credentials = Credentials::issue(&authority, node, Part::Worker, now, validity).unwrap();
         let keeper = Keeper::new(credentials.clone()).unwrap();
         let orders = NodeOrders {
             role: Role::Worker,

@@ -10,10 +10,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::{Caller, Roll, decide};
-use crate::{
-    ca::Presented,
-    clock::{Clock, WallClock},
-};
+use crate::{ca::Presented, clock::Clock};
 
 /// A layer for tonic's server. At the port it expects [`Presented`] among a call's extensions, where the connection
 /// has put it, and takes a call without it for nobody's. It hands on the [`crate::ca::PeerIdentity`] and the [`Caller`].
@@ -22,14 +19,14 @@ pub struct Authorize(Door);
 
 #[derive(Clone, Debug)]
 enum Door {
-    Port(Arc<dyn Roll>),
+    Port(Arc<dyn Roll>, Arc<dyn Clock>),
     Socket,
 }
 
 impl Authorize {
     #[must_use]
-    pub fn at_port(roll: Arc<dyn Roll>) -> Self {
-        Self(Door::Port(roll))
+    pub fn at_port(roll: Arc<dyn Roll>, clock: Arc<dyn Clock>) -> Self {
+        Self(Door::Port(roll, clock))
     }
 
     #[must_use]
@@ -67,12 +64,12 @@ where
     fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
         let caller = match &self.door {
             Door::Socket => Caller::Local,
-            Door::Port(roll) => {
+            Door::Port(roll, clock) => {
                 let presented = request.extensions().get().copied().unwrap_or(Presented::Nothing);
                 if let Presented::Certificate(identity) = presented {
                     request.extensions_mut().insert(identity);
                 }
-                Caller::of(presented, WallClock.now(), &**roll)
+                Caller::of(presented, clock.now(), &**roll)
             }
         };
         match decide(request.uri().path(), caller) {

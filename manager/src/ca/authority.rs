@@ -1,8 +1,11 @@
 //! Makes the cluster's CA and signs its nodes' certificates.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use muster_proto::id::{ClusterId, NodeId};
+use muster_proto::{
+    id::{ClusterId, NodeId},
+    time::Timestamp,
+};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber, SubjectPublicKeyInfo,
@@ -42,8 +45,8 @@ impl std::fmt::Debug for Authority {
 
 impl Authority {
     /// A new CA, for a new cluster or as the next root of one.
-    pub fn create(cluster: ClusterId) -> Result<Self, CaError> {
-        let params = root_params(cluster);
+    pub fn create(cluster: ClusterId, now: Timestamp) -> Result<Self, CaError> {
+        let params = root_params(cluster, now);
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CaError::Issue)?;
         let cert_pem = params.self_signed(&key).map_err(CaError::Issue)?.pem();
         let key_pem = key.serialize_pem();
@@ -80,10 +83,10 @@ impl Authority {
 
     /// The key of another root of the cluster, certified by this one, in PEM: who trusts this one trusts what that one
     /// signs.
-    pub fn certify(&self, next: &Self) -> Result<String, CaError> {
+    pub fn certify(&self, next: &Self, now: Timestamp) -> Result<String, CaError> {
         let (_, key) = read_ca(&next.cert_pem)?;
         let key = SubjectPublicKeyInfo::from_der(&key).map_err(CaError::Read)?;
-        let mut params = root_params(next.cluster);
+        let mut params = root_params(next.cluster, now);
         params.use_authority_key_identifier_extension = true;
         params.serial_number = Some(serial()?);
         Ok(params.signed_by(&key, &self.issuer).map_err(CaError::Issue)?.pem())
@@ -91,7 +94,14 @@ impl Authority {
 
     /// A certificate for one node in one part, in PEM. The key is the node's: `public_key_der` is its
     /// [`super::NodeKey::public_der`], as it came over the wire.
-    pub fn sign(&self, node: NodeId, part: Part, public_key_der: &[u8], validity: Duration) -> Result<String, CaError> {
+    pub fn sign(
+        &self,
+        node: NodeId,
+        part: Part,
+        public_key_der: &[u8],
+        now: Timestamp,
+        validity: Duration,
+    ) -> Result<String, CaError> {
         let key = public_key(public_key_der)?;
         let mut params = CertificateParams::new(server_names(self.cluster, node, part)).map_err(CaError::Issue)?;
         params.distinguished_name = subject(&node.to_string(), self.cluster);
@@ -103,7 +113,7 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         params.serial_number = Some(serial()?);
-        valid_for(&mut params, validity);
+        valid_for(&mut params, now, validity);
         Ok(params.signed_by(&key, &self.issuer).map_err(CaError::Issue)?.pem())
     }
 }
@@ -118,12 +128,12 @@ fn public_key(der: &[u8]) -> Result<SubjectPublicKeyInfo, CaError> {
 }
 
 /// All roots of a cluster have one name, so that either certificate of a root's key stands for it.
-fn root_params(cluster: ClusterId) -> CertificateParams {
+fn root_params(cluster: ClusterId, now: Timestamp) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = subject(&format!("muster {cluster}"), cluster);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    valid_for(&mut params, CA_VALIDITY);
+    valid_for(&mut params, now, CA_VALIDITY);
     params
 }
 
@@ -153,9 +163,8 @@ fn serial() -> Result<SerialNumber, CaError> {
     Ok(SerialNumber::from_slice(&bytes))
 }
 
-fn valid_for(params: &mut CertificateParams, span: Duration) {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+fn valid_for(params: &mut CertificateParams, now: Timestamp, span: Duration) {
+    let (epoch, now) = (rcgen::date_time_ymd(1970, 1, 1), now.since(Timestamp::EPOCH));
     params.not_before = epoch + now.saturating_sub(CLOCK_SKEW);
     params.not_after = epoch + now + span;
 }

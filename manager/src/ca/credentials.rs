@@ -38,12 +38,18 @@ impl Credentials {
     }
 
     /// A node that holds the CA makes its own.
-    pub fn issue(authority: &Authority, node: NodeId, part: Part, validity: Duration) -> Result<Self, CaError> {
+    pub fn issue(
+        authority: &Authority,
+        node: NodeId,
+        part: Part,
+        now: Timestamp,
+        validity: Duration,
+    ) -> Result<Self, CaError> {
         let key = NodeKey::generate()?;
         Ok(Self {
             cluster: authority.cluster(),
             ca_pem: authority.cert_pem().to_owned(),
-            cert_pem: authority.sign(node, part, &key.public_der(), validity)?,
+            cert_pem: authority.sign(node, part, &key.public_der(), now, validity)?,
             key_pem: key.key_pem(),
         })
     }
@@ -75,6 +81,7 @@ fn renewal(issued_at: Timestamp, expires_at: Timestamp, chance: u8) -> Timestamp
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Clock, WallClock};
 
     #[test]
     fn renewal_is_in_the_middle_of_a_certificates_life_however_short_that_is() {
@@ -86,9 +93,10 @@ mod tests {
 
     #[test]
     fn the_skew_of_clocks_does_not_make_a_new_certificate_due() {
-        let authority = Authority::create(ClusterId::from_bits(1)).unwrap();
+        let now = WallClock.now();
+        let authority = Authority::create(ClusterId::from_bits(1), now).unwrap();
         let validity = Duration::from_secs(1_000);
-        let made = Credentials::issue(&authority, NodeId::from_bits(2), Part::Worker, validity).unwrap();
+        let made = Credentials::issue(&authority, NodeId::from_bits(2), Part::Worker, now, validity).unwrap();
         let life_left = made.identity().unwrap().expires_at.since(made.renew_at().unwrap());
         assert!((399..=501).contains(&life_left.as_secs()), "{life_left:?}");
     }

@@ -25,6 +25,7 @@ use super::{
     Alpn, Authority, CaError, Credentials, DialError, Expect, Keeper, NODE_VALIDITY, NodeKey, Part, PeerIdentity,
     Presented, Worthless, dial_pinned, digest,
 };
+use crate::clock::{Clock, WallClock};
 
 const CLUSTER: ClusterId = ClusterId::from_bits(1);
 const MANAGER: NodeId = NodeId::from_bits(10);
@@ -33,11 +34,11 @@ const RAFT_ID: RaftId = RaftId(7);
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn authority() -> Authority {
-    Authority::create(CLUSTER).expect("a CA")
+    Authority::create(CLUSTER, WallClock.now()).expect("a CA")
 }
 
 fn credentials(authority: &Authority, node: NodeId, role: Role) -> Credentials {
-    Credentials::issue(authority, node, part(role), NODE_VALIDITY).expect("issued")
+    Credentials::issue(authority, node, part(role), WallClock.now(), NODE_VALIDITY).expect("issued")
 }
 
 fn part(role: Role) -> Part {
@@ -158,7 +159,7 @@ async fn an_expired_certificate_counts_until_its_grace_ends() {
     let authority = authority();
     let manager = keeper(&authority, MANAGER, Role::Manager);
     let life = NODE_VALIDITY / 3;
-    let short = Credentials::issue(&authority, WORKER, Part::Worker, life).unwrap();
+    let short = Credentials::issue(&authority, WORKER, Part::Worker, WallClock.now(), life).unwrap();
     let expires_at = short.identity().unwrap().expires_at;
     let server = Server::start(manager.clone()).await;
     let (presented, _) = server.visit(&Keeper::new(short.clone()).unwrap(), Expect::AnyManager).await.unwrap();
@@ -180,7 +181,8 @@ async fn an_expired_certificate_counts_until_its_grace_ends() {
 #[tokio::test]
 async fn an_expired_server_is_refused() {
     let authority = authority();
-    let expired = Credentials::issue(&authority, MANAGER, part(Role::Manager), Duration::ZERO).unwrap();
+    let expired =
+        Credentials::issue(&authority, MANAGER, part(Role::Manager), WallClock.now(), Duration::ZERO).unwrap();
     let server = Server::start(Keeper::new(expired).unwrap()).await;
     tokio::time::timeout(DEADLINE, async {
         // A certificate is good to the end of the second it expires in.
@@ -222,7 +224,7 @@ async fn sessions_are_resumed_and_never_under_a_former_identity() {
 async fn a_root_is_exchanged_without_a_moment_in_which_anybody_is_refused() {
     let (old, new) = (authority(), authority());
     let both = format!("{}{}", new.cert_pem(), old.cert_pem());
-    let crossed = old.certify(&new).unwrap();
+    let crossed = old.certify(&new, WallClock.now()).unwrap();
     let nodes = [keeper(&old, MANAGER, Role::Manager), keeper(&old, WORKER, Role::Worker)];
     // Two that hear of nothing all that time.
     let away = [keeper(&old, NodeId::from_bits(12), Role::Manager), keeper(&old, NodeId::from_bits(13), Role::Worker)];
@@ -337,7 +339,7 @@ fn a_ca_read_back_signs_for_the_same_cluster() {
     let read = Authority::from_pem(made.cert_pem(), made.key_pem()).expect("its own PEM");
     assert_eq!(read.cluster(), CLUSTER);
     let key = NodeKey::generate().unwrap();
-    let cert_pem = read.sign(WORKER, Part::Worker, &key.public_der(), NODE_VALIDITY).expect("signed");
+    let cert_pem = read.sign(WORKER, Part::Worker, &key.public_der(), WallClock.now(), NODE_VALIDITY).expect("signed");
     let key = NodeKey::from_pem(&key.key_pem()).expect("its own PEM");
     let read = Credentials::from_pem(made.cert_pem().to_owned(), cert_pem, key.key_pem()).expect("its own PEM");
     assert_eq!(read.cluster, CLUSTER);
@@ -372,7 +374,7 @@ fn a_public_key_that_is_none_is_refused() {
     let authority = authority();
     let other_kind = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     for der in [b"".to_vec(), b"garbage".to_vec(), rcgen::PublicKeyData::subject_public_key_info(&other_kind)] {
-        let refused = authority.sign(WORKER, Part::Worker, &der, NODE_VALIDITY);
+        let refused = authority.sign(WORKER, Part::Worker, &der, WallClock.now(), NODE_VALIDITY);
         assert!(matches!(refused, Err(CaError::PublicKey(_))), "{refused:?}");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use muster_proto::{
     endpoint::PublishMode,
     parse,
-    pin::ImagePin,
+    pin::{ImagePin, Unresolved},
     service::{Service, ServiceSpec},
     v1, validate,
 };
@@ -87,10 +87,7 @@ async fn pin(preflight: &dyn Preflight, image: &str, warnings: &mut Vec<String>)
     match resolve_in_time(preflight, image).await {
         Ok(pin) => Some(pin),
         Err(why) => {
-            warnings.push(format!(
-                "image {image} could not be resolved to a digest ({why}); each node runs what the name means there \
-                 when a task starts, so see that it is the same everywhere"
-            ));
+            warnings.push(unresolved(image, &why));
             None
         }
     }
@@ -108,13 +105,53 @@ async fn pin_anew(
     match resolve_in_time(preflight, image).await {
         Ok(pin) => Some(pin),
         Err(why) => {
-            warnings.push(format!(
-                "image {image} could not be resolved anew ({why}); it stays pinned to {kept}, so run the update again \
-                 once its registry answers"
-            ));
+            warnings.push(unresolved_anew(image, &kept, &why));
             Some(kept)
         }
     }
+}
+
+/// Refusing would be wrong: other nodes may hold what this host does not.
+fn unresolved(image: &str, why: &Unresolved) -> String {
+    match why {
+        Unresolved::Missing(said) => format!(
+            "image {image} is not on this host, and its registry does not have it ({said}); a task of it starts only on \
+             a node that holds it already, so check the name, push the image, or load it on the nodes"
+        ),
+        Unresolved::Denied(said) => format!(
+            "image {image} is not on this host, and its registry gives it to nobody without a login ({said}); a task of \
+             it starts only on a node that holds it already, so check the name, or load the image on the nodes"
+        ),
+        Unresolved::Unreachable(said) => format!(
+            "image {image} is not on this host, and its registry cannot be reached ({said}); each node runs what the \
+             name means there when a task starts, so check the name, and see that the nodes reach the registry or hold \
+             the same image"
+        ),
+        Unresolved::Unknown(said) => format!(
+            "image {image} could not be resolved to a digest ({said}); each node runs what the name means there when a \
+             task starts, so see that it is the same everywhere"
+        ),
+    }
+}
+
+fn unresolved_anew(image: &str, kept: &ImagePin, why: &Unresolved) -> String {
+    let (what, said, next) = match why {
+        Unresolved::Missing(said) => {
+            ("its registry does not have it any more", said, "push it again, or name another with --image")
+        }
+        Unresolved::Denied(said) => (
+            "its registry gives it to nobody without a login",
+            said,
+            "have it given out without one, or name another with --image",
+        ),
+        Unresolved::Unreachable(said) => {
+            ("its registry cannot be reached", said, "run the update again once the registry answers")
+        }
+        Unresolved::Unknown(said) => {
+            ("it could not be resolved anew", said, "run the update again once that is mended")
+        }
+    };
+    format!("image {image} stays pinned to {kept}: {what} ({said}); {next}")
 }
 
 fn warn_unpinned(image: &str, warnings: &mut Vec<String>) {
@@ -126,9 +163,9 @@ fn warn_unpinned(image: &str, warnings: &mut Vec<String>) {
     }
 }
 
-async fn resolve_in_time(preflight: &dyn Preflight, image: &str) -> Result<ImagePin, String> {
+async fn resolve_in_time(preflight: &dyn Preflight, image: &str) -> Result<ImagePin, Unresolved> {
     let answer = timeout(RESOLVE_MAX, preflight.resolve_image(image)).await;
-    answer.unwrap_or_else(|_elapsed| Err(format!("no answer in {} s", RESOLVE_MAX.as_secs())))
+    answer.unwrap_or_else(|_elapsed| Err(Unresolved::Unknown(format!("no answer in {} s", RESOLVE_MAX.as_secs()))))
 }
 
 #[cfg(test)]
@@ -142,7 +179,7 @@ mod tests {
 
     #[async_trait]
     impl Preflight for Unreachable {
-        async fn resolve_image(&self, _image: &str) -> Result<ImagePin, String> {
+        async fn resolve_image(&self, _image: &str) -> Result<ImagePin, Unresolved> {
             std::future::pending().await
         }
 
@@ -157,6 +194,7 @@ mod tests {
         assert_eq!(pin(&Unreachable, "app:1", &mut warnings).await, None);
         assert!(warnings.len() == 1 && warnings[0].contains("no answer in 20 s"), "{warnings:?}");
     }
+
     #[tokio::test(start_paused = true)]
     async fn a_pin_outlives_a_registry_that_does_not_answer() {
         let mut warnings = Vec::new();
@@ -164,5 +202,28 @@ mod tests {
         assert_eq!(pin_anew(&Unreachable, "app:1", kept.clone(), &mut warnings).await, kept);
         assert!(warnings.len() == 1 && warnings[0].contains("stays pinned to"), "{warnings:?}");
         assert_eq!(pin_anew(&Unreachable, "app:1", None, &mut warnings).await, None, "there was nothing to keep");
+    }
+
+    #[test]
+    fn each_reason_has_its_sentence_and_its_next_step() {
+        let kept = ImagePin::Digest("sha256:ab".to_owned());
+        let reasons = [
+            Unresolved::Missing("manifest unknown".to_owned()),
+            Unresolved::Denied("unauthorized".to_owned()),
+            Unresolved::Unreachable("connection refused".to_owned()),
+            Unresolved::Unknown("engine unavailable: no socket".to_owned()),
+        ];
+        let first = reasons.iter().map(|why| unresolved("app:1", why));
+        let said: Vec<String> = first.chain(reasons.iter().map(|why| unresolved_anew("app:1", &kept, why))).collect();
+        expect_test::expect![[r#"
+            image app:1 is not on this host, and its registry does not have it (manifest unknown); a task of it starts only on a node that holds it already, so check the name, push the image, or load it on the nodes
+            image app:1 is not on this host, and its registry gives it to nobody without a login (unauthorized); a task of it starts only on a node that holds it already, so check the name, or load the image on the nodes
+            image app:1 is not on this host, and its registry cannot be reached (connection refused); each node runs what the name means there when a task starts, so check the name, and see that the nodes reach the registry or hold the same image
+            image app:1 could not be resolved to a digest (engine unavailable: no socket); each node runs what the name means there when a task starts, so see that it is the same everywhere
+            image app:1 stays pinned to sha256:ab: its registry does not have it any more (manifest unknown); push it again, or name another with --image
+            image app:1 stays pinned to sha256:ab: its registry gives it to nobody without a login (unauthorized); have it given out without one, or name another with --image
+            image app:1 stays pinned to sha256:ab: its registry cannot be reached (connection refused); run the update again once the registry answers
+            image app:1 stays pinned to sha256:ab: it could not be resolved anew (engine unavailable: no socket); run the update again once that is mended"#]]
+        .assert_eq(&said.join("\n"));
     }
 }

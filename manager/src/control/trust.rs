@@ -91,7 +91,8 @@ impl Control {
                 Ok((cluster.id, present))
             })?
         {
-            let authority = founding::succeed(&present, &self.handle.config.cluster_key, cluster);
+            let now = self.handle.outside.clock.now();
+            let authority = founding::succeed(&present, &self.handle.config.cluster_key, cluster, now);
             let authority = authority.map_err(|error| status::unsigned(&error))?;
             self.propose(asked.first(), Command::RotateRoot { authority }).await?;
         }

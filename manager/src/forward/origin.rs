@@ -14,7 +14,6 @@ use tonic::{Status, transport::server::TcpConnectInfo};
 use crate::{
     authorization::{Caller, decide},
     ca::{PeerIdentity, Presented},
-    clock::{Clock, WallClock},
     replica::Replica,
 };
 
@@ -64,7 +63,7 @@ pub(super) fn strip(headers: &mut HeaderMap) {
 }
 
 /// Makes the call that of whoever made it first.
-pub(super) fn adopt(parts: &mut Parts, replica: &Replica) -> Result<(), Status> {
+pub(super) fn adopt(parts: &mut Parts, replica: &Replica, now: Timestamp) -> Result<(), Status> {
     let Some(origin) = parts.headers.remove(ORIGIN) else { return Ok(()) };
     let cluster = replica.read(|state| state.cluster().map(|cluster| cluster.id));
     let origin = origin.to_str().ok().and_then(|text| Origin::read(text, cluster?));
@@ -80,7 +79,7 @@ pub(super) fn adopt(parts: &mut Parts, replica: &Replica) -> Result<(), Status> 
         }
         Origin::Node(identity) => {
             parts.extensions.insert(identity);
-            Caller::of(Presented::Certificate(identity), WallClock.now(), replica)
+            Caller::of(Presented::Certificate(identity), now, replica)
         }
     };
     parts.extensions.insert(caller);

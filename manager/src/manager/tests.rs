@@ -15,7 +15,7 @@ use muster_core::command::{Command, Entry, LOG_FORMAT, Outcome};
 use muster_proto::{
     assignment::TaskReport,
     id::{ServiceId, TaskId},
-    pin::ImagePin,
+    pin::{ImagePin, Unresolved},
     task::TaskStatus,
     task_state::TaskState,
     time::Timestamp,
@@ -48,8 +48,8 @@ struct NoHost;
 
 #[async_trait]
 impl Preflight for NoHost {
-    async fn resolve_image(&self, image: &str) -> Result<ImagePin, String> {
-        Err(format!("nobody here knows {image}"))
+    async fn resolve_image(&self, image: &str) -> Result<ImagePin, Unresolved> {
+        Err(Unresolved::Unknown(format!("nobody here knows {image}")))
     }
 
     async fn check_ingress_port(&self, _port: u16) -> Result<(), String> {

@@ -12,7 +12,7 @@ use muster_proto::{
 use tonic::Status;
 
 use super::{Membership, wish::Wish};
-use crate::{ca, reach, status};
+use crate::{ca, outside::Outside, reach, status};
 
 impl Membership {
     pub(super) async fn admit(&self, request: v1::JoinRequest, from: Option<IpAddr>) -> Result<v1::Grant, Status> {
@@ -25,9 +25,10 @@ impl Membership {
             attempts.failed(from);
             return Err(status::rejected(&Rejection::TokenUnknown));
         };
-        let (key, now) = (ca::digest_of(&wish.public_key), self.handle.outside.clock.now());
+        let Outside { clock, network, .. } = &self.handle.outside;
+        let (key, now) = (ca::digest_of(&wish.public_key), clock.now());
         self.handle.replica.read(|state| check(state, &wish, key, &token, now))?;
-        reach::check(&wish.address, &wish.probe).await.map_err(|why| {
+        reach::check(&**network, &wish.address, &wish.probe).await.map_err(|why| {
             Status::failed_precondition(format!(
                 "{} cannot be reached from this manager ({why}); name one that others reach with --advertise-addr",
                 wish.address

@@ -3,12 +3,11 @@
 //! What the state keeps of a certificate is decided first ([`Membership::prepare`]), the certificate itself is signed
 //! once the state has it ([`Membership::grant`]): only then is it known which manager of the Raft group it is for.
 
-use std::time::Duration;
-
 use muster_core::{rejection::Rejection, state::State};
 use muster_proto::{
     id::NodeId,
     node::{Node, Role},
+    time::Timestamp,
     trust::{CertificateAuthority, NodeCertificate},
     v1,
 };
@@ -56,8 +55,8 @@ impl Membership {
     /// Everything in it is as the state has it now, but for the root that signs.
     pub(super) fn grant(&self, id: NodeId, prepared: &Prepared) -> Result<v1::Grant, Status> {
         let Handle { replica, config, outside, .. } = &self.handle;
-        let validity = prepared.record.expires_at.since(outside.clock.now());
-        replica.read(|state| grant(state, id, prepared, validity, config.cluster_key.bytes()))
+        let now = outside.clock.now();
+        replica.read(|state| grant(state, id, prepared, now, config.cluster_key.bytes()))
     }
 }
 
@@ -65,7 +64,7 @@ fn grant(
     state: &State,
     id: NodeId,
     prepared: &Prepared,
-    validity: Duration,
+    now: Timestamp,
     cluster_key: &[u8],
 ) -> Result<v1::Grant, Status> {
     let cluster = state.cluster().ok_or_else(|| status::rejected(&Rejection::NoCluster))?;
@@ -75,9 +74,10 @@ fn grant(
     if part.role() != role {
         return Err(status::rejected(&Rejection::OtherRole(id, node.spec.role)));
     }
+    let validity = prepared.record.expires_at.since(now);
     let certificate_pem = prepared
         .signer
-        .sign(id, part, &prepared.public_key, validity)
+        .sign(id, part, &prepared.public_key, now, validity)
         .map_err(|error| status::unsigned(&error.into()))?;
     let cluster_key = match role {
         Role::Manager => Some(cluster_key.to_vec()),

@@ -12,6 +12,7 @@ use muster_manager::{
     ca::{ClusterKey, NodeKey, PeerIdentity},
     clock::{Clock, WallClock},
     founding,
+    outside::random::HostRandom,
     preflight::Preflight,
     raft::alone::Alone,
 };
@@ -22,7 +23,7 @@ use muster_proto::{
     id::{ClusterId, NodeId},
     isolation::OnIsolation,
     node::Role,
-    pin::ImagePin,
+    pin::{ImagePin, Unresolved},
     placement::Placement,
     resources::ResourceRequirements,
     restart::RestartPolicy,
@@ -73,9 +74,13 @@ impl Host {
 
 #[async_trait]
 impl Preflight for Host {
-    async fn resolve_image(&self, image: &str) -> Result<ImagePin, String> {
+    async fn resolve_image(&self, image: &str) -> Result<ImagePin, Unresolved> {
         let (images, _) = &*self.0.lock().expect("no test panics with it");
-        images.get(image).cloned().map(ImagePin::Digest).ok_or_else(|| "no registry has it".to_owned())
+        images
+            .get(image)
+            .cloned()
+            .map(ImagePin::Digest)
+            .ok_or_else(|| Unresolved::Missing("manifest unknown".to_owned()))
     }
 
     async fn check_ingress_port(&self, port: u16) -> Result<(), String> {
@@ -116,7 +121,7 @@ impl Bench {
     pub(crate) async fn start_as(peer: PeerIdentity) -> Self {
         let (key, node_key) = (ClusterKey::generate().expect("random"), NodeKey::generate().expect("random"));
         let (spec, now) = (ClusterSpec::default(), WallClock.now());
-        let begun = founding::begin(CLUSTER, NODE, &node_key.public_der(), &key, spec, now).expect("a CA");
+        let begun = founding::begin(CLUSTER, NODE, &node_key.public_der(), &key, spec, now, &HostRandom).expect("a CA");
         Self::found(peer, begun.bootstrap, key).await
     }
 

@@ -95,7 +95,7 @@ async fn what_cannot_be_pinned_is_accepted_with_a_warning() {
     let created = bench.create(&replicated("web", "nowhere", 1)).await.expect("created");
     expect![[r#"
         image nowhere names no version, so that nobody can tell what an update changes; name one, like nowhere:1.0.0
-        image nowhere could not be resolved to a digest (no registry has it); each node runs what the name means there when a task starts, so see that it is the same everywhere"#]]
+        image nowhere is not on this host, and its registry does not have it (manifest unknown); a task of it starts only on a node that holds it already, so check the name, push the image, or load it on the nodes"#]]
     .assert_eq(&created.warnings.join("\n"));
     assert_eq!(pin(&bench.service("web").await.expect("there")), None);
     bench.stop().await;

@@ -34,7 +34,7 @@ use muster_proto::{
     id::{ClusterId, NodeId, ServiceId, TokenId},
     isolation::OnIsolation,
     node::{NodeSpec, Role},
-    pin::ImagePin,
+    pin::{ImagePin, Unresolved},
     placement::Placement,
     resources::ResourceRequirements,
     restart::RestartPolicy,
@@ -77,7 +77,7 @@ struct NoHost;
 
 #[async_trait]
 impl Preflight for NoHost {
-    async fn resolve_image(&self, _image: &str) -> Result<ImagePin, String> {
+    async fn resolve_image(&self, _image: &str) -> Result<ImagePin, Unresolved> {
         Ok(ImagePin::Digest(format!("sha256:{}", "1".repeat(64))))
     }
 

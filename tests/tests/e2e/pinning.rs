@@ -88,6 +88,26 @@ fn a_registry_out_of_reach_stops_nothing_that_is_pinned() {
 }
 
 #[test]
+fn an_update_to_an_image_that_its_registry_does_not_have_says_so_and_rolls_back() {
+    let Some(()) = present("an_update_to_an_image_that_its_registry_does_not_have") else { return };
+    let images = Images::make(&["1.0.0"]);
+    let mut registry = Registry::start();
+    let stable = registry.name("app:stable");
+    let pushed = registry.push(&images, "1.0.0", "app", "stable");
+    let daemon = Daemon::cluster(MUSTER, Engine::Docker);
+    daemon.ok(&["service", "create", "--quiet", "--name", "web", &stable]);
+
+    let missing = registry.name("app:9.9.9");
+    let said = daemon.refused(&["service", "update", "--image", &missing, "web"]);
+    let warning = format!("warning: image {missing} is not on this host, and its registry does not have it");
+    let cause = format!("image {missing} cannot be pulled: ");
+    for words in [warning.as_str(), "check the name, push the image", "rolled back: ", &cause, "check its name"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    runs_only(&daemon, &pushed, 1);
+}
+
+#[test]
 fn an_image_of_a_registry_that_is_away_is_tried_with_growing_pauses_until_it_is_back() {
     let Some(()) = present("an_image_of_a_registry_that_is_away") else { return };
     let images = Images::make(&["1.0.0"]);
@@ -100,7 +120,7 @@ fn an_image_of_a_registry_that_is_away_is_tried_with_growing_pauses_until_it_is_
 
     let printed = daemon.run(&["service", "create", "--detach", "--name", "web", &stable]);
     assert!(printed.status.success(), "{printed:#?}");
-    for words in ["warning:", &stable, "could not be resolved to a digest", "connection refused"] {
+    for words in ["warning:", &stable, "its registry cannot be reached", "connection refused"] {
         assert!(printed.stderr.contains(words), "{words}: {printed:#?}");
     }
     let service = printed.stdout.trim();

@@ -71,6 +71,22 @@ fn an_update_to_an_image_that_does_not_exist_rolls_back() {
     assert!(image.starts_with(&images.name("1.0.0")), "{image}");
 }
 
+/// A service that is to run for ever: an end without an error is as bad as any, and as hard to explain without a trace.
+#[test]
+fn an_update_whose_tasks_exit_with_zero_rolls_back_and_shows_what_they_said_last() {
+    let Some(()) = engine::present("an_update_whose_tasks_exit_with_zero") else { return };
+    let images = Images::make(&["1.0.0"]);
+    let daemon = Daemon::cluster(MUSTER, Engine::Docker);
+    daemon.ok(&["service", "create", "--quiet", "--name", "web", "--replicas", "2", &images.name("1.0.0")]);
+    let said = daemon.refused(&["service", "update", "--args", "exit 0", "web"]);
+    for words in ["rolled back", "ended with exit code 0", "last output:", "| exiting with code 0"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let shown = daemon.ok(&["service", "inspect", "web"]);
+    assert!(shown.contains("exiting with code 0"), "{shown}");
+    daemon.wait_running("web", 2);
+}
+
 #[test]
 fn an_update_that_never_becomes_healthy_pauses_as_asked_and_keeps_the_evidence() {
     let Some(()) = engine::present("an_update_that_never_becomes_healthy") else { return };

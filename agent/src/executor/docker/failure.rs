@@ -1,6 +1,7 @@
 //! What an engine's answer means for a task: the one place that reads its error texts.
 
 use bollard::errors::Error;
+use muster_proto::pin::Unresolved;
 
 use crate::executor::ExecutorError;
 
@@ -20,6 +21,24 @@ const PULL_REFUSALS: [&str; 9] = [
     "no matching manifest",
     "authentication required",
 ];
+
+/// Of a registry that is asked what it has; looked for in this order. One that does not know who asks may say "denied" of
+/// what it does not have.
+const DENIALS: [&str; 4] = ["denied", "unauthorized", "authentication required", "no basic auth credentials"];
+const SILENCES: [&str; 11] = [
+    "dial tcp",
+    "no such host",
+    "connection refused",
+    "connection reset",
+    "no route to host",
+    "network is unreachable",
+    "timeout",
+    "deadline exceeded",
+    "tls:",
+    "x509",
+    "http response to https client",
+];
+const ABSENCES: [&str; 4] = ["manifest unknown", "name unknown", "not found", "does not exist"];
 
 /// Of a start: the image cannot run this command, on any node of this kind.
 const START_REFUSALS: [&str; 5] = [
@@ -76,11 +95,53 @@ pub(super) fn of_pull(image: &str, error: Error) -> ExecutorError {
     }
     let text = said(error);
     if contains_any(&text, &PULL_REFUSALS) {
-        ExecutorError::Refused(format!(
-            "image {image} cannot be pulled: {text}; check its name, and that this node reaches its registry"
-        ))
+        let next = match answer(&text) {
+            Answer::Denied => "check its name, or load the image on this node: registries are asked without a login",
+            Answer::Absent => "check its name, push the image, or load it on this node",
+            Answer::Silence | Answer::Other => "check its name, and that this node reaches its registry",
+        };
+        ExecutorError::Refused(format!("image {image} cannot be pulled: {text}; {next}"))
     } else {
         ExecutorError::Failed(format!("image {image} could not be pulled: {text}"))
+    }
+}
+
+/// What an engine's text says of what a registry answered.
+enum Answer {
+    Denied,
+    /// There was none.
+    Silence,
+    Absent,
+    Other,
+}
+
+fn answer(text: &str) -> Answer {
+    if contains_any(text, &DENIALS) {
+        Answer::Denied
+    } else if contains_any(text, &SILENCES) {
+        Answer::Silence
+    } else if contains_any(text, &ABSENCES) {
+        Answer::Absent
+    } else {
+        Answer::Other
+    }
+}
+
+/// Of an image that this host does not hold.
+pub(super) fn of_registry(error: Error) -> Unresolved {
+    // The engine answers when the registry does.
+    if matches!(error, Error::RequestTimeoutError) {
+        return Unresolved::Unreachable("no answer".to_owned());
+    }
+    if is_unavailable(&error) {
+        return Unresolved::Unknown(of_engine(error).to_string());
+    }
+    let text = said(error);
+    match answer(&text) {
+        Answer::Denied => Unresolved::Denied(text),
+        Answer::Silence => Unresolved::Unreachable(text),
+        Answer::Absent => Unresolved::Missing(text),
+        Answer::Other => Unresolved::Unknown(text),
     }
 }
 
@@ -110,13 +171,14 @@ pub(super) fn of_start(error: Error) -> ExecutorError {
     }
 }
 
-/// The engine's own sentence, without the client's words around it.
+/// The engine's own sentence, without the client's words around it, on one line.
 fn said(error: Error) -> String {
-    match error {
-        Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
-        Error::DockerStreamError { error } => error.trim().to_owned(),
+    let text = match error {
+        Error::DockerResponseServerError { message, .. } => message,
+        Error::DockerStreamError { error } => error,
         other => chain(&other),
-    }
+    };
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The error with its causes: the client's own text is often only "client error (Connect)".
@@ -148,11 +210,38 @@ mod tests {
 
     #[test]
     fn a_pull_that_can_never_work_is_refused_with_the_engines_words() {
-        for text in ["manifest unknown: x", "pull access denied for y", "dial tcp: lookup z: no such host"] {
+        for (text, next) in [
+            ("manifest unknown: x", "push the image"),
+            ("pull access denied for y", "without a login"),
+            ("dial tcp: lookup z: no such host", "reaches its registry"),
+        ] {
             let ExecutorError::Refused(said) = of_pull("web:1", server(500, text)) else { panic!("{text}") };
-            assert!(said.contains(text), "{said}");
+            assert!(said.contains(text) && said.contains("check its name") && said.contains(next), "{said}");
         }
         assert!(matches!(of_pull("web:1", server(500, "toomanyrequests: slow down")), ExecutorError::Failed(_)));
+    }
+
+    #[test]
+    fn what_a_registry_says_tells_a_wrong_name_from_one_that_it_keeps_to_itself_and_from_silence() {
+        let missing = "manifest unknown: manifest unknown";
+        assert_eq!(of_registry(server(404, missing)), Unresolved::Missing(missing.to_owned()));
+        let hub =
+            "errors:\ndenied: requested access to the resource is denied\nunauthorized: authentication required\n";
+        let Unresolved::Denied(said) = of_registry(server(401, hub)) else { panic!("{hub}") };
+        assert!(!said.contains('\n'), "one line: {said}");
+        let pull = "pull access denied for y, repository does not exist or may require 'docker login'";
+        assert!(matches!(of_registry(server(404, pull)), Unresolved::Denied(_)));
+        for text in [
+            "Get \"https://z/v2/\": dial tcp: lookup z: no such host",
+            "Get \"http://127.0.0.1:9/v2/\": dial tcp 127.0.0.1:9: connect: connection refused",
+            "Get \"https://z/v2/\": net/http: TLS handshake timeout",
+            "Get \"https://z/v2/\": x509: certificate signed by unknown authority",
+        ] {
+            assert_eq!(of_registry(server(500, text)), Unresolved::Unreachable(text.to_owned()));
+        }
+        assert!(matches!(of_registry(server(500, "toomanyrequests: slow down")), Unresolved::Unknown(_)));
+        let away = Error::IOError { err: std::io::ErrorKind::ConnectionRefused.into() };
+        assert!(matches!(of_registry(away), Unresolved::Unknown(said) if said.contains("engine unavailable")));
     }
 
     #[test]

@@ -10,7 +10,10 @@ use bollard::{
     query_parameters::CreateImageOptions,
 };
 use futures_util::StreamExt;
-use muster_proto::{container::ContainerSpec, pin::ImagePin};
+use muster_proto::{
+    container::ContainerSpec,
+    pin::{ImagePin, Unresolved},
+};
 use tokio::time::timeout;
 
 use super::{failure, reference::Reference};
@@ -30,12 +33,13 @@ pub(super) struct Local {
     pub(super) inspected: ImageInspect,
 }
 
-pub(super) async fn resolve(client: &Client, image: &str) -> Result<ImagePin> {
+pub(super) async fn resolve(client: &Client, image: &str) -> std::result::Result<ImagePin, Unresolved> {
     let reference = Reference::parse(image);
     if let Some(digest) = reference.digest {
         return Ok(ImagePin::Digest(digest.to_owned()));
     }
-    let known = match inspect(client, image).await? {
+    let held = inspect(client, image).await.map_err(|error| Unresolved::Unknown(error.to_string()))?;
+    let known = match held {
         None => None,
         Some(found) => {
             let digests = found.repo_digests.unwrap_or_default();
@@ -49,27 +53,19 @@ pub(super) async fn resolve(client: &Client, image: &str) -> Result<ImagePin> {
     };
     match (ask_registry(client, &reference).await, known) {
         (Ok(digest), _) => Ok(ImagePin::Digest(digest)),
-        (Err(error), Some(digest)) => {
-            tracing::info!(image, %error, "the registry gave no digest, using the one known on this host");
+        (Err(why), Some(digest)) => {
+            tracing::info!(image, ?why, "the registry gave no digest, using the one known on this host");
             Ok(ImagePin::Digest(digest))
         }
-        (Err(error), None) => Err(error),
+        (Err(why), None) => Err(why),
     }
 }
 
-async fn ask_registry(client: &Client, reference: &Reference<'_>) -> Result<String> {
-    let image = reference.tagged();
-    match timeout(REGISTRY_ANSWER_MAX, client.inspect_registry_image(&image, None)).await {
-        Err(_) => Err(ExecutorError::Failed(format!(
-            "image {image} is not on this host and its registry did not answer within {} s; check the name, or load \
-             the image on every node",
-            REGISTRY_ANSWER_MAX.as_secs()
-        ))),
-        Ok(Err(error)) => Err(failure::of_pull(&image, error)),
-        Ok(Ok(found)) => found
-            .descriptor
-            .digest
-            .ok_or_else(|| ExecutorError::Failed(format!("the registry named no digest for image {image}; try again"))),
+async fn ask_registry(client: &Client, reference: &Reference<'_>) -> std::result::Result<String, Unresolved> {
+    match timeout(REGISTRY_ANSWER_MAX, client.inspect_registry_image(&reference.tagged(), None)).await {
+        Err(_) => Err(Unresolved::Unreachable(format!("no answer in {} s", REGISTRY_ANSWER_MAX.as_secs()))),
+        Ok(Err(error)) => Err(failure::of_registry(error)),
+        Ok(Ok(found)) => found.descriptor.digest.ok_or_else(|| Unresolved::Unknown("it named no digest".to_owned())),
     }
 }
 

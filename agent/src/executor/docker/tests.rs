@@ -275,7 +275,9 @@ async fn an_image_no_registry_has_is_refused_and_a_registry_that_is_away_is_not_
 
     let unknown = format!("127.0.0.1:{}/web:1", empty_registry());
     let refusal = bench.docker.resolve(&unknown).await.expect_err("unknown");
-    assert!(matches!(&refusal, ExecutorError::Refused(text) if text.contains("manifest unknown")), "{refusal:?}");
+    assert!(matches!(&refusal, Unresolved::Missing(text) if text.contains("manifest unknown")), "{refusal:?}");
+    let unheard = bench.docker.resolve("127.0.0.1:1/web:1").await.expect_err("nobody listens there");
+    assert!(matches!(&unheard, Unresolved::Unreachable(text) if text.contains("refused")), "{unheard:?}");
     let task = bench.assignment(1, |container, _| {
         container.image = unknown;
         container.pin = None;

@@ -67,6 +67,8 @@ pub(crate) struct Heard {
     hellos: u32,
     last: BTreeMap<TaskId, TaskStatus>,
     reports: Vec<TaskReport>,
+    /// That carried reports.
+    messages: u64,
     described: Vec<v1::NodeDescription>,
     log: Vec<LogChunk>,
 }
@@ -227,6 +229,11 @@ impl Manager {
         self.heard.lock().unwrap().reports.len()
     }
 
+    /// Messages with reports: each is an entry in the log of a manager that has nothing else to do.
+    pub(crate) fn messages(&self) -> u64 {
+        self.heard.lock().unwrap().messages
+    }
+
     /// How often this very status was told.
     pub(crate) fn times_told(&self, task: TaskId, state: TaskState) -> usize {
         let heard = self.heard.lock().unwrap();
@@ -356,6 +363,7 @@ fn hear(message: v1::AgentMessage, heard: &mut Heard, silent: bool) -> Option<Me
         }
         FromAgent::Reports(_) if silent => None,
         FromAgent::Reports(reports) => {
+            heard.messages += 1;
             for report in reports.reports {
                 let report = TaskReport::try_from(report).unwrap();
                 heard.last.insert(report.task_id, report.status.clone());

@@ -5,6 +5,7 @@ use muster_manager::{
     backup::Backup,
     ca::{ClusterKey, NodeKey},
     founding,
+    outside::random::HostRandom,
     recovery::Recovered,
 };
 use muster_proto::{
@@ -48,7 +49,8 @@ impl Host {
         let (cluster_id, node_id) = (ClusterId::from_bits(rand::random()), NodeId::from_bits(rand::random()));
         let (node_key, cluster_key) = (NodeKey::generate()?, ClusterKey::generate()?);
         let spec = ClusterSpec::default();
-        let begun = founding::begin(cluster_id, node_id, &node_key.public_der(), &cluster_key, spec, now())?;
+        let public_key = node_key.public_der();
+        let begun = founding::begin(cluster_id, node_id, &public_key, &cluster_key, spec, now(), &HostRandom)?;
         let record = Record {
             phase: Phase::Creating,
             cluster_id,

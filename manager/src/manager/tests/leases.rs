@@ -10,6 +10,7 @@ use crate::{
     ca::NodeKey,
     clock::{Clock, WallClock},
     founding,
+    outside::random::HostRandom,
 };
 
 const SHORT: Duration = Duration::from_millis(600);
@@ -26,7 +27,8 @@ async fn a_new_leader_reckons_with_a_lease_that_the_last_entry_made_longer() {
     let config = config(dir.path());
     let (key, now) = (NodeKey::generate().unwrap().public_der(), WallClock.now());
     let begun =
-        founding::begin(config.cluster_id, config.node_id, &key, &config.cluster_key, spec(SHORT), now).unwrap();
+        founding::begin(config.cluster_id, config.node_id, &key, &config.cluster_key, spec(SHORT), now, &HostRandom)
+            .unwrap();
     let manager = Manager::open(config.clone(), host(), Start::Cluster(begun.bootstrap)).await.unwrap();
     let replica = manager.handle().replica().clone();
     let id = NodeId::from_bits(7);

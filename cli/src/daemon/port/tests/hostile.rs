@@ -3,7 +3,10 @@
 use std::convert::Infallible;
 
 use futures_util::future::join_all;
-use muster_manager::ca::{Authority, PeerIdentity};
+use muster_manager::{
+    ca::{Authority, PeerIdentity},
+    clock::{Clock, WallClock},
+};
 use muster_proto::node::Role;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -125,7 +128,7 @@ async fn a_worker_has_few_calls_at_once() {
         });
         std::future::pending::<Result<http::Response<Body>, Infallible>>()
     }));
-    let site = Site::start_with(Authority::create(CLUSTER).expect("a CA"), services).await;
+    let site = Site::start_with(Authority::create(CLUSTER, WallClock.now()).expect("a CA"), services).await;
     let held = |node, role| {
         let channel = site.channel(&site.keeper(node, role));
         async move { join_all((0..64).map(|_| call(&channel, SESSION))).await }

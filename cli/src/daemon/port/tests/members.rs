@@ -6,6 +6,7 @@ use muster_agent::dial::Dial as _;
 use muster_manager::{
     authorization::Standing,
     ca::{Authority, Credentials, Keeper, NODE_VALIDITY, Part},
+    clock::{Clock, WallClock},
 };
 use muster_proto::node::Role;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -157,9 +158,9 @@ async fn hold_until(channel: &tonic::transport::Channel, site: &Site) -> tonic::
 #[tokio::test]
 async fn a_connection_ends_with_the_root_that_signed_its_certificate() {
     let site = Site::start().await;
-    let next = Authority::create(CLUSTER).expect("a CA");
+    let next = Authority::create(CLUSTER, WallClock.now()).expect("a CA");
     let (old, new) = (site.authority.cert_pem().to_owned(), next.cert_pem().to_owned());
-    let crossed = site.authority.certify(&next).expect("certified");
+    let crossed = site.authority.certify(&next, WallClock.now()).expect("certified");
     let trusting = |node, role, roots: String, chain: &str| {
         let mut credentials = issue(&next, node, role, NODE_VALIDITY);
         credentials.ca_pem = roots;
@@ -192,7 +193,8 @@ async fn a_connection_ends_with_the_root_that_signed_its_certificate() {
 #[tokio::test]
 async fn a_connection_ends_with_the_certificate_that_it_was_opened_with() {
     let site = Site::start().await;
-    let short = Credentials::issue(&site.authority, WORKER, Part::Worker, Duration::from_secs(2)).expect("issued");
+    let short = Credentials::issue(&site.authority, WORKER, Part::Worker, WallClock.now(), Duration::from_secs(2))
+        .expect("issued");
     let keeper = Keeper::new(short).expect("a keeper");
     let channel = site.channel(&keeper);
     let held = hold(&channel).await;
@@ -202,7 +204,8 @@ async fn a_connection_ends_with_the_certificate_that_it_was_opened_with() {
     assert_eq!(call(&channel, "muster.v1.Membership/Renew").await.code(), Code::Ok);
 
     // With the next certificate the same channel goes on; its connection is a new one, so the old one is not used.
-    let next = Credentials::issue(&site.authority, WORKER, Part::Worker, NODE_VALIDITY).expect("issued");
+    let next =
+        Credentials::issue(&site.authority, WORKER, Part::Worker, WallClock.now(), NODE_VALIDITY).expect("issued");
     keeper.replace(next).expect("the same node");
     let channel = site.channel(&keeper);
     assert_eq!(call(&channel, SESSION).await.code(), Code::Ok);

@@ -38,6 +38,7 @@ pub(super) const MANAGER: NodeId = NodeId::from_bits(11);
 pub(super) const WORKER: NodeId = NodeId::from_bits(12);
 pub(super) const REMOVED: NodeId = NodeId::from_bits(13);
 pub(super) const DEMOTED: NodeId = NodeId::from_bits(14);
+pub(super) const ANOTHER_WORKER: NodeId = NodeId::from_bits(16);
 /// In nobody's list.
 pub(super) const NEW: NodeId = NodeId::from_bits(15);
 /// Of whoever is a manager here.
@@ -100,7 +101,7 @@ pub(super) fn reached() -> Inner {
 
 impl Site {
     pub(super) async fn start() -> Self {
-        Self::start_with(Authority::create(CLUSTER).expect("a CA"), reached()).await
+        Self::start_with(Authority::create(CLUSTER, WallClock.now()).expect("a CA"), reached()).await
     }
 
     pub(super) async fn start_with(authority: Authority, services: Inner) -> Self {
@@ -110,6 +111,7 @@ impl Site {
             (MYSELF, Standing::Member(Role::Manager)),
             (MANAGER, Standing::Member(Role::Manager)),
             (WORKER, Standing::Member(Role::Worker)),
+            (ANOTHER_WORKER, Standing::Member(Role::Worker)),
             (REMOVED, Standing::Removed),
             (DEMOTED, Standing::Member(Role::Worker)),
         ]);
@@ -133,7 +135,7 @@ impl Site {
 
     /// Trusts this cluster, and shows a certificate of another CA for the same cluster and a manager of it.
     pub(super) fn foreign(&self) -> Keeper {
-        let other = Authority::create(CLUSTER).expect("a CA");
+        let other = Authority::create(CLUSTER, WallClock.now()).expect("a CA");
         let mut forged = issue(&other, MANAGER, Role::Manager, NODE_VALIDITY);
         forged.ca_pem.push_str(self.authority.cert_pem());
         Keeper::new(forged).expect("a keeper")
@@ -178,6 +180,15 @@ impl Site {
     }
 }
 
+/// Stand on a call that a manager passes on.
+pub(super) const PASSED_ON: (&str, &str) = ("muster-passed-on", "1");
+pub(super) const ORIGIN: &str = "muster-origin";
+
+/// The origin of a call that the worker made.
+pub(super) fn name_of(worker: NodeId) -> String {
+    format!("{worker} worker {}", u64::MAX)
+}
+
 pub(super) const SESSION: &str = "muster.v1.Dispatcher/Session";
 
 pub(super) fn issue(authority: &Authority, node: NodeId, role: Role, validity: Duration) -> Credentials {
@@ -185,7 +196,7 @@ pub(super) fn issue(authority: &Authority, node: NodeId, role: Role, validity: D
         Role::Worker => Part::Worker,
         Role::Manager => Part::Manager(RAFT_ID),
     };
-    Credentials::issue(authority, node, part, validity).expect("issued")
+    Credentials::issue(authority, node, part, WallClock.now(), validity).expect("issued")
 }
 
 /// What the call is answered with; the bytes of a message do not matter to who may make it.

@@ -1,24 +1,68 @@
-//! The whole table of who may call what, walked over real connections.
+//! The whole table of who may call what, walked over real connections. "Another worker" calls in a worker's name; what
+//! comes of that where there is something of that worker's to be had is in [`super::manager`].
 
 use std::fmt::Write;
 
 use expect_test::expect;
+use futures_util::StreamExt;
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use muster_manager::authorization::{self, Authorize};
 use muster_proto::node::Role;
-use tonic::{Code, Status, body::Body};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tonic::{
+    Code,
+    body::Body,
+    transport::{Channel, Endpoint},
+};
 use tower::{Layer, ServiceExt};
 
-use super::site::{DEMOTED, MANAGER, NEW, REMOVED, SESSION, Site, WORKER, call, reached};
+use super::{
+    super::Inner,
+    site::{
+        ANOTHER_WORKER, DEMOTED, MANAGER, NEW, ORIGIN, PASSED_ON, REMOVED, SESSION, Site, WORKER, call, name_of,
+        reached, send, soon,
+    },
+};
+use crate::daemon::socket;
 
-async fn local(rpc: &str) -> Status {
-    let request = http::Request::post(format!("/{rpc}")).body(Body::empty()).expect("a request");
-    let response = Authorize::at_socket().layer(reached()).oneshot(request).await.expect("an answer");
-    Status::from_header_map(response.headers()).expect("a status")
+/// The daemon's local socket, and what stands there before its services.
+struct Socket {
+    channel: Channel,
+    _serving: JoinSet<()>,
+    _folder: TempDir,
+}
+
+impl Socket {
+    async fn open() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("muster.sock");
+        let listener = socket::bind(&path).expect("a socket");
+        let mut incoming = listener.incoming().expect("takes connections");
+        let service = Inner::new(Authorize::at_socket().layer(reached()));
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
+            // The file goes with it.
+            let _listener = listener;
+            let mut connections = JoinSet::new();
+            while let Some(Ok(stream)) = incoming.next().await {
+                let service = service.clone();
+                let calls =
+                    service_fn(move |request: http::Request<Incoming>| service.clone().oneshot(request.map(Body::new)));
+                let served = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), calls);
+                connections.spawn(served);
+            }
+        });
+        let endpoint = Endpoint::from_shared(format!("unix://{}", path.display())).expect("an address");
+        let channel = soon("connecting", endpoint.connect()).await.expect("connects");
+        Self { channel, _serving: serving, _folder: folder }
+    }
 }
 
 #[tokio::test]
 async fn every_rpc_by_every_caller() {
-    let site = Site::start().await;
+    let (site, socket) = (Site::start().await, Socket::open().await);
     let channels = [
         ("nobody", site.nobody().await),
         ("other CA", site.channel(&site.foreign())),
@@ -27,17 +71,21 @@ async fn every_rpc_by_every_caller() {
         ("new worker", site.channel(&site.keeper(NEW, Role::Worker))),
         ("new manager", site.channel(&site.keeper(NEW, Role::Manager))),
         ("worker", site.channel(&site.keeper(WORKER, Role::Worker))),
+        ("another worker", site.channel(&site.keeper(ANOTHER_WORKER, Role::Worker))),
         ("promoted", site.channel(&site.keeper(MANAGER, Role::Worker))),
         ("demoted", site.channel(&site.keeper(DEMOTED, Role::Manager))),
         ("manager", site.channel(&site.keeper(MANAGER, Role::Manager))),
+        ("local", socket.channel.clone()),
     ];
+    let name = name_of(WORKER);
+    let in_the_workers_name = [PASSED_ON, (ORIGIN, &name)];
     let mut shown = String::new();
     for rpc in authorization::rpcs() {
         let mut answers = Vec::new();
-        for (name, channel) in &channels {
-            answers.push((*name, call(channel, &rpc).await));
+        for (caller, channel) in &channels {
+            let headers = if *caller == "another worker" { &in_the_workers_name[..] } else { &[] };
+            answers.push((*caller, send(channel, &rpc, headers).await));
         }
-        answers.push(("local", local(&rpc).await));
         let allowed: Vec<&str> = answers
             .iter()
             .filter(|(name, answer)| match answer.code() {
@@ -57,10 +105,10 @@ async fn every_rpc_by_every_caller() {
         writeln!(shown, "{}: {}", rpc.trim_start_matches("muster.v1."), allowed.join(", ")).expect("a string");
     }
     expect![[r#"
-        Dispatcher/Session: new worker, new manager, worker, promoted, demoted, manager
+        Dispatcher/Session: new worker, new manager, worker, another worker, promoted, demoted, manager
         Membership/Join: nobody, manager
-        Membership/Renew: expired, new worker, new manager, worker, promoted, demoted, manager
-        Membership/Depart: new worker, new manager, worker, promoted, demoted, manager
+        Membership/Renew: expired, new worker, new manager, worker, another worker, promoted, demoted, manager
+        Membership/Depart: new worker, new manager, worker, another worker, promoted, demoted, manager
         Raft/Append: new manager, demoted, manager
         Raft/Vote: new manager, demoted, manager
         Raft/InstallSnapshot: new manager, demoted, manager
@@ -105,6 +153,9 @@ async fn a_service_hears_who_calls() {
         let told = call(&site.channel(&site.keeper(node, role)), SESSION).await;
         assert_eq!(told.message(), format!("reached by {node} {role}"));
     }
+    let another = site.channel(&site.keeper(ANOTHER_WORKER, Role::Worker));
+    let told = send(&another, SESSION, &[PASSED_ON, (ORIGIN, &name_of(WORKER))]).await;
+    assert_eq!(told.message(), format!("reached by {ANOTHER_WORKER} worker"), "whatever it says of itself");
     let told = call(&site.nobody().await, "muster.v1.Membership/Join").await;
     assert_eq!(told.message(), "reached by nobody");
     site.stop().await;
