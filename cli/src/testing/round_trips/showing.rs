@@ -518,7 +518,7 @@ fn managers_in_every_state() {
     nodes.extend([
         with("n2", "host2", v1::Role::Manager, Some((true, true))),
         with("n3", "host3", v1::Role::Manager, Some((true, false))),
-        with("n4", "host4", v1::Role::Manager, Some((false, true))),
+        with("n4", "host4", v1::Role::Manager, Some((false, false))),
         with("n5", "host5", v1::Role::Manager, None),
         with("n6", "host6", v1::Role::Worker, None),
         with("n7", "host7", v1::Role::Worker, Some((true, true))),
@@ -533,7 +533,7 @@ fn managers_in_every_state() {
         n400000000000000000000000     host4      Ready     Active         Learner          10.0.0.4:7377   docker 20.10.24   0.1.0     4 seconds ago
         n500000000000000000000000     host5      Ready     Active         Learner          10.0.0.5:7377   docker 20.10.24   0.1.0     4 seconds ago
         n600000000000000000000000     host6      Ready     Active                          10.0.0.6:7377   docker 20.10.24   0.1.0     4 seconds ago
-        n700000000000000000000000     host7      Ready     Active         Reachable        10.0.0.7:7377   docker 20.10.24   0.1.0     4 seconds ago
+        n700000000000000000000000     host7      Ready     Active         Leaving          10.0.0.7:7377   docker 20.10.24   0.1.0     4 seconds ago
         n800000000000000000000000     host8      Down      Active                          10.0.0.8:7377   docker 20.10.24   0.1.0     not by this leader
         exit code 0
     "#]].assert_eq(&shown(&run(world.clone(), "node ls")));
@@ -593,7 +593,7 @@ fn managers_in_every_state() {
          Manager:           host3 at 10.0.0.3:7377, Unreachable
          Manager:           host4 at 10.0.0.4:7377, Learner
          Manager:           host5 at 10.0.0.5:7377, Learner
-         Manager:           host7 at 10.0.0.7:7377, Reachable
+         Manager:           host7 at 10.0.0.7:7377, Leaving
          Created:           2026-11-22T00:00:00.000Z
          Managers:          1
          Nodes:             1
