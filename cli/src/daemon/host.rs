@@ -27,6 +27,7 @@ use super::{
     join::{self, Wish},
     leave,
     member::{self, Member, Surroundings},
+    membership::Membership,
     record::{Phase, Record},
     recover,
     tend::Look,
@@ -46,7 +47,7 @@ pub(super) struct Host {
     gate: Gate,
     member: Mutex<Option<Member>>,
     /// What the membership is, told whenever it changes.
-    changed: watch::Sender<Option<Record>>,
+    changed: watch::Sender<Option<Membership>>,
     failures: (mpsc::Sender<anyhow::Error>, Mutex<mpsc::Receiver<anyhow::Error>>),
 }
 
@@ -90,7 +91,7 @@ impl Host {
                 let record = self.with_present_address(record)?;
                 let listener = join::listen(self.args.listen_addr).await?;
                 let started = self.start(record, Beginning::Again, listener).await?;
-                self.announce(Some(started.record()));
+                self.announce(Some(&started));
                 *self.member.lock().await = Some(started);
             }
             Phase::Creating => {
@@ -165,12 +166,12 @@ impl Host {
     }
 
     /// Changes whenever the membership does.
-    pub(super) fn changes(&self) -> watch::Receiver<Option<Record>> {
+    pub(super) fn changes(&self) -> watch::Receiver<Option<Membership>> {
         self.changed.subscribe()
     }
 
-    fn announce(&self, record: Option<&Record>) {
-        self.changed.send_replace(record.cloned());
+    fn announce(&self, member: Option<&Member>) {
+        self.changed.send_replace(member.map(Membership::of));
     }
 
     /// None when this host is in no cluster.
@@ -203,7 +204,7 @@ impl Host {
             );
         }
         member.take_on(granted).await?;
-        self.announce(Some(member.record()));
+        self.announce(Some(member));
         Ok(())
     }
 
@@ -214,7 +215,7 @@ impl Host {
         let before = member.record().clone();
         member.heal().await?;
         if *member.record() != before {
-            self.announce(Some(member.record()));
+            self.announce(Some(member));
         }
         Ok(())
     }
@@ -245,9 +246,9 @@ impl Host {
              daemon again, or take it out with `muster leave`",
         )?;
         let manager = member.manager().cloned();
+        self.announce(Some(&member));
         *slot = Some(member);
         drop(slot);
-        self.announce(Some(&granted));
         let voter = match manager {
             Some(manager) => tokio::time::timeout(VOTER_MAX, manager.until_voter()).await.is_ok(),
             None => false,
@@ -273,24 +274,24 @@ impl Host {
         };
         recover::check(member, force).await?;
         let recovered = member.recover(address).await?;
-        let record = member.record().clone();
-        drop(slot);
-        self.announce(Some(&record));
-        Ok((record, recovered))
+        self.announce(Some(member));
+        Ok((member.record().clone(), recovered))
     }
 
-    pub(super) async fn describe(&self) -> anyhow::Result<(Option<Record>, EngineDescription)> {
+    pub(super) async fn describe(&self) -> anyhow::Result<(Option<Membership>, EngineDescription)> {
         // Not asked of the member itself, which a `join` keeps busy for as long as it waits.
         let announced = self.changed.borrow().clone();
-        let record = match announced {
-            Some(record) => Some(record),
+        let membership = match announced {
+            Some(membership) => Some(membership),
             // It may be one all the same, whose parts did not start.
-            None => Record::read(&self.data_dir.member())?.filter(|record| record.phase == Phase::Member),
+            None => Record::read(&self.data_dir.member())?
+                .filter(|record| record.phase == Phase::Member)
+                .map(Membership::of_nothing_but),
         };
+        let record = membership.as_ref().map(|membership| &membership.record);
         let nobody = Owner { cluster_id: ClusterId::from_bits(0), node_id: NodeId::from_bits(0) };
-        let owner =
-            record.as_ref().map_or(nobody, |record| Owner { cluster_id: record.cluster_id, node_id: record.node_id });
-        Ok((record, engine::choose(&self.args, owner).describe().await))
+        let owner = record.map_or(nobody, |record| Owner { cluster_id: record.cluster_id, node_id: record.node_id });
+        Ok((membership, engine::choose(&self.args, owner).describe().await))
     }
 
     /// Of this manager's copy of the state; None where there is none.

@@ -39,6 +39,7 @@ use super::{
     preflight::LocalHost,
     record::Record,
     recover,
+    whereabouts::Whereabouts,
 };
 
 /// How long a leader that stops may look for another to take its place.
@@ -145,11 +146,7 @@ impl Member {
         let here = &self.record.advertise_addr;
         // One that the others let go answers nothing any more, though the list may name this node again.
         let own = self.serving().map(|_| here.clone());
-        let known = match self.agent.orders().borrow().as_ref() {
-            Some(orders) if !orders.managers.is_empty() => orders.managers.clone(),
-            Some(_) | None => self.record.managers.clone(),
-        };
-        let others = known.into_iter().filter(|address| address != here);
+        let others = self.whereabouts().all().into_iter().filter(|address| address != here);
         Managers { keeper: self.keeper.clone(), addresses: own.iter().cloned().chain(others).collect() }
     }
 
@@ -237,8 +234,12 @@ impl Member {
         part.stop().await;
     }
 
+    fn whereabouts(&self) -> Whereabouts {
+        Whereabouts::of(&self.agent, &self.record)
+    }
+
     fn point_to_managers(&self) {
-        self.surroundings.gate.point_to(&self.record.managers);
+        self.surroundings.gate.point_to(self.whereabouts());
     }
 
     /// Containers keep running.

@@ -36,6 +36,7 @@ pub(super) fn world() -> World {
         services: vec![web, agent],
         nodes: vec![node("n1", "host1")],
         membership: Some(v1::Member {
+            trouble: None,
             cluster_id: id("c1"),
             node_id: id("n1"),
             advertise_addr: "10.0.0.1:7377".to_owned(),

@@ -33,8 +33,8 @@ impl Host {
         match self.create(advertise_addr, listener).await {
             Ok(member) => {
                 let record = member.record().clone();
+                self.announce(Some(&member));
                 *slot = Some(member);
-                self.announce(Some(&record));
                 Ok(record)
             }
             Err(error) => {
@@ -95,8 +95,8 @@ impl Host {
         match self.go_on_from(backup, advertise_addr, listener).await {
             Ok((member, recovered)) => {
                 let record = member.record().clone();
+                self.announce(Some(&member));
                 *slot = Some(member);
-                self.announce(Some(&record));
                 Ok((record, recovered))
             }
             Err(error) => {
