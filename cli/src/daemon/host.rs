@@ -88,8 +88,8 @@ impl Host {
         match record.phase {
             Phase::Member => {
                 let record = recover::finish(&self.data_dir, record)?;
-                let record = self.with_present_address(record)?;
                 let listener = join::listen(self.args.listen_addr).await?;
+                let record = self.with_present_address(record, &listener).await?;
                 let started = self.start(record, Beginning::Again, listener).await?;
                 self.announce(Some(&started));
                 *self.member.lock().await = Some(started);
@@ -116,12 +116,13 @@ impl Host {
     }
 
     /// A daemon that is started with another address than before tells the others of it.
-    fn with_present_address(&self, record: Record) -> anyhow::Result<Record> {
+    async fn with_present_address(&self, record: Record, listener: &TcpListener) -> anyhow::Result<Record> {
         let Some(configured) = self.args.advertise_addr.as_deref() else { return Ok(record) };
         let address = advertise::moved(&record.advertise_addr, configured, self.args.listen_addr)?;
         if address == record.advertise_addr {
             return Ok(record);
         }
+        advertise::check_patiently(&address, listener).await?;
         tracing::info!(from = %record.advertise_addr, to = %address, "this node has another address");
         let moved = Record { advertise_addr: address, ..record };
         moved.write(&self.data_dir.member())?;
@@ -256,6 +257,14 @@ impl Host {
         Ok(Joined { record: granted, voter })
     }
 
+    /// Where others will reach this host, and what they will reach there.
+    async fn listen(&self, asked: &str) -> anyhow::Result<(String, TcpListener)> {
+        let address = self.advertise(asked)?;
+        let listener = join::listen(self.args.listen_addr).await?;
+        advertise::check(&address, &listener).await?;
+        Ok((address, listener))
+    }
+
     fn advertise(&self, asked: &str) -> anyhow::Result<String> {
         advertise::choose(asked, self.args.advertise_addr.as_deref(), self.args.listen_addr)
     }
@@ -273,6 +282,9 @@ impl Host {
             asked => advertise::moved(&member.record().advertise_addr, asked, self.args.listen_addr)?,
         };
         recover::check(member, force).await?;
+        if !advertise_addr.is_empty() {
+            member.check_address(&address).await?;
+        }
         let recovered = member.recover(address).await?;
         self.announce(Some(member));
         Ok((member.record().clone(), recovered))

@@ -15,7 +15,7 @@ use muster_agent::{
 };
 use muster_manager::{
     Manager, Start as Beginning,
-    ca::Keeper,
+    ca::{Alpn, DIAL_MAX, DialError, Expect, Keeper},
     group::HandOverError,
     raft::standing::Dismissal,
     recovery::{self, Recovered},
@@ -28,6 +28,7 @@ use tower::util::BoxCloneSyncService;
 
 use self::manager::{heal, open, run_until_told, services};
 use super::{
+    advertise,
     args::Args,
     data_dir::DataDir,
     dial::Secured,
@@ -148,6 +149,19 @@ impl Member {
         let own = self.serving().map(|_| here.clone());
         let others = self.whereabouts().all().into_iter().filter(|address| address != here);
         Managers { keeper: self.keeper.clone(), addresses: own.iter().cloned().chain(others).collect() }
+    }
+
+    /// Refuses an address that does not lead to this node's port.
+    pub(super) async fn check_address(&self, address: &str) -> anyhow::Result<()> {
+        let why = match self.keeper.dial(address, Expect::Node(self.record.node_id), Alpn::Grpc).await {
+            // This node has answered, whatever its certificate is worth by now.
+            Ok(_) | Err(DialError::Expired { .. } | DialError::NotYetValid { .. }) => return Ok(()),
+            Err(DialError::Unreachable { source, .. } | DialError::Closed { source, .. }) => source.to_string(),
+            Err(DialError::TimedOut { .. }) => format!("no answer in {} s", DIAL_MAX.as_secs()),
+            Err(error @ DialError::OwnCertificate(_)) => return Err(error.into()),
+            Err(_) => "another answers there".to_owned(),
+        };
+        Err(advertise::elsewhere(address, &why))
     }
 
     /// From now on this node is what `record` says; it is on the disk before anything acts on it.

@@ -119,6 +119,24 @@ fn advertised_addresses_are_checked() {
 fn a_cluster_does_not_begin_at_an_address_that_is_none() {
     let host = newcomer();
     is_refused(&host, &["init", "--advertise-addr", "0.0.0.0"], &["0.0.0.0", "--advertise-addr"]);
+    // Nobody listens there.
+    let nobody = format!("{}:{PORT}", Loopback::new().address(3));
+    let said: &[&str] = &[&format!("{nobody} does not lead to this host"), "--advertise-addr"];
+    is_refused(&host, &["init", "--advertise-addr", &nobody], said);
+    host.ok(&["init"]);
+}
+
+#[test]
+fn a_daemon_is_not_moved_to_where_it_does_not_listen() {
+    let mut cluster = Cluster::of(MUSTER, 1);
+    let (here, there) = (cluster[0].place().clone(), Loopback::new().place(0));
+    cluster[0].stop();
+    cluster[0].move_to(here.clone().advertised_as(&there));
+    let said = cluster[0].refuses_to_start();
+    assert!(said.contains("does not lead to this host") && said.contains("--advertise-addr"), "{said}");
+    cluster[0].move_to(here);
+    cluster[0].restart();
+    cluster.wait_ready(0);
 }
 
 #[test]

@@ -149,6 +149,47 @@ async fn a_node_that_others_know_is_not_recovered_at_an_address_of_its_own_host(
 }
 
 #[tokio::test]
+async fn a_host_that_is_not_at_its_address_begins_nothing_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = host(folder.path()).await;
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let refusals = [
+        host.init(&nobody).await.map(drop),
+        host.check_restore(&nobody).await,
+        host.restore(&nobody, Vec::new()).await.map(drop),
+    ];
+    for refused in refusals {
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains(&format!("{nobody} does not lead to this host")), "{said}");
+        assert_eq!(Record::read(&host.data_dir.member()).unwrap(), None);
+    }
+    let record = host.init("").await.unwrap();
+    let said = host.recover(Force::Yes, &nobody).await.unwrap_err().to_string();
+    assert!(said.contains(&format!("{nobody} does not lead to this host")), "{said}");
+    assert_eq!(Record::read(&host.data_dir.member()).unwrap(), Some(record.clone()));
+    host.recover(Force::Yes, &record.advertise_addr).await.expect("this host is there");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_daemon_does_not_move_to_where_it_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let begun = host(folder.path()).await;
+    let record = begun.init("").await.unwrap();
+    drop(begun.stop().await);
+    drop(begun);
+    let (place, elsewhere) = (args(folder.path()), args(folder.path()));
+    let moved = Args { listen_addr: place.listen_addr, ..elsewhere.clone() };
+    let said = Host::open(moved).await.unwrap_err().to_string();
+    assert!(said.contains("does not lead to this host"), "{said}");
+    assert_eq!(Record::read(&folder.path().join("member")).unwrap(), Some(record));
+    let host = Host::open(elsewhere.clone()).await.unwrap();
+    let told = host.describe().await.unwrap().0.unwrap().record;
+    assert_eq!(Some(told.advertise_addr), elsewhere.advertise_addr);
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn a_member_whose_parts_did_not_start_is_shown_as_one() {
     let folder = tempfile::tempdir().unwrap();
     let host = host(folder.path()).await;
