@@ -36,7 +36,6 @@ pub(super) fn world() -> World {
         services: vec![web, agent],
         nodes: vec![node("n1", "host1")],
         membership: Some(v1::Member {
-            trouble: None,
             cluster_id: id("c1"),
             node_id: id("n1"),
             advertise_addr: "10.0.0.1:7377".to_owned(),
@@ -44,6 +43,7 @@ pub(super) fn world() -> World {
             managers: vec!["10.0.0.1:7377".to_owned()],
             incarnation: 1,
             certificate_expires_at: Some(NOW.millis() + 86_400_000),
+            trouble: None,
         }),
         managers: vec!["10.0.0.1:7377".to_owned()],
         ..World::default()

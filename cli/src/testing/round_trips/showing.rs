@@ -614,6 +614,20 @@ fn managers_in_every_state() {
 }
 
 #[test]
+fn a_worker_says_why_no_manager_has_a_session_with_it() {
+    let why = "no session with 10.0.0.1:7377: the node was removed";
+    let membership = world().membership.map(|own| v1::Member { manager: false, trouble: Some(why.to_owned()), ..own });
+    let world = World { membership, ..world() };
+    let ran = run(world.clone(), "info");
+    assert!(
+        ran.stdout.contains(&format!(" Trouble:           {why}\n Managers:          10.0.0.1:7377\n")),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(shown(&run(world, "info --format '{{.ClusterTrouble}}'")), format!("{why}\nexit code 0\n"));
+}
+
+#[test]
 fn a_service_named_twice_has_its_tasks_once() {
     let ran = run(world(), "service ps --quiet web sweb000000000000000000000");
     assert_eq!(ran.stdout.lines().count(), 4, "{}", ran.stdout);
