@@ -89,7 +89,9 @@ pub struct Handle {
     ingress: ingress::Handle,
     leaves: mpsc::Sender<Leave>,
     orders: watch::Receiver<Option<NodeOrders>>,
+    managers: watch::Receiver<Vec<String>>,
     removed: watch::Receiver<BTreeSet<NodeId>>,
+    trouble: watch::Receiver<Option<String>>,
 }
 
 impl Handle {
@@ -107,6 +109,18 @@ impl Handle {
     #[must_use]
     pub fn orders(&self) -> watch::Receiver<Option<NodeOrders>> {
         self.orders.clone()
+    }
+
+    /// Where the managers are, `host:port` each, as they last said, also before this daemon began. Empty until then.
+    #[must_use]
+    pub fn managers(&self) -> watch::Receiver<Vec<String>> {
+        self.managers.clone()
+    }
+
+    /// Why this node has no session with a manager, as it was told last; None while it has one or seeks the first.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
     }
 
     /// Nodes that the managers have removed, as they last said, also before this daemon began.
@@ -191,7 +205,9 @@ impl Agent {
         let (deltas, deltas_in) = mpsc::channel(DELTAS_MAX);
         let (leaves, leaves_in) = mpsc::channel(1);
         let (orders, orders_seen) = watch::channel(None);
+        let (managers, managers_seen) = watch::channel(known.get().managers);
         let (removed, removed_seen) = watch::channel(known.get().removed.into_iter().collect());
+        let (trouble, trouble_seen) = watch::channel(None);
         let describer = Describer::begin(
             config.executor.clone(),
             config.hostname,
@@ -215,10 +231,18 @@ impl Agent {
             executor: config.executor.clone(),
             description: describer.watch(),
             deltas,
-            acquaintance: Acquaintance { known, orders, removed },
+            acquaintance: Acquaintance { known, orders, managers, removed },
+            trouble,
             isolation,
         };
-        let handle = Handle { ingress: ingress.handle(), leaves, orders: orders_seen, removed: removed_seen };
+        let handle = Handle {
+            ingress: ingress.handle(),
+            leaves,
+            orders: orders_seen,
+            managers: managers_seen,
+            removed: removed_seen,
+            trouble: trouble_seen,
+        };
         let roster = Roster::new(Arc::new(context), records, routes, store_problem, deltas_in, leaves_in);
         Ok(Self {
             executor: config.executor,

@@ -49,6 +49,8 @@ pub(crate) struct Sessions {
     pub(crate) description: watch::Receiver<NodeDescription>,
     pub(crate) deltas: mpsc::Sender<Delta>,
     pub(crate) acquaintance: Acquaintance,
+    /// Why there is no session; None while there is one.
+    pub(crate) trouble: watch::Sender<Option<String>>,
     pub(crate) isolation: Isolation,
 }
 
@@ -62,17 +64,18 @@ impl Sessions {
 
     async fn one_after_another(&self) -> Infallible {
         let mut candidates = Candidates::new(self.candidates());
-        let mut words = Words::default();
+        let mut words = Words::new(self.trouble.clone());
         loop {
             let opened = self.reach(&mut candidates, &mut words).await;
+            words.hush();
             let manager = opened.manager.clone();
-            let Ended { why, leader, was_stable } = Link::serve(self, opened).await;
+            let Ended { why, was_stable } = Link::serve(self, opened).await;
             candidates.learn(self.candidates());
             if was_stable {
                 words.forget();
             }
             words.tell(&manager, &why);
-            sleep(candidates.served(was_stable, leader, rand::random())).await;
+            sleep(candidates.served(was_stable, why.leader, rand::random())).await;
         }
     }
 

@@ -18,6 +18,7 @@ mod local;
 mod logging;
 mod managers;
 mod member;
+mod membership;
 mod part;
 mod port;
 mod preflight;
@@ -27,6 +28,7 @@ mod relayed;
 mod restore;
 mod socket;
 mod tend;
+mod whereabouts;
 
 use std::{sync::Arc, time::SystemTime};
 

@@ -34,7 +34,7 @@ pub mod preflight;
 mod proposer;
 mod quorum;
 pub mod raft;
-mod reach;
+pub mod reach;
 mod read_point;
 pub mod recovery;
 pub mod replica;

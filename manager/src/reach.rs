@@ -1,6 +1,6 @@
 //! Whether a host is reached at the address that it advertises: it answers there with a word that only it knows.
 //!
-//! Asked by the leader before it admits a host. What it says is believed of one connection only: that other nodes reach
+//! Asked by the leader before it admits a host, and by a host of itself before it begins a cluster. What it says is believed of one connection only: that other nodes reach
 //! the host from where they are is not known by it.
 
 use std::{io, time::Duration};
@@ -13,7 +13,7 @@ use crate::outside::Network;
 const REACH_MAX: Duration = Duration::from_secs(4);
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unreachable {
+pub enum Unreachable {
     #[error("no answer in {} s", REACH_MAX.as_secs())]
     Silent,
     #[error("{0}")]
@@ -23,7 +23,7 @@ pub(crate) enum Unreachable {
 }
 
 /// Connects to `address` and reads `word`.
-pub(crate) async fn check(network: &dyn Network, address: &str, word: &str) -> Result<(), Unreachable> {
+pub async fn check(network: &dyn Network, address: &str, word: &str) -> Result<(), Unreachable> {
     let heard = async {
         let mut stream = network.connect(address).await?;
         let mut heard = vec![0; word.len()];

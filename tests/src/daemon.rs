@@ -63,6 +63,12 @@ impl Place {
         }
     }
 
+    /// Listens here, and says that others reach it there.
+    #[must_use]
+    pub fn advertised_as(self, there: &Self) -> Self {
+        Self { address: there.address, ..self }
+    }
+
     /// How to start a program there.
     fn command(&self, program: &Path) -> Command {
         match &self.namespace {
@@ -160,10 +166,17 @@ impl Daemon {
         self.place.address
     }
 
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// From its next start on, which says so.
     pub fn move_to(&mut self, place: Place) {
+        const FLAG: &str = "--advertise-addr=";
         assert!(self.child.is_none(), "the daemon still runs");
-        self.flags.extend(["--advertise-addr".to_owned(), place.address.to_string()]);
+        self.flags.retain(|flag| !flag.starts_with(FLAG));
+        self.flags.push(format!("{FLAG}{}", place.address));
         self.place = place;
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Acquaintance {
     pub(crate) known: Kept<Known>,
     /// None until a manager has spoken since the agent began.
     pub(crate) orders: watch::Sender<Option<NodeOrders>>,
+    /// As in what is known.
+    pub(crate) managers: watch::Sender<Vec<String>>,
     pub(crate) removed: watch::Sender<BTreeSet<NodeId>>,
 }
 
@@ -45,18 +47,19 @@ impl Acquaintance {
         // A manager that knows of none cannot be what this one is.
         if !orders.managers.is_empty() {
             self.known.set(Known { managers: orders.managers.clone(), ..self.known.get() });
+            replace(&self.managers, orders.managers.clone());
         }
         self.known.set(Known { removed: orders.removed.clone(), ..self.known.get() });
-        let removed: BTreeSet<NodeId> = orders.removed.iter().copied().collect();
-        self.removed.send_if_modified(|held| {
-            let changed = *held != removed;
-            *held = removed;
-            changed
-        });
-        self.orders.send_if_modified(|held| {
-            let changed = held.as_ref() != Some(&orders);
-            *held = Some(orders);
-            changed
-        });
+        replace(&self.removed, orders.removed.iter().copied().collect());
+        replace(&self.orders, Some(orders));
     }
+}
+
+/// Who waits for another value hears of no other.
+fn replace<T: PartialEq>(told: &watch::Sender<T>, value: T) {
+    told.send_if_modified(|held| {
+        let changed = *held != value;
+        *held = value;
+        changed
+    });
 }

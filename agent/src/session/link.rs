@@ -36,9 +36,7 @@ const PERIOD_MIN: Duration = Duration::from_millis(50);
 
 /// A session that ended.
 pub(super) struct Ended {
-    pub(super) why: String,
-    /// Who leads instead, where that was said.
-    pub(super) leader: Option<String>,
+    pub(super) why: Refusal,
     /// It lasted longer than a lease.
     pub(super) was_stable: bool,
 }
@@ -95,7 +93,7 @@ impl<'a> Link<'a> {
             readers,
         };
         let mut beats = beats(Duration::from_millis(welcome.heartbeat_ms).max(PERIOD_MIN));
-        let Refusal { why, leader } = loop {
+        let why = loop {
             let (reports_due, out) = (link.reports_due, link.out.clone());
             let may_report = link.in_flight.len() < REPORTS_IN_FLIGHT_MAX && link.queue.len() < QUEUE_MAX;
             let event = tokio::select! {
@@ -118,7 +116,7 @@ impl<'a> Link<'a> {
                 break refusal;
             }
         };
-        Ended { why, leader, was_stable: began.elapsed() > lease }
+        Ended { why, was_stable: began.elapsed() > lease }
     }
 
     fn handle(&mut self, event: Event) -> Result<(), Refusal> {

@@ -33,15 +33,25 @@ const OPEN_MAX: Duration = Duration::from_secs(2);
 const OUT_MAX: usize = 4;
 
 /// Why there is no session, or none any more.
+#[derive(Clone, Debug)]
 pub(super) struct Refusal {
     pub(super) why: String,
+    pub(super) by: By,
     /// Where to go instead.
     pub(super) leader: Option<String>,
 }
 
+/// Whose word it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    Manager,
+    /// This node's own: nothing was heard of the manager, or nothing that it could use.
+    Node,
+}
+
 impl From<String> for Refusal {
     fn from(why: String) -> Self {
-        Self { why, leader: None }
+        Self { why, by: By::Node, leader: None }
     }
 }
 
@@ -54,7 +64,8 @@ impl From<&str> for Refusal {
 impl From<Status> for Refusal {
     fn from(status: Status) -> Self {
         let leader = status.metadata().get(LEADER_METADATA).and_then(|leader| leader.to_str().ok()).map(str::to_owned);
-        Self { why: told(&status), leader }
+        let by = if status.source().is_none() { By::Manager } else { By::Node };
+        Self { why: told(&status), by, leader }
     }
 }
 

@@ -9,13 +9,16 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use tracing::{debug, warn};
 
 use super::{
     Sessions,
     candidates::Candidates,
-    open::{self, Opened, Refusal},
+    open::{self, By, Opened, Refusal},
 };
 
 /// Under way at once. Tries end after a few seconds, so that more than a handful means that managers send us around.
@@ -33,24 +36,45 @@ enum Outcome {
 }
 
 /// The last reason that was told of each manager: one that is away for an hour fills no log.
-#[derive(Debug, Default)]
-pub(super) struct Words(BTreeMap<String, String>);
+#[derive(Debug)]
+pub(super) struct Words {
+    told: BTreeMap<String, Refusal>,
+    /// The one that says most, for whoever asks this host.
+    trouble: watch::Sender<Option<String>>,
+}
 
 impl Words {
-    pub(super) fn tell(&mut self, manager: &str, why: &str) {
-        if self.0.get(manager).is_some_and(|told| told == why) {
+    pub(super) fn new(trouble: watch::Sender<Option<String>>) -> Self {
+        Self { told: BTreeMap::new(), trouble }
+    }
+
+    pub(super) fn tell(&mut self, manager: &str, refusal: &Refusal) {
+        let why = &refusal.why;
+        if self.told.get(manager).is_some_and(|told| told.why == *why) {
             debug!(%manager, reason = why, "still no session");
-            return;
+        } else {
+            if self.told.len() >= WORDS_MAX {
+                self.told.clear();
+            }
+            self.told.insert(manager.to_owned(), refusal.clone());
+            warn!(%manager, reason = why, "no session; trying again, and containers run on meanwhile");
         }
-        if self.0.len() >= WORDS_MAX {
-            self.0.clear();
-        }
-        self.0.insert(manager.to_owned(), why.to_owned());
-        warn!(%manager, reason = why, "no session; trying again, and containers run on meanwhile");
+        self.trouble.send_replace(self.most_telling());
+    }
+
+    /// What a manager says of this node is true of the others too, most likely; that one is away is true of that one.
+    fn most_telling(&self) -> Option<String> {
+        let said = self.told.iter().find(|(_, refusal)| refusal.by == By::Manager).or_else(|| self.told.iter().next());
+        said.map(|(manager, refusal)| format!("no session with {manager}: {}", refusal.why))
+    }
+
+    /// There is a session.
+    pub(super) fn hush(&self) {
+        self.trouble.send_replace(None);
     }
 
     pub(super) fn forget(&mut self) {
-        self.0.clear();
+        self.told.clear();
     }
 }
 
@@ -112,7 +136,7 @@ impl Sessions {
                 Outcome::Opened(opened) => return *opened,
                 Outcome::Superseded => continue,
                 Outcome::Silent => {
-                    words.tell(&manager, "no answer in time");
+                    words.tell(&manager, &"no answer in time".into());
                     continue;
                 }
                 Outcome::Refused(Refusal { leader: Some(leader), .. }) => {
@@ -126,8 +150,8 @@ impl Sessions {
                         candidates.redirected(leader, rand::random())
                     }
                 }
-                Outcome::Refused(Refusal { why, leader: None }) => {
-                    words.tell(&manager, &why);
+                Outcome::Refused(refusal) => {
+                    words.tell(&manager, &refusal);
                     candidates.refused(rand::random())
                 }
             };
@@ -158,6 +182,22 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_manager_says_is_told_rather_than_that_another_is_away() {
+        let (trouble, told) = watch::channel(None);
+        let mut words = Words::new(trouble);
+        words.tell("a", &"no answer in time".into());
+        assert_eq!(told.borrow().as_deref(), Some("no session with a: no answer in time"));
+        let removed = tonic::Status::permission_denied("this node was removed");
+        words.tell("b", &removed.into());
+        words.tell("a", &"no connection".into());
+        assert_eq!(told.borrow().as_deref(), Some("no session with b: this node was removed"));
+        words.hush();
+        assert_eq!(*told.borrow(), None);
+        words.tell("b", &"no answer in time".into());
+        assert_eq!(told.borrow().as_deref(), Some("no session with a: no connection"));
+    }
 
     #[test]
     fn a_manager_is_greeted_once_at_a_time() {

@@ -1,9 +1,24 @@
-//! The address at which other nodes reach this one.
+//! The address at which other nodes reach this one, and whether it leads here at all: one that this host does not reach
+//! itself at is good for nobody, as its own agent dials it too.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    time::Duration,
+};
 
-use anyhow::{anyhow, bail};
-use muster_manager::membership;
+use anyhow::{Context, anyhow, bail};
+use muster_manager::{membership, outside::network::HostNetwork, reach};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep},
+};
+
+use super::{port::probe, record::hex};
+
+/// When a host starts, its network may come up after its daemon.
+const NETWORK_MAX: Duration = Duration::from_secs(6);
+/// Between two looks at it.
+const NETWORK_PAUSE: Duration = Duration::from_millis(500);
 
 /// The first of: what the command said, what the daemon was started with, the listen address where it is one address,
 /// the address of the interface that leads to other networks.
@@ -38,6 +53,39 @@ pub(super) fn moved(before: &str, configured: &str, listen: SocketAddr) -> anyho
     membership::address(&address, before).map_err(|status| anyhow!("{}", status.message()))
 }
 
+/// Refuses an address that does not lead to `listener`, on which nothing else is answered meanwhile.
+pub(super) async fn check(address: &str, listener: &TcpListener) -> anyhow::Result<()> {
+    let word = hex(&rand::random::<[u8; 16]>());
+    let reached = tokio::select! {
+        reached = reach::check(&HostNetwork, address, &word) => reached,
+        Err(error) = probe::answer(listener, &word) => {
+            return Err(error).context("cannot listen for this host's own check of its address");
+        }
+    };
+    reached.map_err(|why| elsewhere(address, &why.to_string()))
+}
+
+/// As [`check`], of a host that has perhaps just started.
+pub(super) async fn check_patiently(address: &str, listener: &TcpListener) -> anyhow::Result<()> {
+    let end = Instant::now() + NETWORK_MAX;
+    loop {
+        match check(address, listener).await {
+            Ok(()) => return Ok(()),
+            Err(error) if Instant::now() >= end => return Err(error),
+            Err(error) => tracing::warn!("{error:#}; trying again for a while"),
+        }
+        sleep(NETWORK_PAUSE).await;
+    }
+}
+
+/// What is said of an address that is another host's or nobody's.
+pub(super) fn elsewhere(address: &str, why: &str) -> anyhow::Error {
+    anyhow!(
+        "{address} does not lead to this host ({why}), so no node would reach it there; name an address of this host with \
+         --advertise-addr"
+    )
+}
+
 /// The local address a packet to another network would carry. Connecting a UDP socket only looks up the route; nothing
 /// is sent. The target is from a block reserved for documentation (RFC 5737).
 fn outward() -> Option<IpAddr> {
@@ -57,6 +105,19 @@ mod tests {
         assert_eq!(choose("", Some("10.0.0.1:9"), listen).unwrap(), "10.0.0.1:9");
         assert_eq!(choose("", None, "127.0.0.2:7400".parse().unwrap()).unwrap(), "127.0.0.2:7400");
         assert!(choose("not an address", None, listen).is_err());
+    }
+
+    #[tokio::test]
+    async fn an_address_leads_here_where_this_host_answers_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let own = listener.local_addr().unwrap().to_string();
+        check(&own, &listener).await.unwrap();
+        check_patiently(&own, &listener).await.unwrap();
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let other = silent.local_addr().unwrap().to_string();
+        drop(silent);
+        let said = check(&other, &listener).await.unwrap_err().to_string();
+        assert!(said.starts_with(&format!("{other} does not lead to this host")), "{said}");
     }
 
     #[test]

@@ -16,6 +16,8 @@ use tokio::sync::watch;
 use tonic::{Status, body::Body, metadata::MetadataValue, server::NamedService};
 use tower::Service;
 
+use super::whereabouts::Whereabouts;
+
 const NO_CLUSTER: &str = "this host is in no cluster; start one with `muster init`, or join one with `muster join`";
 
 /// In the metadata of what a host without a manager answers: one that has a manager may answer otherwise.
@@ -30,6 +32,8 @@ enum Behind {
         service: Inner,
         roll: Arc<dyn Roll>,
     },
+    /// The managers are elsewhere.
+    Elsewhere(Whereabouts),
     /// Why there is nothing, and what to do.
     Closed(Arc<str>),
 }
@@ -68,13 +72,8 @@ impl Gate {
     }
 
     /// This host is in a cluster and no manager; `managers` are where to go.
-    pub(super) fn point_to(&self, managers: &[String]) {
-        let where_to = match managers {
-            [] => "one of its managers".to_owned(),
-            [only] => format!("its manager, {only}"),
-            several => format!("one of its managers: {}", several.join(", ")),
-        };
-        self.put(Behind::Closed(format!("this node is a worker of its cluster; run the command on {where_to}").into()));
+    pub(super) fn point_to(&self, managers: Whereabouts) {
+        self.put(Behind::Elsewhere(managers));
     }
 
     /// What only a manager could do, while this host's manager is not there for a reason of its own.
@@ -97,9 +96,11 @@ impl Roll for Gate {
     fn standing(&self, node: NodeId) -> Standing {
         match &*self.behind.borrow() {
             Behind::Open { roll, .. } => roll.standing(node),
-            Behind::Closed(_) if self.removed.borrow().borrow().contains(&node) => Standing::Removed,
+            Behind::Elsewhere(_) | Behind::Closed(_) if self.removed.borrow().borrow().contains(&node) => {
+                Standing::Removed
+            }
             // Certificates have to do.
-            Behind::Closed(_) => Standing::Unlisted,
+            Behind::Elsewhere(_) | Behind::Closed(_) => Standing::Unlisted,
         }
     }
 
@@ -109,7 +110,7 @@ impl Roll for Gate {
         removed.mark_unchanged();
         let state = match &*exchanged.borrow_and_update() {
             Behind::Open { roll, .. } => roll.changed(),
-            Behind::Closed(_) => Box::pin(std::future::pending()),
+            Behind::Elsewhere(_) | Behind::Closed(_) => Box::pin(std::future::pending()),
         };
         Box::pin(async move {
             tokio::select! {
@@ -144,14 +145,26 @@ impl Service<http::Request<Body>> for Gate {
         Box::pin(async move {
             match behind {
                 Behind::Open { mut service, .. } => service.call(request).await,
-                Behind::Closed(why) => {
-                    let mut status = Status::failed_precondition(&*why);
-                    status.metadata_mut().insert(NO_MANAGER_METADATA, MetadataValue::from_static("1"));
-                    Ok(status.into_http())
-                }
+                Behind::Elsewhere(managers) => Ok(no_manager(&elsewhere(&managers.latest())).into_http()),
+                Behind::Closed(why) => Ok(no_manager(&why).into_http()),
             }
         })
     }
+}
+
+fn elsewhere(managers: &[String]) -> String {
+    let where_to = match managers {
+        [] => "one of its managers".to_owned(),
+        [only] => format!("its manager, {only}"),
+        several => format!("one of its managers: {}", several.join(", ")),
+    };
+    format!("this node is a worker of its cluster; run the command on {where_to}")
+}
+
+fn no_manager(why: &str) -> Status {
+    let mut status = Status::failed_precondition(why);
+    status.metadata_mut().insert(NO_MANAGER_METADATA, MetadataValue::from_static("1"));
+    status
 }
 
 #[cfg(test)]
@@ -159,9 +172,24 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn users_of_a_worker_are_sent_to_the_managers_of_now() {
+        let (told, heard) = watch::channel(Vec::new());
+        let mut gate = Gate::default();
+        gate.point_to(Whereabouts::new(heard, &["a:1"]));
+        let mut said = async || {
+            let answer = gate.call(http::Request::new(Body::empty())).await.unwrap();
+            Status::from_header_map(answer.headers()).expect("a refusal").message().to_owned()
+        };
+        assert_eq!(said().await, "this node is a worker of its cluster; run the command on its manager, a:1");
+        told.send_replace(vec!["b:1".to_owned(), "c:1".to_owned()]);
+        let now = "this node is a worker of its cluster; run the command on one of its managers: b:1, c:1";
+        assert_eq!(said().await, now);
+    }
+
+    #[tokio::test]
     async fn a_host_without_a_manager_knows_who_was_removed() {
         let (gate, node) = (Gate::default(), NodeId::from_bits(7));
-        gate.point_to(&[]);
+        gate.point_to(Whereabouts::new(watch::channel(Vec::new()).1, &[]));
         assert_eq!(gate.standing(node), Standing::Unlisted);
         let changed = gate.changed();
         let (told, removed) = watch::channel(BTreeSet::new());

@@ -27,6 +27,7 @@ use super::{
     join::{self, Wish},
     leave,
     member::{self, Member, Surroundings},
+    membership::Membership,
     record::{Phase, Record},
     recover,
     tend::Look,
@@ -46,7 +47,7 @@ pub(super) struct Host {
     gate: Gate,
     member: Mutex<Option<Member>>,
     /// What the membership is, told whenever it changes.
-    changed: watch::Sender<Option<Record>>,
+    changed: watch::Sender<Option<Membership>>,
     failures: (mpsc::Sender<anyhow::Error>, Mutex<mpsc::Receiver<anyhow::Error>>),
 }
 
@@ -95,10 +96,10 @@ impl Host {
         match record.phase {
             Phase::Member => {
                 let record = recover::finish(&self.data_dir, record)?;
-                let record = self.with_present_address(record)?;
                 let listener = join::listen(self.args.listen_addr).await?;
+                let record = self.with_present_address(record, &listener).await?;
                 let started = self.start(record, Beginning::Again, listener).await?;
-                self.announce(Some(started.record()));
+                self.announce(Some(&started));
                 *self.member.lock().await = Some(started);
             }
             Phase::Creating => {
@@ -123,12 +124,13 @@ impl Host {
     }
 
     /// A daemon that is started with another address than before tells the others of it.
-    fn with_present_address(&self, record: Record) -> anyhow::Result<Record> {
+    async fn with_present_address(&self, record: Record, listener: &TcpListener) -> anyhow::Result<Record> {
         let Some(configured) = self.args.advertise_addr.as_deref() else { return Ok(record) };
         let address = advertise::moved(&record.advertise_addr, configured, self.args.listen_addr)?;
         if address == record.advertise_addr {
             return Ok(record);
         }
+        advertise::check_patiently(&address, listener).await?;
         tracing::info!(from = %record.advertise_addr, to = %address, "this node has another address");
         let moved = Record { advertise_addr: address, ..record };
         moved.write(&self.data_dir.member())?;
@@ -173,12 +175,12 @@ impl Host {
     }
 
     /// Changes whenever the membership does.
-    pub(super) fn changes(&self) -> watch::Receiver<Option<Record>> {
+    pub(super) fn changes(&self) -> watch::Receiver<Option<Membership>> {
         self.changed.subscribe()
     }
 
-    fn announce(&self, record: Option<&Record>) {
-        self.changed.send_replace(record.cloned());
+    fn announce(&self, member: Option<&Member>) {
+        self.changed.send_replace(member.map(Membership::of));
     }
 
     /// None when this host is in no cluster.
@@ -211,7 +213,7 @@ impl Host {
             );
         }
         member.take_on(granted).await?;
-        self.announce(Some(member.record()));
+        self.announce(Some(member));
         Ok(())
     }
 
@@ -222,7 +224,7 @@ impl Host {
         let before = member.record().clone();
         member.heal().await?;
         if *member.record() != before {
-            self.announce(Some(member.record()));
+            self.announce(Some(member));
         }
         Ok(())
     }
@@ -253,14 +255,22 @@ impl Host {
              daemon again, or take it out with `muster leave`",
         )?;
         let manager = member.manager().cloned();
+        self.announce(Some(&member));
         *slot = Some(member);
         drop(slot);
-        self.announce(Some(&granted));
         let voter = match manager {
             Some(manager) => tokio::time::timeout(VOTER_MAX, manager.until_voter()).await.is_ok(),
             None => false,
         };
         Ok(Joined { record: granted, voter })
+    }
+
+    /// Where others will reach this host, and what they will reach there.
+    async fn listen(&self, asked: &str) -> anyhow::Result<(String, TcpListener)> {
+        let address = self.advertise(asked)?;
+        let listener = join::listen(self.args.listen_addr).await?;
+        advertise::check(&address, &listener).await?;
+        Ok((address, listener))
     }
 
     fn advertise(&self, asked: &str) -> anyhow::Result<String> {
@@ -280,25 +290,28 @@ impl Host {
             asked => advertise::moved(&member.record().advertise_addr, asked, self.args.listen_addr)?,
         };
         recover::check(member, force).await?;
+        if !advertise_addr.is_empty() {
+            member.check_address(&address).await?;
+        }
         let recovered = member.recover(address).await?;
-        let record = member.record().clone();
-        drop(slot);
-        self.announce(Some(&record));
-        Ok((record, recovered))
+        self.announce(Some(member));
+        Ok((member.record().clone(), recovered))
     }
 
-    pub(super) async fn describe(&self) -> anyhow::Result<(Option<Record>, EngineDescription)> {
+    pub(super) async fn describe(&self) -> anyhow::Result<(Option<Membership>, EngineDescription)> {
         // Not asked of the member itself, which a `join` keeps busy for as long as it waits.
         let announced = self.changed.borrow().clone();
-        let record = match announced {
-            Some(record) => Some(record),
+        let membership = match announced {
+            Some(membership) => Some(membership),
             // It may be one all the same, whose parts did not start.
-            None => Record::read(&self.data_dir.member())?.filter(|record| record.phase == Phase::Member),
+            None => Record::read(&self.data_dir.member())?
+                .filter(|record| record.phase == Phase::Member)
+                .map(Membership::of_nothing_but),
         };
+        let record = membership.as_ref().map(|membership| &membership.record);
         let nobody = Owner { cluster_id: ClusterId::from_bits(0), node_id: NodeId::from_bits(0) };
-        let owner =
-            record.as_ref().map_or(nobody, |record| Owner { cluster_id: record.cluster_id, node_id: record.node_id });
-        Ok((record, engine::choose(&self.args, owner).describe().await))
+        let owner = record.map_or(nobody, |record| Owner { cluster_id: record.cluster_id, node_id: record.node_id });
+        Ok((membership, engine::choose(&self.args, owner).describe().await))
     }
 
     /// Of this manager's copy of the state; None where there is none.

@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 use super::{
     host::{Force, Host, Joined, Left},
     member::hostname,
-    record::Record,
+    membership::Membership,
     restore::BACKUP_BYTES_MAX,
 };
 
@@ -82,7 +82,7 @@ impl Local for Service {
     }
 
     async fn info(&self, request: Request<v1::InfoRequest>) -> Result<Response<v1::InfoResponse>, Status> {
-        let (record, engine) = self.host.describe().await.map_err(|error| refused(&error))?;
+        let (member, engine) = self.host.describe().await.map_err(|error| refused(&error))?;
         let args = self.host.args();
         let state = match request.into_inner().state_digest {
             true => self.host.state_digest().await.map_err(|error| refused(&error))?,
@@ -99,7 +99,7 @@ impl Local for Service {
                 EngineHealth::Ok => None,
                 EngineHealth::Unavailable(why) => Some(why),
             },
-            membership: record.map(membership),
+            membership: member.map(membership),
             pid: std::process::id(),
             state: state.map(|state| v1::StateDigest { applied_index: state.applied_index, digest: state.digest }),
         }))
@@ -157,17 +157,18 @@ impl Local for Service {
     }
 }
 
-/// What this node knows of its membership by itself, also while nobody else can be asked.
-fn membership(record: Record) -> v1::Member {
+fn membership(member: Membership) -> v1::Member {
+    let (managers, trouble, record) = (member.managers(), member.trouble(), member.record);
     let held = record.credentials().ok().and_then(|held| held.identity().ok());
     v1::Member {
         cluster_id: record.cluster_id.to_string(),
         node_id: record.node_id.to_string(),
         manager: record.role == Role::Manager,
         advertise_addr: record.advertise_addr,
-        managers: record.managers,
+        managers,
         incarnation: record.incarnation,
         certificate_expires_at: held.map(|identity| identity.expires_at.millis()),
+        trouble,
     }
 }
 

@@ -15,7 +15,7 @@ use muster_agent::{
 };
 use muster_manager::{
     Manager, Start as Beginning,
-    ca::Keeper,
+    ca::{Alpn, DIAL_MAX, DialError, Expect, Keeper},
     group::HandOverError,
     raft::standing::Dismissal,
     recovery::{self, Recovered},
@@ -28,6 +28,7 @@ use tower::util::BoxCloneSyncService;
 
 use self::manager::{heal, open, run_until_told, services};
 use super::{
+    advertise,
     args::Args,
     data_dir::DataDir,
     dial::Secured,
@@ -39,6 +40,7 @@ use super::{
     preflight::LocalHost,
     record::Record,
     recover,
+    whereabouts::Whereabouts,
 };
 
 /// How long a leader that stops may look for another to take its place.
@@ -145,12 +147,21 @@ impl Member {
         let here = &self.record.advertise_addr;
         // One that the others let go answers nothing any more, though the list may name this node again.
         let own = self.serving().map(|_| here.clone());
-        let known = match self.agent.orders().borrow().as_ref() {
-            Some(orders) if !orders.managers.is_empty() => orders.managers.clone(),
-            Some(_) | None => self.record.managers.clone(),
-        };
-        let others = known.into_iter().filter(|address| address != here);
+        let others = self.whereabouts().all().into_iter().filter(|address| address != here);
         Managers { keeper: self.keeper.clone(), addresses: own.iter().cloned().chain(others).collect() }
+    }
+
+    /// Refuses an address that does not lead to this node's port.
+    pub(super) async fn check_address(&self, address: &str) -> anyhow::Result<()> {
+        let why = match self.keeper.dial(address, Expect::Node(self.record.node_id), Alpn::Grpc).await {
+            // This node has answered, whatever its certificate is worth by now.
+            Ok(_) | Err(DialError::Expired { .. } | DialError::NotYetValid { .. }) => return Ok(()),
+            Err(DialError::Unreachable { source, .. } | DialError::Closed { source, .. }) => source.to_string(),
+            Err(DialError::TimedOut { .. }) => format!("no answer in {} s", DIAL_MAX.as_secs()),
+            Err(error @ DialError::OwnCertificate(_)) => return Err(error.into()),
+            Err(_) => "another answers there".to_owned(),
+        };
+        Err(advertise::elsewhere(address, &why))
     }
 
     /// From now on this node is what `record` says; it is on the disk before anything acts on it.
@@ -237,8 +248,12 @@ impl Member {
         part.stop().await;
     }
 
+    fn whereabouts(&self) -> Whereabouts {
+        Whereabouts::of(&self.agent, &self.record)
+    }
+
     fn point_to_managers(&self) {
-        self.surroundings.gate.point_to(&self.record.managers);
+        self.surroundings.gate.point_to(self.whereabouts());
     }
 
     /// Containers keep running.

@@ -90,6 +90,11 @@ impl Cluster {
     }
 }
 
+/// What the managers say for themselves comes before what this node's agent makes of them.
+fn trouble<'a>(host: &'a v1::InfoResponse, cluster: &'a Cluster) -> Option<&'a str> {
+    cluster.trouble().or_else(|| host.membership.as_ref()?.trouble.as_deref())
+}
+
 fn managers(nodes: &[Node]) -> impl Iterator<Item = &Node> {
     nodes.iter().filter(|node| node.manager_status() != ManagerStatus::None)
 }
@@ -120,7 +125,7 @@ fn view(host: &v1::InfoResponse, cluster: &Cluster) -> Value {
             "Digest": state.digest,
         })),
         "Cluster": cluster.told().map(|told| cluster_view(told, cluster.nodes())),
-        "ClusterTrouble": cluster.trouble(),
+        "ClusterTrouble": trouble(host, cluster),
     })
 }
 
@@ -163,7 +168,7 @@ fn people(host: &v1::InfoResponse, cluster: &Cluster) -> String {
     lines.under("Role", if membership.manager { "manager" } else { "worker" });
     lines.under("Certificate until", expiry(membership).map_or_else(String::new, |at| at.to_string()));
     lines.heading("Cluster").under("ID", &membership.cluster_id).under("Incarnation", membership.incarnation);
-    lines.under("Trouble", cluster.trouble().unwrap_or_default());
+    lines.under("Trouble", trouble(host, cluster).unwrap_or_default());
     for manager in managers(cluster.nodes()) {
         let status = manager.manager_status();
         lines.under("Manager", format_args!("{} at {}, {status}", manager.hostname(), manager.address));

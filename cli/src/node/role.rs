@@ -105,6 +105,9 @@ async fn turn(
                 return Err(Error::Failed(format!("node {node} was made a {} again meanwhile", now.role)));
             }
             Ok(now) if is_done(&now, role) => return out.line(format_args!("node {node} is a {role} now")),
+            Ok(now) if (role, now.state) == (Role::Manager, NodeState::Down) => {
+                return out.line(format_args!("node {node} is down; it becomes a {role} once its daemon is up again"));
+            }
             Ok(_) => {}
             Err(error) if error.is_passing() => {}
             // The node is this host: what its manager passes on while it ends is a worker's call already.
@@ -132,19 +135,13 @@ fn reason(role: Role) -> &'static str {
     }
 }
 
+/// Its vote counts or does not; the role alone says only what shall be.
 fn is_done(node: &Node, role: Role) -> bool {
-    match (node.manager_status(), role) {
-        (ManagerStatus::Leader | ManagerStatus::Reachable, Role::Manager) | (ManagerStatus::None, Role::Worker) => {
-            node.role == role
-        }
-        // It votes, though nobody hears from it now.
-        (ManagerStatus::Unreachable, Role::Manager) => {
-            node.role == role && node.manager.is_some_and(|manager| manager.voter)
-        }
-        (ManagerStatus::None | ManagerStatus::Learner, Role::Manager)
-        | (
-            ManagerStatus::Leader | ManagerStatus::Reachable | ManagerStatus::Unreachable | ManagerStatus::Learner,
-            Role::Worker,
-        ) => false,
-    }
+    let is_so = match node.manager_status() {
+        // An unreachable one votes, though nobody hears from it now.
+        ManagerStatus::Leader | ManagerStatus::Reachable | ManagerStatus::Unreachable => role == Role::Manager,
+        ManagerStatus::None => role == Role::Worker,
+        ManagerStatus::Learner | ManagerStatus::Leaving => false,
+    };
+    is_so && node.role == role
 }

@@ -53,6 +53,8 @@ pub enum ManagerStatus {
     Unreachable,
     /// It has no vote: it has to catch up first.
     Learner,
+    /// It is to be a worker, and the other managers still count on it.
+    Leaving,
 }
 
 impl fmt::Display for ManagerStatus {
@@ -63,6 +65,7 @@ impl fmt::Display for ManagerStatus {
             ManagerStatus::Reachable => "Reachable",
             ManagerStatus::Unreachable => "Unreachable",
             ManagerStatus::Learner => "Learner",
+            ManagerStatus::Leaving => "Leaving",
         })
     }
 }
@@ -93,12 +96,11 @@ impl Node {
     pub fn manager_status(&self) -> ManagerStatus {
         match (self.leader, self.manager, self.role) {
             (true, ..) => ManagerStatus::Leader,
-            (false, Some(manager), _) => match (manager.reachable, manager.voter) {
-                (false, _) => ManagerStatus::Unreachable,
-                (true, false) => ManagerStatus::Learner,
-                (true, true) => ManagerStatus::Reachable,
-            },
-            (false, None, Role::Manager) => ManagerStatus::Learner,
+            (false, Some(Manager { voter: true, reachable: true, .. }), Role::Manager) => ManagerStatus::Reachable,
+            (false, Some(Manager { voter: true, reachable: false, .. }), Role::Manager) => ManagerStatus::Unreachable,
+            // Before it catches up there may be nobody to be heard of.
+            (false, Some(Manager { voter: false, .. }) | None, Role::Manager) => ManagerStatus::Learner,
+            (false, Some(_), Role::Worker) => ManagerStatus::Leaving,
             (false, None, Role::Worker) => ManagerStatus::None,
         }
     }

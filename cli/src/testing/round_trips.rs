@@ -43,6 +43,7 @@ pub(super) fn world() -> World {
             managers: vec!["10.0.0.1:7377".to_owned()],
             incarnation: 1,
             certificate_expires_at: Some(NOW.millis() + 86_400_000),
+            trouble: None,
         }),
         managers: vec!["10.0.0.1:7377".to_owned()],
         ..World::default()

@@ -11,6 +11,7 @@ use muster_proto::{
     task::{Slot, Task},
     task_state::TaskState,
     v1,
+    version::RaftId,
 };
 use tonic::Status;
 
@@ -56,12 +57,19 @@ pub(super) fn tasks(state: &State, wanted: &v1::ListTasksRequest) -> Result<Vec<
 pub(super) fn node(handle: &Handle, managers: &Managers, node: &Node) -> v1::Node {
     let leader = handle.replica.leading().is_some() && node.id == handle.config.node_id;
     let (state, last_seen) = (handle.leases.state(node.id), handle.leases.last_seen(node.id));
-    // One that is to be a manager is none before the Raft group has taken it in.
-    let manager = node.raft_id.map(|raft_id| {
-        let waits = ManagerNow { raft_id, voter: false, reachable: false, lag: 0 };
-        managers.get(&node.id).copied().unwrap_or(waits)
-    });
+    let manager = part(node.raft_id, managers.get(&node.id));
     v1::Node::from(NodeNow { node, state, leader, manager, last_seen })
+}
+
+/// A node's part in the Raft group, which follows the role: one that is to be a manager decides nothing before the group
+/// has taken it in, and one that is to be none has a part until the group has let it go.
+fn part(wanted: Option<RaftId>, present: Option<&ManagerNow>) -> Option<ManagerNow> {
+    match (wanted, present) {
+        (None, present) => present.copied(),
+        (Some(raft_id), Some(present)) if present.raft_id == raft_id => Some(*present),
+        // Not there yet, or only as the manager that it was before it was demoted and promoted again.
+        (Some(raft_id), Some(_) | None) => Some(ManagerNow { raft_id, voter: false, reachable: false, lag: 0 }),
+    }
 }
 
 pub(super) fn cluster(state: &State) -> Result<v1::GetClusterResponse, Status> {
@@ -98,4 +106,20 @@ fn count<T>(items: impl Iterator<Item = T>) -> u32 {
 
 fn millis(span: std::time::Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nodes_part_follows_its_role() {
+        let voter = |raft_id| ManagerNow { raft_id: RaftId(raft_id), voter: true, reachable: true, lag: 0 };
+        let waits = ManagerNow { raft_id: RaftId(7), voter: false, reachable: false, lag: 0 };
+        assert_eq!(part(None, None), None, "a worker");
+        assert_eq!(part(Some(RaftId(7)), None), Some(waits), "promoted");
+        assert_eq!(part(Some(RaftId(7)), Some(&voter(7))), Some(voter(7)), "a manager");
+        assert_eq!(part(None, Some(&voter(7))), Some(voter(7)), "demoted");
+        assert_eq!(part(Some(RaftId(7)), Some(&voter(3))), Some(waits), "demoted and promoted again");
+    }
 }

@@ -3,9 +3,13 @@
 
 use std::time::Duration;
 
-use muster_core::command::LOG_FORMAT;
-use muster_manager::membership::JOIN_PROTOCOL;
-use muster_proto::v1::{self, control_client::ControlClient};
+use muster_core::command::{Command, LOG_FORMAT, Outcome};
+use muster_manager::{Start, membership::JOIN_PROTOCOL};
+use muster_proto::{
+    node::Role,
+    v1::{self, control_client::ControlClient},
+    version::Version,
+};
 use tonic::{Code, Request, Status, transport::Channel};
 
 use crate::bench::{Bench, CALLER, STRANGER, node, soon};
@@ -13,6 +17,15 @@ use crate::bench::{Bench, CALLER, STRANGER, node, soon};
 async fn shown(control: &mut ControlClient<Channel>, id: u64) -> v1::Node {
     let request = v1::GetNodeRequest { node: node(id).to_string() };
     soon("a node", control.get_node(request)).await.unwrap().into_inner().node.unwrap()
+}
+
+async fn silent(control: &mut ControlClient<Channel>, id: u64) {
+    soon("its silence", async {
+        while shown(control, id).await.manager.expect("a manager").reachable {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 async fn demote(control: &mut ControlClient<Channel>, id: u64) -> Result<v1::UpdateNodeResponse, Status> {
@@ -61,12 +74,7 @@ async fn a_manager_that_is_needed_stays_and_a_lost_one_goes() {
     let all = shown(&mut control, 3).await.manager.expect("a manager");
     assert!(all.voter && all.reachable);
     bench.one_mut(3).kill().await;
-    soon("its silence", async {
-        while shown(&mut control, 3).await.manager.expect("a manager").reachable {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    silent(&mut control, 3).await;
     refusal(demote(&mut control, 2).await, "only 1 of 2 managers would be up");
     refusal(remove(&mut control, 2, true).await, "only 1 of 2 managers would be up");
     refusal(remove(&mut control, 3, false).await, "is a manager; demote it first");
@@ -116,6 +124,25 @@ async fn managers_that_are_taken_out_at_once_are_not_each_counted_as_one_that_st
     let settled = bench.one(1).handle().members().until(|group| group.voters.len() == 3 && !group.changing);
     soon("three voters", settled).await;
     bench.leader().await;
+}
+
+/// The others need its vote, so that the group keeps it. Whoever waits for the end of it is not told that it is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demoted_manager_has_a_part_until_the_group_has_let_it_go() {
+    let mut bench = Bench::of(3).await;
+    assert!(bench.one(1).is_leader());
+    let mut control = bench.one(1).control().await;
+    bench.one_mut(3).kill().await;
+    silent(&mut control, 3).await;
+    // Past the check that would have refused it.
+    let v1::Node { version, .. } = shown(&mut control, 2).await;
+    let demotion = Command::ChangeRole { id: node(2), version: Version(version), role: Role::Worker };
+    assert!(matches!(bench.one(1).propose(demotion).await, Outcome::Done { .. }));
+    let demoted = shown(&mut control, 2).await;
+    assert_eq!((demoted.role(), demoted.manager.map(|manager| manager.voter)), (v1::Role::Worker, Some(true)));
+    bench.one_mut(3).start(Start::Again).await;
+    bench.one(1).voters([1, 3]).await;
+    assert_eq!(shown(&mut control, 2).await.manager, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -66,7 +66,7 @@ pub struct NodeNow<'a> {
     pub state: NodeState,
     /// Whether it leads.
     pub leader: bool,
-    /// None of workers.
+    /// None of workers, but for one that was a manager until the Raft group has let it go.
     pub manager: Option<ManagerNow>,
     pub last_seen: Option<Timestamp>,
 }

@@ -1,8 +1,10 @@
 //! Certificates that end soon: renewed while the nodes run, healed where one was off too long; and a new root.
 
+use std::fs;
+
 use muster_tests::{
     cluster::{Cluster, Loopback},
-    daemon::{Daemon, Engine},
+    daemon::{Daemon, Engine, PORT},
     settings, wait,
 };
 
@@ -69,11 +71,21 @@ fn a_node_that_was_off_too_long_heals_itself() {
         let now = muster_proto::time::Timestamp::from_millis(millis()).to_string();
         if at_rest.iter().all(|end| *end < now) { Ok(()) } else { Err((now, at_rest.clone())) }
     });
+    // Where the managers were when the worker got its certificate there is nobody by now.
+    place_managers(&cluster[3], &format!("{}:{PORT}", Loopback::new().address(0)));
     for number in asleep {
         cluster[number].restart();
     }
     cluster.wait_ready(awake);
     cluster.wait_managers(asleep[0], 3);
+}
+
+/// What came with the node's certificate.
+fn place_managers(daemon: &Daemon, address: &str) {
+    let path = daemon.data_dir().join("member/node.json");
+    let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&path).expect("a record")).expect("JSON");
+    record["managers"] = serde_json::json!([address]);
+    fs::write(&path, record.to_string()).expect("a folder of this test");
 }
 
 /// Nobody else could sign the next.

@@ -119,6 +119,49 @@ fn advertised_addresses_are_checked() {
 fn a_cluster_does_not_begin_at_an_address_that_is_none() {
     let host = newcomer();
     is_refused(&host, &["init", "--advertise-addr", "0.0.0.0"], &["0.0.0.0", "--advertise-addr"]);
+    // Nobody listens there.
+    let nobody = format!("{}:{PORT}", Loopback::new().address(3));
+    let said: &[&str] = &[&format!("{nobody} does not lead to this host"), "--advertise-addr"];
+    is_refused(&host, &["init", "--advertise-addr", &nobody], said);
+    host.ok(&["init"]);
+}
+
+#[test]
+fn a_daemon_is_not_moved_to_where_it_does_not_listen() {
+    let mut cluster = Cluster::of(MUSTER, 1);
+    let (here, there) = (cluster[0].place().clone(), Loopback::new().place(0));
+    cluster[0].stop();
+    cluster[0].move_to(here.clone().advertised_as(&there));
+    let said = cluster[0].refuses_to_start();
+    assert!(said.contains("does not lead to this host") && said.contains("--advertise-addr"), "{said}");
+    cluster[0].move_to(here);
+    cluster[0].restart();
+    cluster.wait_ready(0);
+}
+
+#[test]
+fn a_worker_knows_the_managers_that_took_the_place_of_its_first() {
+    let mut cluster = Cluster::local(MUSTER, &Engine::Sim, 1, 1);
+    let mut next = newcomer();
+    next.join(&cluster[0], "manager");
+    cluster.push(next);
+    cluster.wait_managers(2, 2);
+    cluster[0].ok(&["leave"]);
+    let address = cluster[2].address().to_string();
+    for _ in 0..2 {
+        wait::until("the worker to name the manager of now", || {
+            let (users, info) = (cluster[1].run(&["service", "ls"]), cluster[1].run(&["info"]));
+            let sent_there = users.stderr.trim_end().ends_with(&format!("its manager, {address}"));
+            let shown = info.stdout.lines().any(|line| line.split_whitespace().eq(["Managers:", address.as_str()]));
+            if sent_there && shown { Ok(()) } else { Err((users, info)) }
+        });
+        // Also where it has heard nothing since it started.
+        if cluster[2].is_running() {
+            cluster[2].stop();
+            cluster[1].stop();
+            cluster[1].restart();
+        }
+    }
 }
 
 #[test]
@@ -309,13 +352,18 @@ fn a_removed_node_is_told_so_and_joins_anew() {
     let mut cluster = Cluster::local(MUSTER, &Engine::Sim, 1, 1);
     let removed = cluster[1].node_id();
     cluster[0].ok(&["node", "rm", "--force", &removed]);
-    wait::until("the removed node to know", || {
-        let log = cluster[1].log();
-        if log.contains("removed") { Ok(()) } else { Err(log) }
-    });
+    let told = |daemon: &Daemon| {
+        wait::until("the removed node to know and to say so", || {
+            let shown = daemon.run(&["info"]);
+            let said = "was removed from this cluster; run `muster leave --force` there";
+            if shown.stdout.contains(said) { Ok(()) } else { Err((shown, daemon.log())) }
+        });
+    };
+    told(&cluster[1]);
     // Also after a restart it stays outside.
     cluster[1].stop();
     cluster[1].restart();
+    told(&cluster[1]);
     assert_eq!(nodes(&cluster[0]), 1);
     cluster[1].ok(&["leave", "--force"]);
     let token = token(&cluster[0], &[]);

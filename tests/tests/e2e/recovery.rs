@@ -8,7 +8,7 @@ use std::{
 
 use muster_tests::{
     cluster::{Cluster, Loopback},
-    daemon::{Daemon, Engine},
+    daemon::{Daemon, Engine, PORT},
     engine::{self, Images},
     settings, wait,
 };
@@ -89,7 +89,10 @@ fn former_managers_that_return_with_a_quorum_of_their_own_are_refused_and_go_on_
     let before = cluster[0].run(CERTIFICATE_END).stdout;
     cluster[1].kill();
     cluster[2].kill();
-    cluster[0].ok(&["recover", "--yes"]);
+    let nobody = format!("{}:{PORT}", Loopback::new().address(0));
+    let said = cluster[0].refused(&["recover", "--yes", "--advertise-addr", &nobody]);
+    assert!(said.contains(&format!("{nobody} does not lead to this host")), "{said}");
+    cluster[0].ok(&["recover", "--yes", "--advertise-addr", &cluster[0].address().to_string()]);
     // It signed itself one as the manager that it is now.
     wait::until("the cluster to know the survivor's certificate", || {
         let now = cluster[0].run(CERTIFICATE_END).stdout;
@@ -188,6 +191,9 @@ fn a_backup_is_restored_on_new_addresses() {
 
     let network = Loopback::new();
     let mut first = Daemon::start_at(MUSTER, Engine::Sim, network.place(0));
+    let nobody = format!("{}:{PORT}", network.address(9));
+    let said = first.refused(&["restore", "--passphrase-file", secret, "--advertise-addr", &nobody, file]);
+    assert!(said.contains(&format!("{nobody} does not lead to this host")), "{said}");
     first.ok(&["restore", "--passphrase-file", secret, file]);
     first.note_cluster();
     assert_eq!(first.cluster_id(), old);

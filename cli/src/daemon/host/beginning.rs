@@ -17,7 +17,6 @@ use tokio::net::TcpListener;
 
 use super::Host;
 use crate::daemon::{
-    join,
     member::{self, Member},
     now,
     record::{Identity, Phase, Record, Store, hex},
@@ -29,13 +28,12 @@ impl Host {
     pub(in crate::daemon) async fn init(&self, advertise_addr: &str) -> anyhow::Result<Record> {
         let mut slot = self.member.lock().await;
         self.refuse_members(slot.as_ref())?;
-        let advertise_addr = self.advertise(advertise_addr)?;
-        let listener = join::listen(self.args.listen_addr).await?;
+        let (advertise_addr, listener) = self.listen(advertise_addr).await?;
         match self.create(advertise_addr, listener).await {
             Ok(member) => {
                 let record = member.record().clone();
+                self.announce(Some(&member));
                 *slot = Some(member);
-                self.announce(Some(&record));
                 Ok(record)
             }
             Err(error) => {
@@ -80,7 +78,7 @@ impl Host {
     pub(in crate::daemon) async fn check_restore(&self, advertise_addr: &str) -> anyhow::Result<()> {
         let slot = self.member.lock().await;
         self.refuse_members(slot.as_ref())?;
-        self.advertise(advertise_addr).map(|_| ())
+        self.listen(advertise_addr).await.map(|_| ())
     }
 
     /// Makes a cluster of this host alone that goes on from a backup.
@@ -91,14 +89,13 @@ impl Host {
     ) -> anyhow::Result<(Record, Recovered)> {
         let mut slot = self.member.lock().await;
         self.refuse_members(slot.as_ref())?;
-        let advertise_addr = self.advertise(advertise_addr)?;
+        let (advertise_addr, listener) = self.listen(advertise_addr).await?;
         let backup = restore::read(backup).await?;
-        let listener = join::listen(self.args.listen_addr).await?;
         match self.go_on_from(backup, advertise_addr, listener).await {
             Ok((member, recovered)) => {
                 let record = member.record().clone();
+                self.announce(Some(&member));
                 *slot = Some(member);
-                self.announce(Some(&record));
                 Ok((record, recovered))
             }
             Err(error) => {

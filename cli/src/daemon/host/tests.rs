@@ -1,6 +1,6 @@
 //! What a host makes of joins that come to nothing, and of changes that nobody waits for.
 
-use std::{path::Path, pin::pin, time::Duration};
+use std::{net::SocketAddr, path::Path, pin::pin, time::Duration};
 
 use muster_manager::ca::{JoinToken, NodeKey};
 use muster_proto::{node::Availability, trust::Digest, v1::local_server::Local};
@@ -15,11 +15,14 @@ use crate::daemon::local::Service;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 async fn host(folder: &Path) -> Host {
-    host_at(folder, "127.0.0.1:7377").await
+    Host::open(args(folder)).await.unwrap()
 }
 
-async fn host_at(folder: &Path, address: &str) -> Host {
-    Host::open(Args::for_tests(folder, address)).await.unwrap()
+/// At an address that nobody else here uses.
+fn args(folder: &Path) -> Args {
+    let [a, b, c] = rand::random();
+    let place = SocketAddr::from(([127, a, b, c | 1], 7377));
+    Args { listen_addr: place, ..Args::for_tests(folder, &place.to_string()) }
 }
 
 fn token() -> JoinToken {
@@ -68,7 +71,7 @@ async fn a_host_tells_of_itself_while_it_joins() {
     let host = host(folder.path()).await;
     let joining = host.member.lock().await;
     let told = tokio::time::timeout(DEADLINE, host.describe()).await.expect("does not wait for the join").unwrap();
-    assert_eq!(told.0, None);
+    assert!(told.0.is_none());
     drop(joining);
 }
 
@@ -132,11 +135,57 @@ async fn nobody_changes_the_membership_of_a_daemon_that_stops() {
 #[tokio::test]
 async fn a_node_that_others_know_is_not_recovered_at_an_address_of_its_own_host() {
     let folder = tempfile::tempdir().unwrap();
-    let host = host_at(folder.path(), "10.0.0.1:7377").await;
-    let record = host.init("").await.unwrap();
+    let begun = host(folder.path()).await;
+    let record = begun.init("").await.unwrap();
+    drop(begun.stop().await);
+    drop(begun);
+    let known = Record { advertise_addr: "10.0.0.1:7377".to_owned(), ..record };
+    known.write(&folder.path().join("member")).unwrap();
+    let host = Host::open(Args { advertise_addr: None, ..args(folder.path()) }).await.unwrap();
     let refused = host.recover(Force::Yes, "127.0.0.1:7377").await.unwrap_err().to_string();
     assert!(refused.contains("leads every host to itself"), "{refused}");
-    assert_eq!(Record::read(&host.data_dir.member()).unwrap(), Some(record));
+    assert_eq!(Record::read(&host.data_dir.member()).unwrap(), Some(known));
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_at_its_address_begins_nothing_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = host(folder.path()).await;
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let refusals = [
+        host.init(&nobody).await.map(drop),
+        host.check_restore(&nobody).await,
+        host.restore(&nobody, Vec::new()).await.map(drop),
+    ];
+    for refused in refusals {
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains(&format!("{nobody} does not lead to this host")), "{said}");
+        assert_eq!(Record::read(&host.data_dir.member()).unwrap(), None);
+    }
+    let record = host.init("").await.unwrap();
+    let said = host.recover(Force::Yes, &nobody).await.unwrap_err().to_string();
+    assert!(said.contains(&format!("{nobody} does not lead to this host")), "{said}");
+    assert_eq!(Record::read(&host.data_dir.member()).unwrap(), Some(record.clone()));
+    host.recover(Force::Yes, &record.advertise_addr).await.expect("this host is there");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_daemon_does_not_move_to_where_it_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let begun = host(folder.path()).await;
+    let record = begun.init("").await.unwrap();
+    drop(begun.stop().await);
+    drop(begun);
+    let (place, elsewhere) = (args(folder.path()), args(folder.path()));
+    let moved = Args { listen_addr: place.listen_addr, ..elsewhere.clone() };
+    let said = Host::open(moved).await.unwrap_err().to_string();
+    assert!(said.contains("does not lead to this host"), "{said}");
+    assert_eq!(Record::read(&folder.path().join("member")).unwrap(), Some(record));
+    let host = Host::open(elsewhere.clone()).await.unwrap();
+    let told = host.describe().await.unwrap().0.unwrap().record;
+    assert_eq!(Some(told.advertise_addr), elsewhere.advertise_addr);
     host.stop().await;
 }
 
@@ -144,11 +193,12 @@ async fn a_node_that_others_know_is_not_recovered_at_an_address_of_its_own_host(
 async fn a_member_whose_parts_did_not_start_is_shown_as_one() {
     let folder = tempfile::tempdir().unwrap();
     let host = host(folder.path()).await;
-    assert_eq!(host.describe().await.unwrap().0, None);
+    let told = async || host.describe().await.unwrap().0.map(|told| told.record);
+    assert_eq!(told().await, None);
     let record = host.init("").await.unwrap();
     host.stop().await;
     host.announce(None);
-    assert_eq!(host.describe().await.unwrap().0, Some(record.clone()));
+    assert_eq!(told().await, Some(record.clone()));
     Record { phase: Phase::Leaving, ..record }.write(&host.data_dir.member()).unwrap();
-    assert_eq!(host.describe().await.unwrap().0, None);
+    assert_eq!(told().await, None);
 }

@@ -676,7 +676,7 @@ fn managers_in_every_state() {
     nodes.extend([
         with("n2", "host2", v1::Role::Manager, Some((true, true))),
         with("n3", "host3", v1::Role::Manager, Some((true, false))),
-        with("n4", "host4", v1::Role::Manager, Some((false, true))),
+        with("n4", "host4", v1::Role::Manager, Some((false, false))),
         with("n5", "host5", v1::Role::Manager, None),
         with("n6", "host6", v1::Role::Worker, None),
         with("n7", "host7", v1::Role::Worker, Some((true, true))),
@@ -691,7 +691,7 @@ fn managers_in_every_state() {
         n400000000000000000000000     host4      Ready     Active         manager   Learner          10.0.0.4:7377   docker 20.10.24   0.1.0     4 seconds ago
         n500000000000000000000000     host5      Ready     Active         manager   Learner          10.0.0.5:7377   docker 20.10.24   0.1.0     4 seconds ago
         n600000000000000000000000     host6      Ready     Active         worker                     10.0.0.6:7377   docker 20.10.24   0.1.0     4 seconds ago
-        n700000000000000000000000     host7      Ready     Active         worker    Reachable        10.0.0.7:7377   docker 20.10.24   0.1.0     4 seconds ago
+        n700000000000000000000000     host7      Ready     Active         worker    Leaving          10.0.0.7:7377   docker 20.10.24   0.1.0     4 seconds ago
         n800000000000000000000000     host8      Down      Active         worker                     10.0.0.8:7377   docker 20.10.24   0.1.0     not by this leader
         exit code 0
     "#]].assert_eq(&shown(&run(world.clone(), "node ls")));
@@ -751,7 +751,7 @@ fn managers_in_every_state() {
          Manager:           host3 at 10.0.0.3:7377, Unreachable
          Manager:           host4 at 10.0.0.4:7377, Learner
          Manager:           host5 at 10.0.0.5:7377, Learner
-         Manager:           host7 at 10.0.0.7:7377, Reachable
+         Manager:           host7 at 10.0.0.7:7377, Leaving
          Created:           2026-11-22T00:00:00.000Z
          Managers:          1
          Nodes:             1
@@ -769,6 +769,20 @@ fn managers_in_every_state() {
     let ran = run(World { unavailable_left: 1, ..world }, "info");
     assert_eq!(ran.code, 0, "the host is told of all the same");
     assert!(ran.stdout.contains("Trouble:           the managers have no leader"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_worker_says_why_no_manager_has_a_session_with_it() {
+    let why = "no session with 10.0.0.1:7377: the node was removed";
+    let membership = world().membership.map(|own| v1::Member { manager: false, trouble: Some(why.to_owned()), ..own });
+    let world = World { membership, ..world() };
+    let ran = run(world.clone(), "info");
+    assert!(
+        ran.stdout.contains(&format!(" Trouble:           {why}\n Managers:          10.0.0.1:7377\n")),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(shown(&run(world, "info --format '{{.ClusterTrouble}}'")), format!("{why}\nexit code 0\n"));
 }
 
 #[test]
