@@ -30,17 +30,20 @@ pub trait Connect: fmt::Debug + Send + Sync + 'static {
 const CONNECT_MAX: Duration = Duration::from_millis(500);
 /// A connection on which nothing comes back is given up; its calls have deadlines of their own.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
+/// Of a connection whose calls are short.
+pub(crate) const SHORT_PING_MAX: Duration = Duration::from_secs(2);
+/// Of one where a ping comes behind what else it carries.
+pub(crate) const LONG_PING_MAX: Duration = Duration::from_secs(10);
 /// Large messages, snapshots: a window that does not make them wait for a round trip each 64 KiB.
 const WINDOW_BYTES: u32 = 2 << 20;
 
 /// Connects with the first call, and again with the first after a break.
-pub(crate) fn channel(connect: &Arc<dyn Connect>, peer: &Peer) -> Channel {
+pub(crate) fn channel(connect: &Arc<dyn Connect>, peer: &Peer, ping_max: Duration) -> Channel {
     let (connect, peer) = (connect.clone(), peer.clone());
     let connector = tower::service_fn(move |_uri: Uri| connected(connect.connect(&peer)));
     Endpoint::from_static("http://manager")
         .http2_keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
+        .keep_alive_timeout(ping_max)
         .keep_alive_while_idle(true)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(2 * WINDOW_BYTES)

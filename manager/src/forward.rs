@@ -32,7 +32,7 @@ use self::{
 };
 use crate::{
     authorization::Denied,
-    connect::{self, Connect},
+    connect::{self, Connect, SHORT_PING_MAX},
     leadership::Leadership,
     manager::Handle,
     raft::Peer,
@@ -87,7 +87,7 @@ impl Leader {
         match &*held {
             Some((peer, channel)) if peer == leader => channel.clone(),
             Some(_) | None => {
-                let channel = connect::channel(&self.connect, leader);
+                let channel = connect::channel(&self.connect, leader, SHORT_PING_MAX);
                 *held = Some((leader.clone(), channel.clone()));
                 channel
             }

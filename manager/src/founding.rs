@@ -5,6 +5,7 @@ use std::string::FromUtf8Error;
 
 use muster_core::{
     command::{Founding, LOG_FORMAT},
+    recovery,
     state::State,
 };
 use muster_proto::{
@@ -97,7 +98,7 @@ pub fn take_over(
     let (cluster, authority) = state.cluster().zip(state.authority()).ok_or(FoundingError::NoAuthority)?;
     let (root, validity) = (authority.root.digest, cluster.spec.certificate_validity);
     // What `recovery` gives it.
-    let part = Part::Manager(cluster.next_raft_id);
+    let part = Part::Manager(recovery::next_raft_id(cluster));
     let certificate_pem = unseal(authority, key)?.sign(node, part, public_key_der, now, validity)?;
     let certificate_pem = authority.chain(&certificate_pem);
     let certificate = NodeCertificate {

@@ -5,6 +5,8 @@
 //! may be among them. The new store is made beside the present one and put in its place in steps that can be repeated,
 //! so that a crash leaves the one or the other. The former one is kept as `manager.former`.
 
+pub mod alive;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,

@@ -23,8 +23,8 @@ const QUEUE_MAX: usize = 8;
 /// Go on from a backup, on a host in no cluster
 ///
 /// This host becomes the cluster's only manager, under the addresses and with the services, settings and secrets that the
-/// backup holds. Join further managers then. Former members that still run are not asked: what they run goes on, and
-/// those that find this host at an address of theirs take part again by themselves, managers of before as workers.
+/// backup holds. Join further managers then. It is refused while managers of the cluster run. What other nodes run goes on,
+/// and those that find this host at an address of theirs take part again by themselves, managers of before as workers.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Examples:
   muster restore cluster.backup
@@ -37,6 +37,9 @@ pub struct Args {
     /// Where other nodes reach this one, as HOST or HOST:PORT (default: the daemon's setting, else this host's address)
     #[arg(long, value_name = "ADDRESS", default_value = "", hide_default_value = true)]
     pub advertise_addr: String,
+    /// Also while managers of the cluster run: they are managers no more, and what they decided since the backup is lost
+    #[arg(long)]
+    pub force: bool,
     /// A file made by `muster backup`
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
@@ -98,7 +101,11 @@ fn opener(path: &Path, secret: &Secret) -> Result<Opener<impl Read + use<>>, Ope
 }
 
 fn settings(args: &Args) -> v1::RestoreRequest {
-    v1::RestoreRequest { advertise_addr: Some(args.advertise_addr.clone()), ..v1::RestoreRequest::default() }
+    v1::RestoreRequest {
+        advertise_addr: Some(args.advertise_addr.clone()),
+        force: args.force,
+        ..v1::RestoreRequest::default()
+    }
 }
 
 /// The settings, then the content.

@@ -132,9 +132,10 @@ impl Local for Service {
         if first.check_only {
             return Ok(Response::new(v1::RestoreResponse::default()));
         }
+        let force = if first.force { Force::Yes } else { Force::No };
         let backup = collect(first.bytes, messages).await?;
         let (record, recovered) =
-            self.change(|host| async move { host.restore(&advertise_addr, backup).await }).await?;
+            self.change(|host| async move { host.restore(&advertise_addr, force, backup).await }).await?;
         Ok(Response::new(v1::RestoreResponse {
             cluster_id: record.cluster_id.to_string(),
             node_id: record.node_id.to_string(),

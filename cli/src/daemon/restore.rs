@@ -3,18 +3,22 @@
 //! The host takes over as a node of its own, whatever nodes the backup knows. Until it is a member nothing is kept of a
 //! restore that fails.
 
-use anyhow::Context;
-use muster_core::recovery::Survivor;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use muster_core::{recovery::Survivor, state::State};
 use muster_manager::{
     backup::{self, Backup},
-    ca::NodeKey,
+    ca::{Keeper, NodeKey},
     founding,
-    recovery::{self, Recovered},
+    recovery::{self, Recovered, alive},
 };
 use muster_proto::{id::NodeId, node::Role};
 
 use super::{
     data_dir::DataDir,
+    dial::Secured,
+    host::Force,
     record::{Identity, Phase, Record, Store, hex},
 };
 
@@ -32,6 +36,7 @@ pub(super) async fn prepare(
     data_dir: &DataDir,
     backup: Backup,
     advertise_addr: String,
+    force: Force,
 ) -> anyhow::Result<(Record, Recovered)> {
     let Backup { state, cluster_key, made_at: _ } = backup;
     let (node_id, node_key, now) = (NodeId::from_bits(rand::random()), NodeKey::generate()?, super::now());
@@ -55,6 +60,9 @@ pub(super) async fn prepare(
             cluster_key: Some(hex(cluster_key.bytes())),
         },
     };
+    if force == Force::No {
+        refuse_beside_managers(&state, &record).await?;
+    }
     record.write(&data_dir.member())?;
     let survivor = Survivor { id: node_id, address: advertise_addr, certificate: Some(successor.certificate) };
     let recovered = recovery::found(data_dir.path(), state, &survivor, now).await?;
@@ -62,4 +70,19 @@ pub(super) async fn prepare(
     record.incarnation = recovered.incarnation;
     record.write(&data_dir.member())?;
     Ok((record, recovered))
+}
+
+/// What still runs knows more than the backup, and would be ended by it.
+async fn refuse_beside_managers(state: &State, record: &Record) -> anyhow::Result<()> {
+    let keeper = Keeper::new(record.credentials()?).context("the certificate that was made cannot be used")?;
+    let running = alive::managers(state, Arc::new(Secured::new(keeper))).await;
+    if running.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "managers of this cluster still run and know more than the backup ({}); where they have lost their quorum run \
+         `muster recover` on one of them, or stop their daemons first; with --force they are managers no more, and what they \
+         decided since the backup is lost",
+        running.join(", ")
+    )
 }

@@ -5,6 +5,7 @@
 //! by agents; so that no number given out by the lost part is ever given again, counting goes on far beyond it.
 
 use muster_proto::{
+    cluster::Cluster,
     id::{NodeId, TaskId},
     node::{Node, NodeSpec, Role},
     time::Timestamp,
@@ -22,6 +23,21 @@ use crate::{
 
 /// More commands than a cluster carries out between a copy and the loss of its managers.
 const NUMBERS_SKIPPED: u64 = 1 << 32;
+
+/// More Raft ids than it gives out in that time. A manager that takes over must have one that nobody else ever had; and the
+/// numbers are kept in 20 bits of a term, which is enough for a thousand recoveries.
+const RAFT_IDS_SKIPPED: u64 = 1 << 10;
+
+/// The Raft id of the manager that goes on alone.
+#[must_use]
+pub fn next_raft_id(cluster: &Cluster) -> RaftId {
+    RaftId(cluster.next_raft_id.0.saturating_add(RAFT_IDS_SKIPPED))
+}
+
+/// Higher than any of before, also where the copy is of before another recovery: so it counts the seconds.
+fn next_incarnation(cluster: &Cluster, at: Timestamp) -> u64 {
+    cluster.incarnation.saturating_add(1).max(at.millis() / 1_000)
+}
 
 /// The one manager that is left, or that takes over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +61,9 @@ pub fn recovered(
     state.applied = LogPosition { term, index };
     let version = Version(index);
     let cluster = state.cluster.as_mut().ok_or(Rejection::NoCluster)?;
-    let raft_id = cluster.next_raft_id;
+    let raft_id = next_raft_id(cluster);
     cluster.next_raft_id = RaftId(raft_id.0.saturating_add(1));
-    cluster.incarnation = cluster.incarnation.saturating_add(1);
+    cluster.incarnation = next_incarnation(cluster, at);
     cluster.version = version;
 
     let displaced = state.nodes().filter(|node| node.id != survivor.id && node.address == survivor.address);
@@ -104,10 +120,9 @@ fn displace(state: &mut State, id: NodeId, at: Timestamp, version: Version) {
 
 #[cfg(test)]
 mod tests {
-    use muster_proto::{
-        cluster::{Cluster, ClusterSpec},
-        id::ClusterId,
-    };
+    use std::time::Duration;
+
+    use muster_proto::{cluster::ClusterSpec, id::ClusterId};
 
     use super::*;
     use crate::plan::schedule::fixture::{self, NOW};
@@ -147,14 +162,24 @@ mod tests {
     fn the_survivor_leads_alone_and_the_others_keep_their_tasks() {
         let before = lost();
         let (state, raft_id) = recovered(before.clone(), &survivor(1, "10.0.0.1:7377"), NOW, TERM).expect("a cluster");
-        assert_eq!(raft_id, RaftId(4));
+        assert_eq!(raft_id, RaftId(4 + RAFT_IDS_SKIPPED), "4 may have been given since");
         let managers: Vec<_> = state.managers().map(|node| (node.id, node.raft_id)).collect();
-        assert_eq!(managers, [(NodeId::from_bits(1), Some(RaftId(4)))]);
-        assert!((1..=3).all(|id| state.is_retired(RaftId(id))) && !state.is_retired(RaftId(4)));
+        assert_eq!(managers, [(NodeId::from_bits(1), Some(raft_id))]);
+        assert!((1..raft_id.0).all(|id| state.is_retired(RaftId(id))) && !state.is_retired(raft_id));
         assert_eq!(state.nodes().count(), 3);
         assert!(state.tasks().all(|task| task.is_active()), "containers are kept");
-        assert_eq!(state.cluster().map(|c| c.incarnation), before.cluster().map(|c| c.incarnation + 1));
+        assert!(state.cluster().map(|c| c.incarnation) > before.cluster().map(|c| c.incarnation));
         assert!(state.applied().index > before.applied().index + (1 << 31));
+    }
+
+    #[test]
+    fn of_two_recoveries_from_one_copy_the_later_counts() {
+        let incarnation = |at: Timestamp| {
+            let (state, _) = recovered(lost(), &survivor(1, "10.0.0.1:7377"), at, TERM).expect("a cluster");
+            state.cluster().map(|cluster| cluster.incarnation)
+        };
+        let first = Timestamp::from_millis(1_700_000_000_000);
+        assert!(incarnation(first) < incarnation(first + Duration::from_secs(1)));
     }
 
     #[test]

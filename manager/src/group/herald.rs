@@ -18,7 +18,8 @@ use crate::{
     replica::Replica,
 };
 
-/// Between two rounds. Who comes back is told before a lease is over, and so before its like replace anything.
+/// Between two rounds. With few nodes away who comes back is told before a lease is over, and so before its like replace
+/// anything.
 const ROUND: Duration = Duration::from_secs(1);
 /// An answer that takes longer is not waited for; the word may have arrived.
 const WORD_MAX: Duration = Duration::from_secs(1);

@@ -22,7 +22,7 @@ use tokio::{
 use tonic::{Code, Status, transport::Channel};
 
 use crate::{
-    connect::{self, Connect},
+    connect::{self, Connect, LONG_PING_MAX, SHORT_PING_MAX},
     raft::{
         Peer,
         transport::{Call, Chunks, MESSAGE_BYTES_MAX, SHORT_BYTES_MAX, Target, Transport, TransportError},
@@ -106,15 +106,19 @@ impl Grpc {
         match links.get(&(target.raft_id, width)) {
             Some(link) if link.peer == target.peer => link.clone(),
             Some(_) | None => {
-                let link = self.new_link(&target.peer);
+                let link = self.new_link(&target.peer, width);
                 links.insert((target.raft_id, width), link.clone());
                 link
             }
         }
     }
 
-    fn new_link(&self, peer: &Peer) -> Link {
-        let channel = connect::channel(&self.connect, peer);
+    fn new_link(&self, peer: &Peer, width: Width) -> Link {
+        let ping_max = match width {
+            Width::Short => SHORT_PING_MAX,
+            Width::Long => LONG_PING_MAX,
+        };
+        let channel = connect::channel(&self.connect, peer, ping_max);
         Link { peer: peer.clone(), channel, heard: Arc::new(Mutex::new(Instant::now())) }
     }
 
@@ -122,7 +126,7 @@ impl Grpc {
     fn replace(&self, (target, width): (&Target, Width), dead: &Link) {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         if links.get(&(target.raft_id, width)).is_some_and(|link| Arc::ptr_eq(&link.heard, &dead.heard)) {
-            links.insert((target.raft_id, width), self.new_link(&target.peer));
+            links.insert((target.raft_id, width), self.new_link(&target.peer, width));
         }
     }
 
@@ -147,7 +151,7 @@ impl Grpc {
     }
 
     async fn send_snapshot(&self, target: &Target, offer: Vec<u8>, chunks: Chunks) -> Result<Vec<u8>, TransportError> {
-        let mut client = client(connect::channel(&self.connect, &target.peer));
+        let mut client = client(connect::channel(&self.connect, &target.peer, LONG_PING_MAX));
         let (moved, mut progress) = watch::channel(Progress::Moving(Instant::now()));
         let sent = client.install_snapshot(pieces(offer, chunks, moved));
         tokio::select! {

@@ -15,7 +15,7 @@ use openraft::{
     network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
         contact::Contact,
         inbox::Invited,
         standing::Standing,
-        transport::{Call, SHORT_BYTES_MAX, Target, Transport, TransportError},
+        transport::{Call, Target, Transport, TransportError},
         wire::{
             self, Append, Appended, Ballot, Candidacy, Offer, Reply, SnapshotTaken, VoteAsked, VoteGiven, WireError,
         },
@@ -38,8 +38,19 @@ type RpcError = RPCError<u64, Peer, RaftError<u64>>;
 /// Between two attempts to reach a member that cannot be reached. A heartbeat long: when it is back, it hears of its
 /// leader before it calls an election.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long the answer to a heartbeat beside a snapshot is waited for: the next may get through sooner.
-const BEAT_MAX: Duration = Duration::from_millis(300);
+/// How long the answer to a heartbeat beside something longer is waited for: the next may get through sooner.
+const BEAT_MAX: Duration = Duration::from_millis(500);
+/// Who answers heartbeats again after none for this long was cut off. Longer than two that are lost one after the other.
+const CUT_AFTER: Duration = Duration::from_millis(1_200);
+
+/// Why heartbeats beside something longer have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beaten {
+    /// The member follows another.
+    Outvoted(Vote),
+    /// It was cut off for a while.
+    Back,
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Network {
@@ -57,15 +68,22 @@ pub(crate) struct Link {
     load: Option<Load>,
 }
 
-/// Entries on their way that take longer than openraft waits for an answer, which is a heartbeat. It gives up then and
-/// sends the same again, for ever where the connection is slow or the other end's disk is; so what was begun goes on, and
-/// its answer is that of a later attempt.
+/// Entries on their way. Openraft waits for an answer for a heartbeat's time, gives up, and sends the same again, for ever
+/// where the connection or the other end's disk is slow. So what was begun goes on, and its answer is that of a later
+/// attempt.
 #[derive(Debug)]
 struct Load {
     vote: Vote,
     prev: Option<LogId>,
     last: LogId,
-    sending: AbortOnDropHandle<Result<Appended, TransportError>>,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    Out(AbortOnDropHandle<Result<Appended, TransportError>>),
+    /// The member has them, and openraft was not told yet.
+    There,
 }
 
 impl Load {
@@ -77,37 +95,46 @@ impl Load {
 }
 
 impl Link {
-    /// Sends what may take long.
+    /// A snapshot that was begun goes on after a cut: it has a patience of its own.
+    async fn until_outvoted(&self, vote: Vote) -> Vote {
+        loop {
+            match self.network.beat(&self.target, vote).await {
+                Beaten::Outvoted(higher) => return higher,
+                Beaten::Back => {}
+            }
+        }
+    }
+
     async fn carry(&mut self, request: Append, last: LogId) -> Result<Appended, TransportError> {
         let (vote, prev, leader_commit) = (request.vote, request.prev_log_id, request.leader_commit);
-        let under_way = self.load.take_if(|load| !load.begins(&request)).is_none() && self.load.is_some();
+        self.load.take_if(|load| !load.begins(&request));
+        let is_of_before = self.load.is_some();
         let (network, target) = (self.network.clone(), self.target.clone());
         let load = self.load.get_or_insert_with(|| {
-            let sending = async move { network.append(&target, request).await };
-            Load { vote, prev, last, sending: AbortOnDropHandle::new(tokio::spawn(tasks::inherit(sending))) }
+            let sending = tokio::spawn(tasks::inherit(async move { network.append_beating(&target, request).await }));
+            Load { vote, prev, last, way: Way::Out(AbortOnDropHandle::new(sending)) }
         });
         let carried = load.last;
-        let answer = if under_way {
-            tokio::select! {
-                biased;
-                sent = &mut load.sending => sent,
-                higher = self.network.beat(&self.target, vote) => Ok(Ok(Appended::HigherVote(higher))),
-            }
-        } else {
-            (&mut load.sending).await
-        };
-        self.load = None;
-        match answer.unwrap_or_else(|why| Err(TransportError::Broken(why.to_string())))? {
-            Appended::Success if under_way => {
-                // Openraft takes an answer for one to what it has just sent, and counts time from there.
-                let again = Append { vote, prev_log_id: Some(carried), entries: Vec::new(), leader_commit };
-                match self.network.append(&self.target, again).await? {
-                    Appended::Success => Ok(so_far(carried, last)),
-                    other @ (Appended::PartialSuccess(_) | Appended::Conflict | Appended::HigherVote(_)) => Ok(other),
+        if let Way::Out(sending) = &mut load.way {
+            match sending.await.unwrap_or_else(|why| Err(TransportError::Broken(why.to_string()))) {
+                Ok(Appended::Success) => load.way = Way::There,
+                other => {
+                    self.load = None;
+                    return other;
                 }
             }
-            answer => Ok(answer),
         }
+        if is_of_before {
+            // Openraft takes an answer for one to what it has just sent, and counts time from there.
+            let again = Append { vote, prev_log_id: Some(carried), entries: Vec::new(), leader_commit };
+            let answer = self.network.append(&self.target, again).await?;
+            if answer != Appended::Success {
+                self.load = None;
+                return Ok(answer);
+            }
+        }
+        self.load = None;
+        Ok(so_far(carried, last))
     }
 }
 
@@ -140,19 +167,39 @@ impl Network {
         answer
     }
 
-    /// While openraft has a snapshot or a load under way to a member it sends it nothing else, not even heartbeats; and
-    /// the member would miss its leader, and stand for election, the sooner the more it is needed. Returns when it follows
-    /// another.
-    async fn beat(&self, target: &Target, vote: Vote) -> Vote {
-        let mut beats = interval(HEARTBEAT);
+    /// The same, with heartbeats beside it.
+    async fn append_beating(&self, target: &Target, request: Append) -> Result<Appended, TransportError> {
+        let vote = request.vote;
+        tokio::select! {
+            biased;
+            answer = self.append(target, request) => answer,
+            beaten = self.beat(target, vote) => match beaten {
+                Beaten::Outvoted(higher) => Ok(Appended::HigherVote(higher)),
+                // TCP would wait for seconds before it goes on.
+                Beaten::Back => Err(TransportError::Broken("the connection was cut meanwhile".to_owned())),
+            },
+        }
+    }
+
+    /// While openraft has a snapshot or entries under way to a member it sends it nothing else, not even heartbeats; and
+    /// the member would miss its leader, and stand for election, the sooner the more it is needed.
+    async fn beat(&self, target: &Target, vote: Vote) -> Beaten {
+        let mut answered = Instant::now();
+        let mut beats = interval_at(answered + HEARTBEAT, HEARTBEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             beats.tick().await;
             let beat = Append { vote, prev_log_id: None, entries: Vec::new(), leader_commit: None };
             match timeout(BEAT_MAX, self.append(target, beat)).await {
-                Ok(Ok(Appended::HigherVote(higher))) => return higher,
+                Ok(Ok(Appended::HigherVote(higher))) => return Beaten::Outvoted(higher),
+                Ok(Ok(Appended::Success | Appended::PartialSuccess(_) | Appended::Conflict)) => {
+                    if answered.elapsed() > CUT_AFTER {
+                        return Beaten::Back;
+                    }
+                    answered = Instant::now();
+                }
                 // Whether it can be reached what is under way will tell.
-                Ok(Ok(Appended::Success | Appended::PartialSuccess(_) | Appended::Conflict) | Err(_)) | Err(_) => {}
+                Ok(Err(_)) | Err(_) => {}
             }
         }
     }
@@ -230,7 +277,7 @@ impl RaftNetwork<TypeConfig> for Link {
             return Err(PayloadTooLarge::new_entries_hint(fitting as u64).into());
         }
         let last = request.entries.last().map(|entry| entry.log_id);
-        let answer = match last.filter(|_| wire::encoded_len(&request) > SHORT_BYTES_MAX) {
+        let answer = match last {
             Some(last) => self.carry(request, last).await,
             None => self.network.append(&self.target, request).await,
         };
@@ -263,7 +310,7 @@ impl RaftNetwork<TypeConfig> for Link {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
             // What a snapshot is answered with, too.
-            higher = self.network.beat(&self.target, vote) => Ok(SnapshotTaken { vote: higher }),
+            higher = self.until_outvoted(vote) => Ok(SnapshotTaken { vote: higher }),
             sent = send => sent.map_err(|why| StreamingError::Unreachable(unreachable(&why))),
         }
     }

@@ -189,11 +189,6 @@ fn read_append(reader: &mut Reader<'_>) -> Option<Append> {
     Some(Append { vote: vote?, prev_log_id, entries: entries?, leader_commit })
 }
 
-/// What the entries take, near enough.
-pub(crate) fn encoded_len(append: &Append) -> usize {
-    append.entries.iter().map(batch::encoded_len).sum()
-}
-
 /// How many of the entries, from the first, fit in one message; at least one.
 pub(crate) fn fitting(append: &Append) -> usize {
     let mut room = MESSAGE_BYTES_MAX - ENVELOPE_BYTES_MAX;

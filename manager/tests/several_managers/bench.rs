@@ -24,7 +24,7 @@ use muster_manager::{
     raft::{
         Peer,
         grpc::Grpc,
-        transport::{Call, Chunks, SHORT_BYTES_MAX, Target, Transport, TransportError},
+        transport::{Call, Chunks, Target, Transport, TransportError},
     },
 };
 use muster_proto::{
@@ -96,7 +96,7 @@ struct Cuts {
     open: BTreeMap<(u64, u64), CancellationToken>,
     /// What a connection that is made for a snapshot carries. None: as much as it can.
     bytes_per_s: Option<usize>,
-    /// The same for calls that are not short.
+    /// The same for calls.
     calls_bytes_per_s: Option<usize>,
     /// Whose calls nobody takes any more, as when its certificate has run out; and how often it has called.
     shut_out: BTreeMap<u64, u64>,
@@ -125,16 +125,15 @@ impl Wires {
         self.0.lock().unwrap().bytes_per_s = Some(bytes_per_s);
     }
 
-    /// Messages of many bytes take as long from now on, beside others.
+    /// Connections for calls come no faster from now on. Those that exist break.
     pub(crate) fn slow_calls(&self, bytes_per_s: usize) {
-        self.0.lock().unwrap().calls_bytes_per_s = Some(bytes_per_s);
+        let mut cuts = self.0.lock().unwrap();
+        cuts.calls_bytes_per_s = Some(bytes_per_s);
+        std::mem::take(&mut cuts.open).into_values().for_each(|open| open.cancel());
     }
 
-    /// How long it is on its way.
-    fn time_of(&self, message: &[u8]) -> Option<Duration> {
-        let bytes_per_s = self.0.lock().unwrap().calls_bytes_per_s?;
-        let is_long = message.len() > SHORT_BYTES_MAX;
-        is_long.then(|| Duration::from_secs_f64(message.len() as f64 / bytes_per_s as f64))
+    fn calls_bytes_per_s(&self) -> Option<usize> {
+        self.0.lock().unwrap().calls_bytes_per_s
     }
 
     pub(crate) fn shut_out(&self, id: u64) {
@@ -213,12 +212,7 @@ impl Transport for Calls {
     ) -> BoxFuture<'a, Result<Vec<u8>, TransportError>> {
         match self.is_refused() {
             Some(why) => Box::pin(async { Err(why) }),
-            None => Box::pin(async move {
-                if let Some(on_its_way) = self.wires.time_of(&message) {
-                    tokio::time::sleep(on_its_way).await;
-                }
-                self.short.call(target, call, message).await
-            }),
+            None => self.short.call(target, call, message),
         }
     }
 
@@ -253,7 +247,7 @@ impl Connect for Plain {
         let other = u64::try_from(peer.node_id.bits()).unwrap();
         let (connection, address) = (self.wires.connection((self.me, other)), peer.address.clone());
         let bytes_per_s = match self.carries {
-            Carries::Calls => None,
+            Carries::Calls => self.wires.calls_bytes_per_s(),
             Carries::Snapshots => self.wires.snapshots_bytes_per_s(),
         };
         Box::pin(async move {

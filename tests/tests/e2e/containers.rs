@@ -125,18 +125,20 @@ fn ends_of_every_kind_are_told_apart() {
     let daemon = Daemon::cluster(MUSTER, Engine::Docker);
     let image = images.name("1.0.0");
     let create = |name: &str, flags: &[&str], args: &[&str]| {
-        let mut words = vec!["service", "create", "--detach", "--name", name, "--restart-max-attempts", "1"];
+        let mut words = vec!["service", "create", "--detach", "--name", name];
         words.extend(flags);
         words.push(&image);
         words.extend(args);
         daemon.ok(&words);
     };
-    create("exits", &[], &["exit", "7"]);
+    create("exits", &["--restart-max-attempts", "1"], &["exit", "7"]);
     create("done", &["--restart-condition", "none"], &["exit", "0"]);
-    create("nocommand", &["--entrypoint", "/not/there"], &[]);
+    create("nocommand", &["--restart-max-attempts", "1", "--entrypoint", "/not/there"], &[]);
     create(
         "sick",
         &[
+            "--restart-max-attempts",
+            "1",
             "--env",
             "UNHEALTHY=1",
             "--health-http",

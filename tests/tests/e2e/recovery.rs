@@ -214,11 +214,20 @@ fn former_managers_that_return_after_a_restore_elsewhere_are_no_managers_any_mor
     let mut cluster = Cluster::of(MUSTER, 3);
     create(&cluster[0], "web");
     cluster[0].ok(&["backup", "--passphrase-file", secret, file]);
-    for node in 0..3 {
-        cluster[node].kill();
-    }
     let network = Loopback::new();
     let mut now = Daemon::start_at(MUSTER, Engine::Sim, network.place(0));
+    let refused = |now: &Daemon, running: &Daemon| {
+        let said = now.refused(&["restore", "--passphrase-file", secret, file]);
+        assert!(said.contains(&running.address().to_string()) && said.contains("--force"), "{said}");
+        assert!(now.ok(&["info"]).contains("muster init"), "it left something behind");
+    };
+    refused(&now, &cluster[2]);
+    create(&cluster[0], "later");
+    cluster[0].kill();
+    cluster[1].kill();
+    // Without a quorum it could be recovered.
+    refused(&now, &cluster[2]);
+    cluster[2].kill();
     now.ok(&["restore", "--passphrase-file", secret, file]);
     now.note_cluster();
     for former in [1, 2] {

@@ -15,7 +15,7 @@ use muster_proto::{
 };
 use tokio::net::TcpListener;
 
-use super::Host;
+use super::{Force, Host};
 use crate::daemon::{
     member::{self, Member},
     now,
@@ -85,13 +85,14 @@ impl Host {
     pub(in crate::daemon) async fn restore(
         &self,
         advertise_addr: &str,
+        force: Force,
         backup: Vec<u8>,
     ) -> anyhow::Result<(Record, Recovered)> {
         let mut slot = self.member.lock().await;
         self.refuse_members(slot.as_ref())?;
         let (advertise_addr, listener) = self.listen(advertise_addr).await?;
         let backup = restore::read(backup).await?;
-        match self.go_on_from(backup, advertise_addr, listener).await {
+        match self.go_on_from(backup, advertise_addr, force, listener).await {
             Ok((member, recovered)) => {
                 let record = member.record().clone();
                 self.announce(Some(&member));
@@ -109,9 +110,10 @@ impl Host {
         &self,
         backup: Backup,
         advertise_addr: String,
+        force: Force,
         listener: TcpListener,
     ) -> anyhow::Result<(Member, Recovered)> {
-        let (record, recovered) = restore::prepare(&self.data_dir, backup, advertise_addr).await?;
+        let (record, recovered) = restore::prepare(&self.data_dir, backup, advertise_addr, force).await?;
         let member = self.start(record.clone(), Beginning::Again, listener).await?;
         Ok((self.settle(member, record).await?, recovered))
     }

@@ -156,7 +156,7 @@ async fn a_host_that_is_not_at_its_address_begins_nothing_and_leaves_nothing_beh
     let refusals = [
         host.init(&nobody).await.map(drop),
         host.check_restore(&nobody).await,
-        host.restore(&nobody, Vec::new()).await.map(drop),
+        host.restore(&nobody, Force::No, Vec::new()).await.map(drop),
     ];
     for refused in refusals {
         let said = refused.unwrap_err().to_string();
