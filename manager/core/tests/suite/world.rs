@@ -15,7 +15,7 @@ use muster_core::{
         Dirty, IdSource, Input, Plan,
         concern::{OutageWatch, services_of_nodes},
         plan,
-        rebalance::{Rebalance, Relocation, rebalance},
+        rebalance::{Rebalance, Relocation, automatic, rebalance},
     },
     state::{State, snapshot::Snapshot},
     terms::{self, Terms},
@@ -72,6 +72,8 @@ pub(crate) struct World {
     touched: Touched,
     /// Came, went, or changed since the last plan.
     changed_nodes: BTreeSet<NodeId>,
+    /// When one came or went last, as far as this leader knows.
+    nodes_changed: Timestamp,
     outage: OutageWatch,
     look_everywhere: bool,
     /// How many plans may follow one another where none was cut short.
@@ -103,6 +105,7 @@ impl World {
             promises: Promises::default(),
             touched: Touched::default(),
             changed_nodes: BTreeSet::new(),
+            nodes_changed: START,
             outage: OutageWatch::default(),
             look_everywhere: true,
             plans_to_rest: 1,
@@ -181,7 +184,12 @@ impl World {
                 self.liveness.forget(node);
             }
         }
+        self.note_changed(node);
+    }
+
+    fn note_changed(&mut self, node: NodeId) {
         self.changed_nodes.insert(node);
+        self.nodes_changed = self.now;
     }
 
     fn silence(&mut self, node: NodeId) {
@@ -236,7 +244,7 @@ impl World {
         for node in over(&self.ends, self.now) {
             self.ends.remove(&node);
             self.liveness.down(node, self.now);
-            self.changed_nodes.insert(node);
+            self.note_changed(node);
         }
     }
 
@@ -289,6 +297,11 @@ impl World {
 
     pub(crate) fn rebalance(&self, most: usize) -> Rebalance {
         rebalance(&self.state, &self.liveness, self.now, most)
+    }
+
+    /// What the leader moves by itself.
+    pub(crate) fn rebalance_by_itself(&self) -> Rebalance {
+        automatic(&self.state, &self.liveness, self.now, self.nodes_changed)
     }
 
     pub(crate) fn move_tasks(&mut self, plan: &Rebalance) -> Outcome {
@@ -466,6 +479,7 @@ impl World {
         let nodes: Vec<NodeId> = self.state.nodes().map(|node| node.id).collect();
         self.liveness = Liveness::default();
         self.liveness.begin(self.now);
+        self.nodes_changed = self.now;
         self.settle();
         let first_lease = terms::longest_lease(&self.state, self.now);
         for node in nodes {
