@@ -8,6 +8,7 @@ use muster_proto::{
     rollout::{FailureAction, Hold, Rollout, RolloutFailure, RolloutState, Trust},
     service::{PreviousSpec, Service},
     task::Slot,
+    task_state::{DesiredState, TaskState},
     time::Timestamp,
     version::TemplateVersion,
 };
@@ -290,11 +291,20 @@ fn turn(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> Turn {
         if ended || !serving { Turn::HasPlace } else { Turn::Leaving }
     } else if serving {
         Turn::Serving
-    } else if view.current().any(|task| task.node_id.is_some()) {
+    } else if view.current().any(|task| task.node_id.is_some()) || was_given_up(view) {
         Turn::Idle
     } else {
         Turn::Homeless
     }
+}
+
+/// What ran there last was told to go, and made room: the slot comes before any other that would be given up as well.
+fn was_given_up(view: &SlotView<'_>) -> bool {
+    let last = view.rows.iter().rfind(|task| task.status.running_at.is_some());
+    last.is_some_and(|task| {
+        let by_itself = task.status.state.is_final() && task.status.state != TaskState::Shutdown;
+        task.desired == DesiredState::Shutdown && !by_itself
+    })
 }
 
 /// The rollout has begun with this slot and is not done with it. One that is paused has left it where it was, but for
