@@ -7,8 +7,9 @@
 //!
 //! Invariants: a plan comes to rest: planned again right after it was applied, nothing follows until time passes or
 //! something is reported; but where it says that it wants to be planned again ([`Plan::more`]). Stages read the rows as
-//! they were before the plan, so that one slot's step can make another's possible: where that is so, the plan says it. Level-triggered: `dirty` says where to look, never what to do; a plan from what is dirty
-//! and one from everything are equal. Each has a property test.
+//! they were before the plan, so that one slot's step can make another's possible: where that is so, the plan says it.
+//! Level-triggered: `dirty` says where to look, never what to do; a plan from what is dirty and one from everything are
+//! equal. Each has a property test.
 
 pub mod allocate;
 mod canary;

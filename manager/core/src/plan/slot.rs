@@ -251,6 +251,8 @@ fn release(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, keep
         Some(waiting) => {
             if let WaitingOn::Isolation { until } = waiting {
                 pass.wake_at(service.id, until);
+                // Should it find its node in this plan.
+                pass.held.insert(keeper.id, WaitingOn::Isolation { until });
             }
             if keeper.node_id.is_some() {
                 pass.draft.explain(keeper.id, Some(waiting));
