@@ -309,6 +309,8 @@ fn waited_for_the_planner(task: &Task) -> bool {
 
 fn retire<'t>(pass: &mut Pass<'_, '_>, tasks: impl Iterator<Item = &'t Task>) {
     for task in tasks {
+        // Stopped where it was cut off, it counts as handed over from now on.
+        pass.more |= task.status.state == TaskState::Shutdown && task.desired <= DesiredState::Running;
         pass.draft.retire(task.id);
     }
 }

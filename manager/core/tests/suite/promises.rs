@@ -105,11 +105,14 @@ impl Promises {
                 Slot::Node(node) => world.is_silent(*node),
                 Slot::Number(_) => false,
             };
-            // It would be gone by now in any case.
+            // It would be gone by now in any case, or may be.
+            let lost = &self.lost;
             let ended_by_itself = |slot: &Slot| {
                 let ran = world.state.tasks_of_slot(*id, *slot).filter(|task| task.status.running_at.is_some());
                 let last = ran.max_by_key(|task| (task.created_at, task.id));
-                last.is_some_and(|task| matches!(task.status.state, TaskState::Failed | TaskState::Complete))
+                last.is_some_and(|task| {
+                    lost.contains(&task.id) || matches!(task.status.state, TaskState::Failed | TaskState::Complete)
+                })
             };
             let is_excused = |slot: &Slot| failed(slot) || out_of_reach(slot) || ended_by_itself(slot);
             slots.retain(|slot| wanted(slot) && !serves(slot) && !is_excused(slot));
@@ -127,9 +130,7 @@ impl Promises {
         for service in world.state.services() {
             let Mode::Replicated { replicas } = service.spec.mode else { continue };
             let wanted = |task: &&Task| {
-                task.service_id == service.id
-                    && task.desired == DesiredState::Running
-                    && !self.lost.contains(&task.id)
+                task.service_id == service.id && task.desired == DesiredState::Running && !self.lost.contains(&task.id)
             };
             let at_work = world.agents.at_work().filter_map(|work| world.state.task(work.task)).filter(wanted).count();
             let surge = self.parallelism.get(&service.id).copied().unwrap_or_default();
@@ -212,10 +213,7 @@ fn order(service: &Service) -> UpdateOrder {
         Some(RolloutState::RollbackStarted | RolloutState::RollbackPaused) => service.spec.rollback.order,
         None
         | Some(
-            RolloutState::Updating
-            | RolloutState::Paused
-            | RolloutState::Completed
-            | RolloutState::RollbackCompleted,
+            RolloutState::Updating | RolloutState::Paused | RolloutState::Completed | RolloutState::RollbackCompleted,
         ) => service.spec.update.order,
     }
 }
