@@ -516,7 +516,9 @@ proptest! {
 
     /// Whatever happens to nodes and leaders: where the network breaks, the agent stops what asked for it in its grace.
     ///
-    /// Planted: PLANT_AMO.
+    /// Planted: a lost task that is replaced before its grace is over (caught by the first history). By tests of their own: a
+    /// removed node's tasks not waited for (`node_removed_isolation`), a clock's leap that counts as time (the ledger's), a
+    /// shortened lease that a new leader forgets (`apply`'s).
     #[test]
     fn at_most_one_is_never_two(ops in prop::collection::vec(cut_op(), 1..30)) {
         let mut world = world(SIZES[0]);
