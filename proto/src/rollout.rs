@@ -172,7 +172,7 @@ pub struct Rollout {
     pub done: BTreeSet<Slot>,
     /// Slots whose new task failed before or inside the monitor window.
     pub failed: BTreeSet<Slot>,
-    /// The first failures; at most [`Rollout::FAILURES_MAX`].
+    /// The first failures; at most [`Rollout::FAILURES_MAX`]. A rollback's begin with some of those that led to it.
     pub failures: Vec<RolloutFailure>,
     /// Why it is in this state, for the user.
     pub message: String,

@@ -20,7 +20,17 @@ enum Known {
     /// Its lease ran out then.
     Down {
         since: Timestamp,
+        loss: Loss,
     },
+}
+
+/// What a leader saw of a node that is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// It heard the node, and then no more.
+    Witnessed,
+    /// It has never heard the node, which may have been off for weeks when it began.
+    Inherited,
 }
 
 impl Liveness {
@@ -30,7 +40,12 @@ impl Liveness {
 
     /// Its lease ran out at `since`, or before.
     pub fn down(&mut self, node: NodeId, since: Timestamp) {
-        self.nodes.insert(node, Known::Down { since });
+        let loss = match self.nodes.get(&node) {
+            Some(Known::Ready) => Loss::Witnessed,
+            Some(Known::Down { loss, .. }) => *loss,
+            None => Loss::Inherited,
+        };
+        self.nodes.insert(node, Known::Down { since, loss });
     }
 
     pub fn forget(&mut self, node: NodeId) {
@@ -47,7 +62,7 @@ impl Liveness {
     pub fn skip(&mut self, gap: Duration, now: Timestamp) {
         self.lived_since = now;
         for known in self.nodes.values_mut() {
-            if let Known::Down { since } = known {
+            if let Known::Down { since, .. } = known {
                 *since = *since + gap;
             }
         }
@@ -72,8 +87,14 @@ impl Liveness {
     /// When its lease ran out; None unless it is down.
     #[must_use]
     pub fn down_since(&self, node: NodeId) -> Option<Timestamp> {
+        self.lost(node).map(|(since, _)| since)
+    }
+
+    /// When its lease ran out, and whether this leader has heard it before; None unless it is down.
+    #[must_use]
+    pub fn lost(&self, node: NodeId) -> Option<(Timestamp, Loss)> {
         match self.nodes.get(&node) {
-            Some(Known::Down { since }) => Some(*since),
+            Some(Known::Down { since, loss }) => Some((*since, *loss)),
             Some(Known::Ready) | None => None,
         }
     }
@@ -81,7 +102,7 @@ impl Liveness {
     /// In order of id.
     pub fn all_down(&self) -> impl Iterator<Item = (NodeId, Timestamp)> + '_ {
         self.nodes.iter().filter_map(|(node, known)| match known {
-            Known::Down { since } => Some((*node, *since)),
+            Known::Down { since, .. } => Some((*node, *since)),
             Known::Ready => None,
         })
     }

@@ -5,9 +5,11 @@
 //! release) → reap. Then schedule, for the waiting
 //! tasks of all services. The pass yields one bounded list of actions that is proposed as one log entry.
 //!
-//! Invariants: a plan comes to rest (planned again right after it was applied, nothing follows until time passes or
-//! something is reported). Level-triggered: `dirty` says where to look, never what to do; a plan from what is dirty
-//! and one from everything are equal. Each has a property test.
+//! Invariants: a plan comes to rest: planned again right after it was applied, nothing follows until time passes or
+//! something is reported; but where it says that it wants to be planned again ([`Plan::more`]). Stages read the rows as
+//! they were before the plan, so that one slot's step can make another's possible: where that is so, the plan says it.
+//! Level-triggered: `dirty` says where to look, never what to do; a plan from what is dirty and one from everything are
+//! equal. Each has a property test.
 
 pub mod allocate;
 mod canary;
@@ -70,7 +72,9 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// When to look at a service again though nothing changes: a delay, a monitor window or a deadline ends then.
     pub wake: BTreeMap<ServiceId, Timestamp>,
-    /// Plan the same again once this is applied: [`ACTIONS_MAX`] cut the list, or it may itself have made more possible.
+    /// Plan the same again once this is applied: [`ACTIONS_MAX`] cut the list, or it may itself have made more possible. An
+    /// outage that it may have ended, a successor that found no node and whose turn is another's now, a hand-over that a
+    /// rollout called off, a slot in which nothing serves any more.
     pub more: bool,
 }
 
@@ -90,6 +94,7 @@ pub fn plan(input: Input<'_>, ids: &mut dyn IdSource) -> Plan {
     placement::place_waiting(&mut pass);
     // What was replaced in this plan can end what held back the rest of it: an outage, or a slot that nothing is known of.
     pass.more |= (!pass.outage.is_none() || pass.is_guessing) && !pass.draft.is_empty();
+    pass.more |= pass.has_homeless();
     pass.into_plan()
 }
 

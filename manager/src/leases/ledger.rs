@@ -162,6 +162,8 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use muster_core::liveness::Loss;
+
     use super::*;
 
     const TERMS: Terms = Terms { heartbeat: Duration::from_secs(1), lease: Duration::from_secs(3) };
@@ -210,6 +212,20 @@ mod tests {
         assert_eq!(ledger.liveness().of(B), NodeState::Unknown);
         run(&mut ledger, 2_800, 3_000);
         assert_eq!((ledger.liveness().of(A), ledger.liveness().of(B)), (NodeState::Ready, NodeState::Down));
+    }
+
+    /// What an outage is told from hosts that have long been off by.
+    #[test]
+    fn a_leader_knows_which_nodes_it_has_heard_before_they_went_down() {
+        let mut ledger = begun(&[A, B]);
+        ledger.renew(ms(0), A, TERMS.lease);
+        run(&mut ledger, 0, 3_000);
+        let loss = |ledger: &Ledger, node| ledger.liveness().lost(node).map(|(_, loss)| loss);
+        assert_eq!((loss(&ledger, A), loss(&ledger, B)), (Some(Loss::Witnessed), Some(Loss::Inherited)));
+        ledger.renew(ms(3_100), B, TERMS.lease);
+        assert_eq!(loss(&ledger, B), None);
+        run(&mut ledger, 3_000, 6_200);
+        assert_eq!(loss(&ledger, B), Some(Loss::Witnessed));
     }
 
     #[test]

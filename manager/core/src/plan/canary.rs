@@ -20,6 +20,15 @@ pub(super) fn left(service: &Service, rollout: &Rollout, survey: &[(Slot, Progre
     Some(canary.saturating_sub(begun.count()))
 }
 
+/// More canaries were asked for than there are slots, or as many: they wait for their promotion all the same, and nothing
+/// follows it. Not where the version runs beside them since before: that is no news there.
+pub(super) fn are_all(service: &Service, rollout: &Rollout, survey: &[(Slot, Progress)]) -> bool {
+    let mut reached = survey.iter().filter(|(_, progress)| *progress != Progress::Away).peekable();
+    are_wanted(service, rollout)
+        && reached.peek().is_some()
+        && reached.all(|(slot, progress)| is_one(rollout, *slot, *progress))
+}
+
 /// An update that waits until its canaries are promoted. Until then what comes new takes the version before.
 pub(super) fn are_watched(service: &Service) -> bool {
     service.rollout.as_deref().is_some_and(|rollout| are_wanted(service, rollout))

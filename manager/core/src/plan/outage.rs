@@ -6,10 +6,17 @@
 //! their tasks are not replaced at all until fewer are missing: nodes return, or the operator drains or removes those
 //! that will not. Whatever else goes down apart from them is replaced as ever.
 //!
-//! A node that is down and has nothing left to be replaced counts for nothing: it may have been off for weeks, and a new
-//! leader, for whom the leases of all silent nodes end in one moment, could not tell that from an outage.
+//! Which nodes that are down count:
+//! - Those that this leader heard and lost together, whether or not they have tasks: of ten nodes six that vanish are most,
+//!   also where all that ran stood on three of them. That takes one with something to be replaced: for the others there
+//!   is nothing to hold back, however many they are.
+//! - One that went down apart from them, or that this leader never heard, counts while it has something to be replaced.
+//!   With nothing it may have been off for weeks: it is no part of what vanishes, and none of what that is measured by
+//!   either, or a cluster with many hosts switched off would never lose most of what it has. And for a new leader the
+//!   leases of all silent nodes end in one moment, which it could not tell from an outage.
 //!
-//! A function of the state and the leases alone, so that a new leader comes to the same answer.
+//! A function of the state and the leases alone. A new leader comes to the same answer where enough of the nodes that
+//! vanished have something to be replaced; those without are no more to it than hosts that have long been off.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -22,7 +29,10 @@ use muster_proto::{
     waiting::WaitingOn,
 };
 
-use crate::{liveness::Liveness, state::State};
+use crate::{
+    liveness::{Liveness, Loss},
+    state::State,
+};
 
 /// A cluster of fewer is not large: there one node is a good part of it. A drained one counts while it is down, or to give
 /// one of ten up would let go of all the others; one that is up is no part of what tasks run on.
@@ -40,35 +50,48 @@ pub struct Outage {
     until: Option<Timestamp>,
 }
 
+/// A node that is down and counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Lost {
+    since: Timestamp,
+    node: NodeId,
+    has_tasks: bool,
+}
+
 impl Outage {
     #[must_use]
     pub fn of(state: &State, liveness: &Liveness, now: Timestamp) -> Self {
         // A drained node is one that its operator has given up, or is about to.
         let counted = state.nodes().filter(|node| node.spec.availability != Availability::Drain);
-        let (mut count, mut down) = (0, Vec::new());
+        let (mut up, mut down) = (0, Vec::new());
         for node in counted {
-            match liveness.down_since(node.id) {
-                Some(_) if !has_something_to_replace(state, node.id) => {}
-                Some(since) => {
-                    count += 1;
-                    down.push((since, node.id));
+            match liveness.lost(node.id) {
+                Some((since, loss)) => {
+                    let has_tasks = has_something_to_replace(state, node.id);
+                    down.extend(match (has_tasks, loss) {
+                        (false, Loss::Inherited) => None,
+                        (_, Loss::Witnessed | Loss::Inherited) => Some(Lost { since, node: node.id, has_tasks }),
+                    });
                 }
-                None => count += 1,
+                None => up += 1,
             }
         }
         let is_spare =
             |node: &&Node| node.spec.availability == Availability::Drain && liveness.down_since(node.id).is_none();
-        if state.nodes().filter(|node| !is_spare(node)).count() < NODES_MIN || down.is_empty() {
+        if state.nodes().filter(|node| !is_spare(node)).count() < NODES_MIN {
             return Self::default();
         }
         down.sort_unstable();
         let together = largest_within(&down);
-        let nodes = || together.iter().map(|(_, node)| *node).collect();
+        let Some(last) = together.last() else { return Self::default() };
+        let apart = with_tasks(&down) - with_tasks(together);
+        let count = up + together.len() + apart;
+        let nodes = || together.iter().map(|lost| lost.node).collect();
         if together.len() * 2 > count {
             return Self { nodes: nodes(), until: None };
         }
-        let settled = together.last().map(|(since, _)| *since + SETTLE);
-        match settled.filter(|at| *at > now && together.len() * 5 > count) {
+        let settled = last.since + SETTLE;
+        match Some(settled).filter(|at| *at > now && together.len() * 5 > count) {
             Some(until) => Self { nodes: nodes(), until: Some(until) },
             None => Self::default(),
         }
@@ -106,16 +129,22 @@ fn has_something_to_replace(state: &State, node: NodeId) -> bool {
         .any(|task| meant(task.desired) && !task.status.state.is_final() && is_replicated(task.service_id))
 }
 
-/// `down` in order of time. Of several that are as large the latest.
-fn largest_within(down: &[(Timestamp, NodeId)]) -> &[(Timestamp, NodeId)] {
-    let (mut best, mut first) = (0..0, 0);
-    for (last, (at, _)) in down.iter().enumerate() {
-        while at.since(down[first].0) > TOGETHER {
+/// `down` in order of time. Of several that are as large the latest; none in which no node has tasks.
+fn largest_within(down: &[Lost]) -> &[Lost] {
+    let (mut best, mut first, mut tasks) = (0..0, 0, 0);
+    for (last, lost) in down.iter().enumerate() {
+        tasks += usize::from(lost.has_tasks);
+        while lost.since.since(down[first].since) > TOGETHER {
+            tasks -= usize::from(down[first].has_tasks);
             first += 1;
         }
-        if last + 1 - first >= best.len() {
+        if tasks > 0 && last + 1 - first >= best.len() {
             best = first..last + 1;
         }
     }
     &down[best]
+}
+
+fn with_tasks(lost: &[Lost]) -> usize {
+    lost.iter().filter(|lost| lost.has_tasks).count()
 }

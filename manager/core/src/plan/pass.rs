@@ -27,6 +27,8 @@ pub(super) struct Pass<'a, 'i> {
     pub(super) is_guessing: bool,
     /// Tasks of this plan that wait for something other than a predecessor on a node that is up.
     pub(super) held: BTreeMap<TaskId, WaitingOn>,
+    /// Successors that this plan makes for tasks which leave their node, each in a turn of its slot.
+    pub(super) leaving: Vec<TaskId>,
     wake: BTreeMap<ServiceId, Timestamp>,
     ids: &'i mut dyn IdSource,
 }
@@ -47,6 +49,7 @@ impl<'a, 'i> Pass<'a, 'i> {
             outage: Outage::of(input.state, input.liveness, input.now),
             is_guessing: false,
             held: BTreeMap::new(),
+            leaving: Vec::new(),
             wake: BTreeMap::new(),
             ids,
         }
@@ -54,6 +57,11 @@ impl<'a, 'i> Pass<'a, 'i> {
 
     pub(super) fn into_plan(self) -> Plan {
         Plan { actions: self.draft.into_actions(), wake: self.wake, more: self.more }
+    }
+
+    /// One that leaves found no node: the turn that it was begun in may be another slot's.
+    pub(super) fn has_homeless(&self) -> bool {
+        self.leaving.iter().any(|id| self.draft.task(*id).is_none_or(|task| task.node_id.is_none()))
     }
 
     /// Look at the service again then. A time that has come is no reason: this pass has looked.

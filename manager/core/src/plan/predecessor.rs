@@ -20,7 +20,7 @@ use super::{
     rollout,
     view::{Footing, SlotView, footing},
 };
-use crate::terms;
+use crate::{effect, terms};
 
 /// Whether a task's container may be running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,26 +49,35 @@ pub(super) fn at_work(pass: &Pass<'_, '_>, task: &Task) -> AtWork {
     }
 }
 
+/// What [`at_work`] will say of it once this plan has told it to stop. One that was no more than prepared when it was cut
+/// off holds nothing up; but then nobody can tell any more that it was no more.
+fn at_work_when_retired(pass: &Pass<'_, '_>, task: &Task) -> AtWork {
+    let mut retired = task.clone();
+    effect::desire(&mut retired, DesiredState::Shutdown);
+    at_work(pass, &retired)
+}
+
 /// What the slot's next task waits for, of those who have to be gone first. `home` is the node that it will run on,
 /// where that is known: a task there is waited for until its agent says that it ended, whether the managers hear that
-/// agent or not. It will be the same one that starts the next.
+/// agent or not. It will be the same one that starts the next. Whoever of them does not serve is told to stop in this plan.
 pub(super) fn in_the_way<'t>(
     pass: &Pass<'_, '_>,
     home: Option<NodeId>,
     tasks: impl Iterator<Item = &'t Task>,
 ) -> Option<WaitingOn> {
-    let mut latest = None;
+    let (mut latest, mut told_as) = (None, None);
     for task in tasks {
         if home.is_some() && task.node_id == home && task.holds_resources() {
             return Some(WaitingOn::Predecessor);
         }
-        match at_work(pass, task) {
-            AtWork::No => {}
-            AtWork::Yes => return Some(WaitingOn::Predecessor),
-            AtWork::Until(at) => latest = latest.max(Some(at)),
+        match (at_work(pass, task), at_work_when_retired(pass, task)) {
+            (AtWork::Yes, _) => return Some(WaitingOn::Predecessor),
+            (AtWork::Until(at), _) => latest = latest.max(Some(at)),
+            (AtWork::No, AtWork::Until(at)) => told_as = told_as.max(Some(at)),
+            (AtWork::No, AtWork::No | AtWork::Yes) => {}
         }
     }
-    latest.map(|until| WaitingOn::Isolation { until })
+    latest.map(|until| WaitingOn::Isolation { until: told_as.map_or(until, |at| until.max(at)) })
 }
 
 /// Two tasks of one slot would fight over a host port or a volume, or at most one is wanted.

@@ -21,10 +21,10 @@ use super::{
     view::{Footing, SlotView, Slots, footing},
 };
 
-/// How far one slot has come towards the rollout's target.
 /// What a task that is about to become ready mostly needs, an image pulled and a start included.
 const SEEN_MIN: Duration = Duration::from_secs(60);
 
+/// How far one slot has come towards the rollout's target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     /// Holds another version; the rollout has not come to it.
@@ -49,7 +49,7 @@ pub(super) enum Verdict {
     Failed,
     /// No slot became done for too long.
     Stuck,
-    /// The canaries have lived through the monitor window, and others are left.
+    /// The canaries have lived through the monitor window, and are to be promoted.
     CanariesWork,
 }
 
@@ -221,14 +221,15 @@ pub(super) fn judge(
     if config.failure_action != FailureAction::Continue && failed_too_many(config, rollout, survey) {
         return Verdict::Failed;
     }
-    if survey.iter().all(|(slot, progress)| is_settled(rollout, *slot, *progress)) {
+    let canaries_are_all = canary::are_all(service, rollout, survey);
+    if !canaries_are_all && survey.iter().all(|(slot, progress)| is_settled(rollout, *slot, *progress)) {
         let newest = survey.iter().filter_map(|(_, progress)| running_since(*progress)).max();
         match newest.filter(|since| *since >= rollout.started_at).map(|since| since + config.monitor) {
             Some(watched_until) if watched_until > pass.now => pass.wake_at(service.id, watched_until),
             Some(_) | None => return Verdict::Complete,
         }
     }
-    if canary::left(service, rollout, survey) == Some(0) {
+    if canaries_are_all || canary::left(service, rollout, survey) == Some(0) {
         if canary::none_works(rollout, survey) {
             return Verdict::Failed;
         }

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use muster_proto::{
-    id::NodeId,
+    id::{NodeId, TaskId},
     isolation::OnIsolation,
     node::NodeState,
     restart::RestartRecord,
@@ -26,7 +26,7 @@ use super::{
     predecessor::{self, AtWork, cannot_run_twice},
     restart::{self, AfterEnd, Why},
     rollout,
-    turns::Turns,
+    turns::{self, Turns},
     view::{Footing, SlotView, footing},
 };
 use crate::effect;
@@ -135,28 +135,40 @@ fn leaving<'a>(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'a>) -> O
 /// it is prepared where the slot cannot run twice. What has to be alone waits for all who are still on their way out,
 /// whichever attempt told them to stop.
 fn attempt(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, mut start: Start, turns: &mut Turns) {
-    if leaving(pass, service, view).is_some() {
+    let is_leaving = leaving(pass, service, view).is_some();
+    if is_leaving {
         turns.take(view.slot);
-        // Should it find no node, the slot's place is the rollout's.
-        pass.more |= service.rollout.as_ref().is_some_and(|rollout| rollout.state.is_moving());
     }
     let template = effect::template_of(service, start.template).cloned();
     let exclusive = template.as_ref().is_some_and(|template| cannot_run_twice(template));
-    let goes = |pass: &Pass<'_, '_>, task: &Task| {
-        !may_serve(task)
-            || template.as_ref().is_some_and(|template| predecessor::goes_first(pass, service, template, task))
+    let goes_first = |pass: &Pass<'_, '_>, task: &Task| {
+        may_serve(task)
+            && template.as_ref().is_some_and(|template| predecessor::goes_first(pass, service, template, task))
     };
-    let alone = exclusive || rollout::config(service).order == UpdateOrder::StopFirst;
-    let before = view.current().filter(|task| goes(pass, task)).chain(predecessor::on_the_way_out(view));
+    // Also what can run twice waits for one that cannot.
+    let alone = exclusive
+        || rollout::config(service).order == UpdateOrder::StopFirst
+        || view.current().any(|task| goes_first(pass, task));
+    let goes = |task: &&Task| !may_serve(task) || goes_first(pass, task);
+    let before = view.current().filter(goes).chain(predecessor::on_the_way_out(view));
     let held = predecessor::in_the_way(pass, home(view), before);
     if start.when == When::AtOnce && alone && held.is_some() {
         start.when = When::AfterPredecessor;
     }
-    create(pass, service, view, start, held);
+    let id = create(pass, service, view, start, held);
+    if is_leaving {
+        pass.leaving.push(id);
+    }
     retire(pass, view.current().filter(|task| !may_serve(task)));
 }
 
-fn create(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, start: Start, held: Option<WaitingOn>) {
+fn create(
+    pass: &mut Pass<'_, '_>,
+    service: &Service,
+    view: &SlotView<'_>,
+    start: Start,
+    held: Option<WaitingOn>,
+) -> TaskId {
     for task in view.current().filter(|task| waited_for_the_planner(task)) {
         pass.draft.explain(task.id, None);
     }
@@ -166,6 +178,7 @@ fn create(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, start
         pass.wake_at(service.id, until);
         pass.held.insert(id, WaitingOn::Isolation { until });
     }
+    id
 }
 
 /// How the next attempt begins, or None while it is too early for one. As a rule it is prepared during the pause; but
@@ -200,6 +213,8 @@ pub(super) fn begin_replacement(pass: &mut Pass<'_, '_>, service: &Service, view
         when: if stop_first && held.is_some() { When::AfterPredecessor } else { When::AtOnce },
         restarts: RestartRecord::default(),
     };
+    // A hand-over that the rollout calls off counts for something else from now on.
+    pass.more |= turns::handover(pass, service, view).is_some();
     create(pass, service, view, start, held);
     // One of the old ones goes on serving. What it took over from goes, as it would without a rollout.
     let stands =
@@ -236,6 +251,8 @@ fn release(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, keep
         Some(waiting) => {
             if let WaitingOn::Isolation { until } = waiting {
                 pass.wake_at(service.id, until);
+                // Should it find its node in this plan.
+                pass.held.insert(keeper.id, WaitingOn::Isolation { until });
             }
             if keeper.node_id.is_some() {
                 pass.draft.explain(keeper.id, Some(waiting));
@@ -292,6 +309,8 @@ fn waited_for_the_planner(task: &Task) -> bool {
 
 fn retire<'t>(pass: &mut Pass<'_, '_>, tasks: impl Iterator<Item = &'t Task>) {
     for task in tasks {
+        // Stopped where it was cut off, it counts as handed over from now on.
+        pass.more |= task.status.state == TaskState::Shutdown && task.desired <= DesiredState::Running;
         pass.draft.retire(task.id);
     }
 }

@@ -31,7 +31,7 @@ impl Turns {
     pub(super) fn of(pass: &Pass<'_, '_>, service: &Service, slots: &Slots<'_>, begun: &BTreeSet<Slot>) -> Self {
         let mut turns = Self { left: usize::MAX, held: BTreeSet::new(), given_away: BTreeSet::new() };
         let Some(places) = places(service) else { return turns };
-        let (mut taken, mut homeless, mut resting) = (0, Vec::new(), Vec::new());
+        let (mut taken, mut homeless, mut under_way) = (0, Vec::new(), Vec::new());
         for view in slots.values() {
             let handover = handover(pass, service, view);
             let is_begun = handover == Some(Handover::Begun);
@@ -40,7 +40,8 @@ impl Turns {
             }
             if begun.contains(&view.slot) || update::is_under_way(pass, service, view) {
                 taken += 1;
-                resting.extend(Some(view.slot).filter(|_| !is_begun));
+                let rests = rollout::running_since(rollout::progress(pass, service, view)).is_some();
+                under_way.extend(Some((rests, view.slot)).filter(|_| !is_begun));
                 continue;
             }
             match handover {
@@ -49,9 +50,10 @@ impl Turns {
                 None => taken += usize::from(view.is_unheard(pass)),
             }
         }
-        // After the loss of a node there may be more than places.
+        // After the loss of a node, or with a longer delay, there may be more than places. One that rests can wait.
+        under_way.sort_unstable();
         let own = places.saturating_sub(turns.held.len());
-        turns.held.extend(resting.into_iter().take(own));
+        turns.held.extend(under_way.into_iter().map(|(_, slot)| slot).take(own));
         let left = places.saturating_sub(taken);
         turns.given_away = homeless.iter().skip(left).copied().collect();
         // The place that is set aside for its task without a node serves another of the slot as well.
@@ -102,7 +104,9 @@ pub(super) fn handover(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'
     }
     let serves = |task: &&Task| task.is_active() && task.status.state == TaskState::Running;
     let serving = view.rows.iter().rposition(serves);
-    let left = serving.or_else(|| view.rows.iter().rposition(|task| task.status.running_at.is_some()))?;
+    // What is to leave nothing behind belongs to a slot that was not wanted for a while, or to no turn any more.
+    let ran = |task: &&Task| task.status.running_at.is_some() && task.desired != DesiredState::Remove;
+    let left = serving.or_else(|| view.rows.iter().rposition(ran))?;
     let newest = view.rows.iter().skip(left + 1).rfind(|task| task.desired <= DesiredState::Running)?;
     let left = view.rows.get(left)?;
     // One that ended by itself is replaced, wherever it was, and hands nothing over.
@@ -115,7 +119,12 @@ pub(super) fn handover(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'
         Some(Availability::Drain) => !pass.is_down(left.node_id),
         Some(Availability::Active | Availability::Pause) | None => pass.destination(left).is_some(),
     };
-    if !leaves {
+    // It was told to go for this successor. What its node is since then changes nothing for the slot.
+    let has_left = serving.is_none()
+        && left.desired == DesiredState::Shutdown
+        && left.template_version == newest.template_version
+        && !pass.is_down(left.node_id);
+    if !leaves && !has_left {
         return None;
     }
     if serving.is_some() && newest.is_active() && newest.node_id.is_none() {

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 
 use muster_proto::{
     endpoint::PortConfig,
-    rollout::{FailureAction, Hold, Rollout, RolloutState, Trust},
+    rollout::{FailureAction, Hold, Rollout, RolloutFailure, RolloutState, Trust},
     service::{PreviousSpec, Service},
     task::Slot,
+    task_state::{DesiredState, TaskState},
+    time::Timestamp,
     version::TemplateVersion,
 };
 
@@ -56,7 +58,7 @@ fn step(pass: &mut Pass<'_, '_>, service: Service, slots: &Slots<'_>) -> Step {
         }
     }
     let mut verdict = rollout::judge(pass, &service, &books, &survey);
-    if verdict == Verdict::Stuck && goes_on_without_the_stuck(&service, &mut books, &survey, slots) {
+    if verdict == Verdict::Stuck && goes_on_without_the_stuck(pass.now, &service, &mut books, &survey, slots) {
         books.progressed_at = pass.now;
         verdict = rollout::judge(pass, &service, &books, &survey);
     }
@@ -136,18 +138,19 @@ fn complete(pass: &Pass<'_, '_>, service: &Service, books: &mut Rollout, survey:
 
 /// At the deadline slots that never became ready count as failed. Whether those are some, and no more than may be.
 fn goes_on_without_the_stuck(
+    now: Timestamp,
     service: &Service,
     books: &mut Rollout,
     survey: &[(Slot, Progress)],
     slots: &Slots<'_>,
 ) -> bool {
     let config = rollout::config(service);
-    let newly = give_up_on_stuck(books, survey, slots);
+    let newly = give_up_on_stuck(now, books, survey, slots);
     newly > 0 && (config.failure_action == FailureAction::Continue || !rollout::failed_too_many(config, books, survey))
 }
 
 /// How many are newly so.
-fn give_up_on_stuck(books: &mut Rollout, survey: &[(Slot, Progress)], slots: &Slots<'_>) -> usize {
+fn give_up_on_stuck(now: Timestamp, books: &mut Rollout, survey: &[(Slot, Progress)], slots: &Slots<'_>) -> usize {
     let mut newly = 0;
     for (slot, _) in survey.iter().filter(|(_, progress)| *progress == Progress::Moving) {
         if !books.failed.insert(*slot) {
@@ -156,7 +159,9 @@ fn give_up_on_stuck(books: &mut Rollout, survey: &[(Slot, Progress)], slots: &Sl
         newly += 1;
         let last = slots.get(slot).and_then(|view| view.current().last());
         if let Some(task) = last {
-            rollout::keep_evidence(books, rollout::failure_of(task, rollout::cause(task)));
+            // It fails now, whatever it has come to and when.
+            let failure = RolloutFailure { at: now, ..rollout::failure_of(task, rollout::cause(task)) };
+            rollout::keep_evidence(books, failure);
         }
     }
     newly
@@ -207,12 +212,13 @@ fn way_back(pass: &Pass<'_, '_>, service: &Service) -> Result<(PreviousSpec, Vec
     Ok((previous.clone(), ports))
 }
 
-/// The failures that led here stay with the rollback as its evidence.
+/// The first failures that led here stay with the rollback as its evidence, and leave room for its own.
 fn start_rollback(pass: &mut Pass<'_, '_>, mut restored: Service, failed: &Rollout, reason: &str) -> Service {
     let target: TemplateVersion = restored.template_version;
     let fresh =
         effect::begin_rollout(RolloutState::RollbackStarted, target, pass.now, format!("{ROLLING_BACK}{reason}"));
-    let back = Rollout { failures: failed.failures.clone(), ..fresh };
+    let led_here: Vec<_> = failed.failures.iter().take(Rollout::FAILURES_MAX / 2).cloned().collect();
+    let back = Rollout { failures: led_here, ..fresh };
     restored.rollout = Some(Box::new(back.clone()));
     pass.draft.start_rollback(restored.clone(), back);
     restored
@@ -285,11 +291,20 @@ fn turn(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'_>) -> Turn {
         if ended || !serving { Turn::HasPlace } else { Turn::Leaving }
     } else if serving {
         Turn::Serving
-    } else if view.current().any(|task| task.node_id.is_some()) {
+    } else if view.current().any(|task| task.node_id.is_some()) || was_given_up(view) {
         Turn::Idle
     } else {
         Turn::Homeless
     }
+}
+
+/// What ran there last was told to go, and made room: the slot comes before any other that would be given up as well.
+fn was_given_up(view: &SlotView<'_>) -> bool {
+    let last = view.rows.iter().rfind(|task| task.status.running_at.is_some());
+    last.is_some_and(|task| {
+        let by_itself = task.status.state.is_final() && task.status.state != TaskState::Shutdown;
+        task.desired == DesiredState::Shutdown && !by_itself
+    })
 }
 
 /// The rollout has begun with this slot and is not done with it. One that is paused has left it where it was, but for

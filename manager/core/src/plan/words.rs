@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
-use muster_proto::{rollout::Rollout, service::Service, task::Slot};
+use muster_proto::{
+    rollout::{Rollout, RolloutFailure},
+    service::Service,
+    task::Slot,
+};
 
-/// The first failure in a sentence's half: `web.1: ended with exit code 1`.
+/// The first failure in a sentence's half: `web.1: ended with exit code 1`. A rollback also keeps what failed before it
+/// began, and speaks of its own.
 pub(super) fn first_failure(service: &Service, rollout: &Rollout) -> String {
-    match rollout.failures.first() {
+    let is_its_own = |failure: &&RolloutFailure| !rollout.state.is_rollback() || failure.at > rollout.started_at;
+    match rollout.failures.iter().find(is_its_own) {
         Some(failure) => format!("first {}.{}: {}", service.spec.name, failure.slot, failure.error),
         None => "no task says why".to_owned(),
     }

@@ -1,10 +1,12 @@
 //! Runs `scenarios/*.txt`: commands, `----`, and the whole trace they lead to. `UPDATE_EXPECT=1` writes the traces
 //! anew; read the difference before you commit it.
 //!
-//!     cluster [nodes=3] [history=5]        image NAME [exit=CODE after=1s] [never] [refused] [start=1s] [stop=1s]
+//!     cluster [nodes=3] [history=5] [auto-rebalance]
+//!     image NAME [exit=CODE after=1s] [never] [refused] [start=1s] [stop=1s]
 //!     service create|update NAME key=…     service scale NAME N | service rollback|pause|resume|promote|rm NAME
 //!     node N down|up|cut|unknown|reboot|drain|active|pause|rm|new|engine-off|engine-on|label=key:value
 //!     run 10s                              clock 20m (it leaps)                 show [NAME]
+//!     leader (another one)                 rebalance [dry] [auto] [MOVES]
 
 use std::{fs, path::Path};
 
@@ -126,15 +128,17 @@ fn world_says(world: &mut World, act: impl FnOnce(&mut World) -> Option<String>)
 }
 
 fn cluster(words: &[&str]) -> World {
-    let (mut nodes, mut history) = (3, 5);
+    let (mut nodes, mut history, mut auto_rebalance) = (3, 5, false);
     for word in words {
         match word.split_once('=') {
             Some(("nodes", value)) => nodes = value.parse().expect("a number of nodes"),
             Some(("history", value)) => history = value.parse().expect("a number of tasks"),
+            None if *word == "auto-rebalance" => auto_rebalance = true,
             Some(_) | None => panic!("an option of cluster: {word}"),
         }
     }
-    let mut world = World::new(ClusterSpec { task_history_limit: history, ..ClusterSpec::default() }, nodes);
+    let spec = ClusterSpec { task_history_limit: history, auto_rebalance, ..ClusterSpec::default() };
+    let mut world = World::new(spec, nodes);
     world.listener = trace::listen;
     world.settle();
     world
@@ -201,10 +205,10 @@ fn service(world: &mut World, words: &[&str]) -> Option<String> {
     refusal(world.commit(command))
 }
 
-/// `dry`: the plan alone; a number: no more moves than that.
+/// `dry`: the plan alone; `auto`: what the leader does by itself; a number: no more moves than that.
 fn rebalance(world: &mut World, words: &[&str]) -> Vec<String> {
     let most = words.iter().find_map(|word| word.parse().ok()).unwrap_or(usize::MAX);
-    let plan = world.rebalance(most);
+    let plan = if words.contains(&"auto") { world.rebalance_by_itself() } else { world.rebalance(most) };
     let said = trace::plan(&world.state, &plan);
     if words.contains(&"dry") {
         return said;

@@ -130,10 +130,14 @@ fn shown(world: &World, action: &Action) -> String {
 pub(crate) fn plan(state: &State, plan: &Rebalance) -> Vec<String> {
     let name = |id: ServiceId| state.service(id).map_or("?", |service| service.spec.name.as_str());
     let mut lines = Vec::new();
-    if let Some(Held::NodesAway(nodes)) = &plan.held {
-        let nodes: Vec<String> = nodes.iter().map(|id| node(*id)).collect();
-        lines.push(format!("held: {} away", nodes.join(", ")));
-    }
+    lines.extend(plan.held.as_ref().map(|held| match held {
+        Held::NodesAway(nodes) => {
+            let nodes: Vec<String> = nodes.iter().map(|id| node(*id)).collect();
+            format!("held: {} away", nodes.join(", "))
+        }
+        Held::Quiet { until } => format!("held: quiet until {}", clock(*until)),
+        Held::Moving => "held: tasks are moving".to_owned(),
+    }));
     lines.extend(plan.moves.iter().map(|one| {
         format!(
             "move {} {} from {} to {}",

@@ -15,7 +15,7 @@ use muster_core::{
         Dirty, IdSource, Input, Plan,
         concern::{OutageWatch, services_of_nodes},
         plan,
-        rebalance::{Rebalance, Relocation, rebalance},
+        rebalance::{Rebalance, Relocation, automatic, rebalance},
     },
     state::{State, snapshot::Snapshot},
     terms::{self, Terms},
@@ -72,10 +72,10 @@ pub(crate) struct World {
     touched: Touched,
     /// Came, went, or changed since the last plan.
     changed_nodes: BTreeSet<NodeId>,
+    /// When one came or went last, as far as this leader knows.
+    nodes_changed: Timestamp,
     outage: OutageWatch,
     look_everywhere: bool,
-    /// How many plans may follow one another where none was cut short.
-    pub(crate) plans_to_rest: usize,
     wake: BTreeMap<ServiceId, Timestamp>,
     position: LogPosition,
     ids: Counter,
@@ -103,9 +103,9 @@ impl World {
             promises: Promises::default(),
             touched: Touched::default(),
             changed_nodes: BTreeSet::new(),
+            nodes_changed: START,
             outage: OutageWatch::default(),
             look_everywhere: true,
-            plans_to_rest: 1,
             wake: BTreeMap::new(),
             position: LogPosition { term: Term(1), index: 0 },
             ids: Counter::default(),
@@ -171,28 +171,28 @@ impl World {
                 self.liveness.ready(node);
             }
             NodeState::Down => {
-                self.silence(node);
+                self.silent.insert(node);
                 self.liveness.down(node, self.now);
                 self.ends_there.remove(&node);
                 self.agents.isolate(node, self.now);
             }
             NodeState::Unknown => {
-                self.silence(node);
+                self.silent.insert(node);
                 self.liveness.forget(node);
             }
         }
-        self.changed_nodes.insert(node);
+        self.note_changed(node);
     }
 
-    fn silence(&mut self, node: NodeId) {
-        self.silent.insert(node);
-        self.promises.note_lost(node);
+    fn note_changed(&mut self, node: NodeId) {
+        self.changed_nodes.insert(node);
+        self.nodes_changed = self.now;
     }
 
     /// The managers hear the node no more. Both sides count its lease from here.
     pub(crate) fn cut(&mut self, node: NodeId) {
         if self.state.node(node).is_some() && !self.silent.contains(&node) {
-            self.silence(node);
+            self.silent.insert(node);
             let lease = Terms::of(&self.state).lease;
             self.ends.insert(node, self.now + lease);
             self.ends_there.insert(node, self.now + lease);
@@ -207,7 +207,7 @@ impl World {
             if !self.silent.contains(&node) {
                 self.ends_there.insert(node, self.now + lease);
             }
-            self.silence(node);
+            self.silent.insert(node);
             self.ends.remove(&node);
             self.liveness.forget(node);
         }
@@ -236,7 +236,7 @@ impl World {
         for node in over(&self.ends, self.now) {
             self.ends.remove(&node);
             self.liveness.down(node, self.now);
-            self.changed_nodes.insert(node);
+            self.note_changed(node);
         }
     }
 
@@ -291,6 +291,11 @@ impl World {
         rebalance(&self.state, &self.liveness, self.now, most)
     }
 
+    /// What the leader moves by itself.
+    pub(crate) fn rebalance_by_itself(&self) -> Rebalance {
+        automatic(&self.state, &self.liveness, self.now, self.nodes_changed)
+    }
+
     pub(crate) fn move_tasks(&mut self, plan: &Rebalance) -> Outcome {
         self.commit(Command::MoveTasks { moves: plan.moves.iter().map(Relocation::as_move).collect() })
     }
@@ -302,9 +307,9 @@ impl World {
         (plan, ids)
     }
 
-    /// The leader plans until nothing follows. That must be at once, or within [`World::plans_to_rest`].
+    /// The leader plans until nothing follows. That must be after one plan that does not ask for more.
     pub(crate) fn settle(&mut self) {
-        let mut left = self.plans_to_rest;
+        let mut may_follow = true;
         for _ in 0..PLANS_TO_REST_MAX {
             let touched = std::mem::take(&mut self.touched);
             let dirty = self.dirty(&touched);
@@ -320,8 +325,8 @@ impl World {
                 self.observe();
                 return;
             }
-            assert!(left > 0, "planning does not come to rest: {:#?}\n{}", complete.actions, self.trace.join("\n"));
-            left = if complete.more { self.plans_to_rest } else { left - 1 };
+            assert!(may_follow, "planning does not come to rest: {:#?}\n{}", complete.actions, self.trace.join("\n"));
+            may_follow = complete.more;
             self.look_everywhere |= complete.more;
             self.execute(complete.actions);
         }
@@ -366,9 +371,6 @@ impl World {
             Outcome::Partly { stale, .. } => stale.into_iter().map(|(at, why)| (at, why.to_string())).collect(),
             Outcome::Rejected(rejection) => panic!("a fresh plan was rejected: {rejection}"),
         };
-        let mut promises = std::mem::take(&mut self.promises);
-        promises.planned(self, &served);
-        self.promises = promises;
         let mut trace = std::mem::take(&mut self.trace);
         for (place, action) in (0..).zip(&actions) {
             match stale.get(&place) {
@@ -380,6 +382,9 @@ impl World {
             }
         }
         self.trace = trace;
+        let mut promises = std::mem::take(&mut self.promises);
+        promises.planned(self, &served);
+        self.promises = promises;
     }
 
     fn observe(&mut self) {
@@ -466,6 +471,7 @@ impl World {
         let nodes: Vec<NodeId> = self.state.nodes().map(|node| node.id).collect();
         self.liveness = Liveness::default();
         self.liveness.begin(self.now);
+        self.nodes_changed = self.now;
         self.settle();
         let first_lease = terms::longest_lease(&self.state, self.now);
         for node in nodes {
