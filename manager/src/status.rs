@@ -52,7 +52,6 @@ pub(crate) fn rejected(rejection: &Rejection) -> Status {
         | Rejection::WaitsForPromotion(_)
         | Rejection::NoCanary(_)
         | Rejection::CanaryNotReady(_)
-        | Rejection::CanaryPaused(_)
         | Rejection::CannotMove
         | Rejection::NotForward => Code::FailedPrecondition,
         Rejection::ModeChanged | Rejection::NameChanged(_) | Rejection::PortRepeated(_) => Code::InvalidArgument,

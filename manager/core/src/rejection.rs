@@ -59,10 +59,6 @@ pub enum Rejection {
         "the canaries of service {0} have not shown yet that they work; wait until `muster service inspect --pretty {0}` says that they have"
     )]
     CanaryNotReady(String),
-    #[error(
-        "the update of service {0} is paused, and not for its promotion; go on with `muster service resume {0}`, and promote its canaries once they work"
-    )]
-    CanaryPaused(String),
     #[error("no node {0}; `muster node ls` lists them")]
     NoSuchNode(NodeId),
     #[error("no task {0}")]

@@ -62,11 +62,11 @@ fn resume(service: &Service, at: Timestamp) -> Result<Rollout, Rejection> {
 fn promote(service: &Service, at: Timestamp) -> Result<Rollout, Rejection> {
     let name = || service.spec.name.clone();
     let rollout = service.rollout.as_deref().ok_or_else(|| Rejection::NoCanary(name()))?;
-    let awaits_promotion = service.spec.update.canary > 0 && rollout.trust < Trust::Promoted;
     match (rollout.state, rollout.hold) {
         (RolloutState::Paused, Some(Hold::Canary)) => Ok(Rollout { trust: Trust::Promoted, ..go_on(rollout, at) }),
-        (RolloutState::Updating, _) if awaits_promotion => Err(Rejection::CanaryNotReady(name())),
-        (RolloutState::Paused, _) if awaits_promotion => Err(Rejection::CanaryPaused(name())),
+        (RolloutState::Updating, _) if service.spec.update.canary > 0 && rollout.trust < Trust::Promoted => {
+            Err(Rejection::CanaryNotReady(name()))
+        }
         (
             RolloutState::Updating
             | RolloutState::Paused
