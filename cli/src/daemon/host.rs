@@ -229,6 +229,14 @@ impl Host {
         Ok(())
     }
 
+    /// A manager has said that node `own` is removed. Whoever asks this host for what managers do is told so from now on.
+    pub(super) async fn say_removed(&self, own: NodeId) {
+        let slot = self.member.lock().await;
+        if let Some(member) = slot.as_ref().filter(|member| member.record().node_id == own) {
+            member.say_removed();
+        }
+    }
+
     /// Makes this host a node of a cluster that is there.
     pub(super) async fn join(&self, request: &v1::JoinClusterRequest) -> anyhow::Result<Joined> {
         let mut slot = self.member.lock().await;
