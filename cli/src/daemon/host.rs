@@ -39,6 +39,8 @@ const FAILURES_MAX: usize = 4;
 const BUSY_MAX: Duration = Duration::from_secs(2);
 /// How long `join` waits for a new manager to become a voter before it says that this is still to come.
 const VOTER_MAX: Duration = Duration::from_secs(10);
+/// How long `join` waits for its node to be one that others see: up, and under its name. It is so without it a moment later.
+const SEEN_MAX: Duration = Duration::from_secs(if cfg!(test) { 60 } else { 2 });
 
 #[derive(Debug)]
 pub(super) struct Host {
@@ -262,14 +264,22 @@ impl Host {
             "this host is a node of the cluster now and could not start as one; mend what is said here and start its \
              daemon again, or take it out with `muster leave`",
         )?;
-        let manager = member.manager().cloned();
+        let (manager, mut orders) = (member.manager().cloned(), member.agent().orders());
         self.announce(Some(&member));
         *slot = Some(member);
         drop(slot);
-        let voter = match manager {
-            Some(manager) => tokio::time::timeout(VOTER_MAX, manager.until_voter()).await.is_ok(),
-            None => false,
+        let voter = async {
+            match manager {
+                Some(manager) => tokio::time::timeout(VOTER_MAX, manager.until_voter()).await.is_ok(),
+                None => false,
+            }
         };
+        // A manager that gives orders has a session with this node, which began with what the node is.
+        let seen = async {
+            // Also where it takes longer, this host has joined.
+            let _ = tokio::time::timeout(SEEN_MAX, orders.wait_for(Option::is_some)).await;
+        };
+        let (voter, ()) = tokio::join!(voter, seen);
         Ok(Joined { record: granted, voter })
     }
 
