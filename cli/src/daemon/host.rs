@@ -324,7 +324,7 @@ impl Host {
             // It may be one all the same, whose parts did not start.
             None => Record::read(&self.data_dir.member())?
                 .filter(|record| record.phase == Phase::Member)
-                .map(Membership::of_nothing_but),
+                .map(|record| Membership::of_nothing_but(record, &self.data_dir.agent())),
         };
         let record = membership.as_ref().map(|membership| &membership.record);
         let nobody = Owner { cluster_id: ClusterId::from_bits(0), node_id: NodeId::from_bits(0) };

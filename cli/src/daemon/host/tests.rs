@@ -1,6 +1,6 @@
 //! What a host makes of joins that come to nothing, and of changes that nobody waits for.
 
-use std::{net::SocketAddr, path::Path, pin::pin, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, pin::pin, time::Duration};
 
 use muster_manager::ca::{JoinToken, NodeKey};
 use muster_proto::{
@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Request;
 
 use super::*;
-use crate::daemon::local::Service;
+use crate::daemon::{local::Service, whereabouts::Whereabouts};
 
 /// Far above what is asked of a lock that is free.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -203,6 +203,13 @@ async fn a_member_whose_parts_did_not_start_is_shown_as_one() {
     host.stop().await;
     host.announce(None);
     assert_eq!(told().await, Some(record.clone()));
+    // As an agent writes it down.
+    let known = concat!(r#"{"format":1,"managers":["c:1","b:1"],"incarnation":1,"removed":[]}"#, "\ncrc32 ba43a4ac\n");
+    fs::write(host.data_dir.agent().join("managers.json"), known).unwrap();
+    let told_now = host.describe().await.unwrap().0.unwrap();
+    assert_eq!(told_now.managers(), ["c:1", "b:1"]);
+    let to_ask = Whereabouts::remembered(&host.data_dir.agent(), &record).all();
+    assert_eq!(to_ask, ["c:1", "b:1", &*record.managers[0]]);
     Record { phase: Phase::Leaving, ..record }.write(&host.data_dir.member()).unwrap();
     assert_eq!(told().await, None);
 }
