@@ -3,7 +3,13 @@
 //!
 //! Stopping leaves every container as it is; the next agent over the same folder takes them up again.
 
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use muster_proto::{id::NodeId, node::NodeOrders};
 use tokio::{
@@ -135,6 +141,19 @@ impl Handle {
         let (sender, answer) = oneshot::channel();
         self.leaves.send(sender).await.map_err(|_gone| RemoveError::NotRunning)?;
         answer.await.map_err(|_gone| RemoveError::NotRunning)?.map_err(RemoveError::Executor)
+    }
+}
+
+/// Where the managers are, `host:port` each, as they last said to the agent over this folder, for whoever runs none. Empty
+/// where that was never written, or cannot be read. Blocking.
+#[must_use]
+pub fn known_managers(data_dir: &Path) -> Vec<String> {
+    match kept::open::<Known>(data_dir, KNOWN_FILE) {
+        Ok((known, _)) => known.get().managers,
+        Err(error) => {
+            tracing::warn!(%error, "what managers said last is not known");
+            Vec::new()
+        }
     }
 }
 

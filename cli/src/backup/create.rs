@@ -36,8 +36,10 @@ pub struct Args {
 
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Since the first that broke. A daemon that restarts, or managers that elect a leader, are back well within this.
-const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
+/// Since anything came. A daemon that restarts, or managers that elect a leader, are back well within this.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 30 });
+/// Attempts that broke off in the middle, each after as long as it takes. Leaders that do not stay give none the time.
+const BROKEN_MAX: u32 = 5;
 
 pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
@@ -46,20 +48,28 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     // Before anybody types a passphrase for nothing. The stream itself does not wait for that.
     daemon.control().get_cluster(v1::GetClusterRequest {}).await?;
     let secret = args.secret.choose(context.surroundings)?;
-    let mut broken_since = None;
+    let (mut broken, mut silent_since) = (0, None);
     let length = loop {
-        let error = match take(&daemon, &secret, file).await {
+        let is_first = broken == 0 && silent_since.is_none();
+        match take(&daemon, &secret, file).await {
             Ok(length) => break length,
             Err(Stopped::Ended(error)) => return Err(error),
-            Err(Stopped::Broken(error)) => error,
-        };
-        match broken_since {
-            None => {
-                broken_since = Some(Instant::now());
-                context.out.note("lost the stream, the daemon or the leader is gone; beginning again");
+            Err(Stopped::Broken) => {
+                broken += 1;
+                if broken >= BROKEN_MAX {
+                    return Err(Error::Failed(BROKEN.to_owned()));
+                }
+                silent_since = Some(Instant::now());
             }
-            Some(since) if since.elapsed() < PATIENCE => {}
-            Some(_) => return Err(error),
+            Err(Stopped::Unheard(error)) => {
+                if silent_since.is_some_and(|since| since.elapsed() >= PATIENCE) {
+                    return Err(error);
+                }
+                silent_since.get_or_insert_with(Instant::now);
+            }
+        }
+        if is_first {
+            context.out.note("lost the stream, the daemon or the leader is gone; beginning again");
         }
         tokio::time::sleep(PAUSE).await;
         file = NewFile::create(&args.file, existing)?;
@@ -73,8 +83,10 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
 
 /// Why an attempt came to nothing. Nothing of it is left.
 enum Stopped {
-    /// The daemon or the leader went away meanwhile: another attempt may be luckier. If it is the last, this is said.
-    Broken(Error),
+    /// The daemon or the leader went away before anything came. If this attempt is the last, this is said.
+    Unheard(Error),
+    /// They went away in the middle: another attempt may be luckier.
+    Broken,
     Ended(Error),
 }
 
@@ -82,13 +94,15 @@ enum Stopped {
 async fn take(daemon: &Daemon, secret: &Secret, mut file: NewFile) -> Result<u64, Stopped> {
     let mut stream = match daemon.control().backup(v1::BackupRequest {}).await.map_err(Error::from) {
         Ok(stream) => stream.into_inner(),
-        Err(error) if error.is_passing() => return Err(Stopped::Broken(error)),
+        Err(error) if error.is_passing() => return Err(Stopped::Unheard(error)),
         Err(error) => return Err(Stopped::Ended(error)),
     };
+    let mut chunks: u64 = 0;
     let sealed = async {
         let mut sealer = Sealer::new(secret, file.writer()).map_err(Cut::Write)?;
         let mut whole = Whole::default();
         while let Some(chunk) = stream.message().await.map_err(|status| Cut::Read(status.into()))? {
+            chunks += 1;
             whole.add(&chunk.bytes);
             sealer.write(&chunk.bytes).map_err(Cut::Write)?;
         }
@@ -99,7 +113,8 @@ async fn take(daemon: &Daemon, secret: &Secret, mut file: NewFile) -> Result<u64
     };
     match sealed.await {
         Ok(()) => file.finish().map_err(Stopped::Ended),
-        Err(Cut::Read(error)) if error.is_passing() => Err(Stopped::Broken(Error::Failed(BROKEN.to_owned()))),
+        Err(Cut::Read(error)) if error.is_passing() && chunks == 0 => Err(Stopped::Unheard(error)),
+        Err(Cut::Read(error)) if error.is_passing() => Err(Stopped::Broken),
         Err(Cut::Read(error)) => Err(Stopped::Ended(error)),
         Err(Cut::Write(error)) => Err(Stopped::Ended(file.unwritable(&error))),
         Err(Cut::Short) => Err(Stopped::Ended(Error::Failed(

@@ -39,6 +39,8 @@ const FAILURES_MAX: usize = 4;
 const BUSY_MAX: Duration = Duration::from_secs(2);
 /// How long `join` waits for a new manager to become a voter before it says that this is still to come.
 const VOTER_MAX: Duration = Duration::from_secs(10);
+/// How long `join` waits for its node to be one that others see: up, and under its name. It is so without it a moment later.
+const SEEN_MAX: Duration = Duration::from_secs(if cfg!(test) { 60 } else { 2 });
 
 #[derive(Debug)]
 pub(super) struct Host {
@@ -229,6 +231,14 @@ impl Host {
         Ok(())
     }
 
+    /// A manager has said that node `own` is removed. Whoever asks this host for what managers do is told so from now on.
+    pub(super) async fn say_removed(&self, own: NodeId) {
+        let slot = self.member.lock().await;
+        if let Some(member) = slot.as_ref().filter(|member| member.record().node_id == own) {
+            member.say_removed();
+        }
+    }
+
     /// Makes this host a node of a cluster that is there.
     pub(super) async fn join(&self, request: &v1::JoinClusterRequest) -> anyhow::Result<Joined> {
         let mut slot = self.member.lock().await;
@@ -254,14 +264,22 @@ impl Host {
             "this host is a node of the cluster now and could not start as one; mend what is said here and start its \
              daemon again, or take it out with `muster leave`",
         )?;
-        let manager = member.manager().cloned();
+        let (manager, mut orders) = (member.manager().cloned(), member.agent().orders());
         self.announce(Some(&member));
         *slot = Some(member);
         drop(slot);
-        let voter = match manager {
-            Some(manager) => tokio::time::timeout(VOTER_MAX, manager.until_voter()).await.is_ok(),
-            None => false,
+        let voter = async {
+            match manager {
+                Some(manager) => tokio::time::timeout(VOTER_MAX, manager.until_voter()).await.is_ok(),
+                None => false,
+            }
         };
+        // A manager that gives orders has a session with this node, which began with what the node is.
+        let seen = async {
+            // Also where it takes longer, this host has joined.
+            let _ = tokio::time::timeout(SEEN_MAX, orders.wait_for(Option::is_some)).await;
+        };
+        let (voter, ()) = tokio::join!(voter, seen);
         Ok(Joined { record: granted, voter })
     }
 
@@ -306,7 +324,7 @@ impl Host {
             // It may be one all the same, whose parts did not start.
             None => Record::read(&self.data_dir.member())?
                 .filter(|record| record.phase == Phase::Member)
-                .map(Membership::of_nothing_but),
+                .map(|record| Membership::of_nothing_but(record, &self.data_dir.agent())),
         };
         let record = membership.as_ref().map(|membership| &membership.record);
         let nobody = Owner { cluster_id: ClusterId::from_bits(0), node_id: NodeId::from_bits(0) };

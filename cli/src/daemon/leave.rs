@@ -14,6 +14,7 @@ use super::{
     managers::{AskError, Managers},
     member::Member,
     record::Record,
+    whereabouts::Whereabouts,
 };
 
 /// Has the cluster let this node go. Refused where that would end the cluster or its quorum, unless it is forced. Returns
@@ -32,9 +33,9 @@ pub(super) async fn part(member: &Member, force: Force) -> anyhow::Result<Vec<St
 }
 
 /// The same for a host that is a member by its record and runs nothing of it.
-pub(super) async fn part_as(record: &Record, force: Force) -> anyhow::Result<Vec<String>> {
+pub(super) async fn part_as(record: &Record, managers: &Whereabouts, force: Force) -> anyhow::Result<Vec<String>> {
     let keeper = Keeper::new(record.credentials()?)?;
-    ask(&Managers { keeper, addresses: record.managers.clone() }, record, force).await
+    ask(&Managers { keeper, addresses: managers.all() }, record, force).await
 }
 
 /// Also who is forced asks first: what the cluster has against it is what to see to afterwards.

@@ -15,6 +15,7 @@ use muster_agent::{
 };
 use muster_manager::{
     Manager, Start as Beginning,
+    authorization::Denied,
     ca::{Alpn, DIAL_MAX, DialError, Expect, Keeper},
     group::HandOverError,
     raft::standing::Dismissal,
@@ -216,6 +217,13 @@ impl Member {
             self.run_manager(manager);
         }
         outcome
+    }
+
+    /// A manager that has not heard of it yet goes on until it has.
+    pub(super) fn say_removed(&self) {
+        if self.serving().is_none() {
+            self.surroundings.gate.refuse(&Denied::Removed(self.record.node_id).to_string());
+        }
     }
 
     fn run_manager(&mut self, manager: Manager) {

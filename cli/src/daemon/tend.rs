@@ -8,10 +8,12 @@ use std::{sync::Arc, time::Duration};
 
 use muster_core::command::LOG_FORMAT;
 use muster_manager::{
+    authorization::Denied,
     ca::{self, Credentials, NodeKey},
     raft::standing::Dismissal,
 };
 use muster_proto::{
+    id::NodeId,
     node::{NodeOrders, Role},
     time::Timestamp,
     v1,
@@ -20,7 +22,11 @@ use muster_proto::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{host::Host, managers::Managers, record::Record};
+use super::{
+    host::Host,
+    managers::{AskError, Managers},
+    record::Record,
+};
 
 /// Between attempts, doubled after each that failed.
 const RETRY_MIN: Duration = Duration::from_millis(250);
@@ -108,10 +114,16 @@ pub(super) async fn run(host: Arc<Host>, shutdown: CancellationToken) {
                     }
                     Err(error) => {
                         tracing::warn!("the next certificate was not granted: {error:#}");
-                        // Where no other manager can be asked, this host's own may have what it takes.
+                        let seen_to = async {
+                            if says_removed(&error, look.record.node_id) {
+                                host.say_removed(look.record.node_id).await;
+                            }
+                            // Where no other manager can be asked, this host's own may have what it takes.
+                            host.heal().await
+                        };
                         tokio::select! {
                             () = shutdown.cancelled() => return,
-                            healed = host.heal() => if let Err(error) = healed { tracing::error!("{error:#}") },
+                            healed = seen_to => if let Err(error) = healed { tracing::error!("{error:#}") },
                         }
                         retry = (retry * 2).min(RETRY_MAX);
                         retry
@@ -139,6 +151,14 @@ async fn let_go(dismissed: Option<watch::Receiver<Option<Dismissal>>>) {
             }
         }
         Some(_) | None => std::future::pending().await,
+    }
+}
+
+/// Whether a manager has said so, in whose word it is for good.
+fn says_removed(error: &anyhow::Error, own: NodeId) -> bool {
+    match error.downcast_ref() {
+        Some(AskError::Refused(why)) => *why == Denied::Removed(own).to_string(),
+        Some(AskError::Unheard(_) | AskError::Nobody) | None => false,
     }
 }
 
@@ -170,7 +190,7 @@ async fn renew(host: &Host, look: &Look, why: Due, shutdown: &CancellationToken)
 #[cfg(test)]
 mod tests {
     use muster_manager::ca::{Authority, Keeper, Part};
-    use muster_proto::id::{ClusterId, NodeId};
+    use muster_proto::id::ClusterId;
 
     use super::*;
     use crate::daemon::{
@@ -234,6 +254,21 @@ mod tests {
         let shutdown = CancellationToken::new();
         shutdown.cancel();
         renew(&host, &look, Due::Aged, &shutdown).await.expect("not to have asked to the end");
+    }
+
+    #[test]
+    fn that_a_node_is_removed_is_believed_of_a_manager_alone() {
+        let own = NodeId::from_bits(2);
+        let removed = |node| Denied::Removed(node).to_string();
+        let cases = [
+            (AskError::Refused(removed(own)), true),
+            (AskError::Refused(removed(NodeId::from_bits(3))), false),
+            (AskError::Unheard(removed(own)), false),
+            (AskError::Nobody, false),
+        ];
+        for (error, is_removed) in cases {
+            assert_eq!(says_removed(&error.into(), own), is_removed);
+        }
     }
 
     /// The agent hands out the receiver it holds, which has seen nothing: had a look left it so, the loop would spin.

@@ -3,6 +3,8 @@
 //!
 //! A value that follows the agent: whoever holds it is up to date whenever it looks.
 
+use std::path::Path;
+
 use tokio::sync::watch;
 
 use super::record::Record;
@@ -19,9 +21,9 @@ impl Whereabouts {
         Self { heard: agent.managers(), granted: record.managers.clone() }
     }
 
-    /// Without an agent that could have heard anything.
-    pub(super) fn granted(record: &Record) -> Self {
-        let (_, heard) = watch::channel(Vec::new());
+    /// Of a node whose agent does not run: what one has left in its folder. Blocking.
+    pub(super) fn remembered(agent: &Path, record: &Record) -> Self {
+        let (_, heard) = watch::channel(muster_agent::known_managers(agent));
         Self { heard, granted: record.managers.clone() }
     }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use muster_manager::raft::standing::Dismissal;
-use muster_proto::v1;
+use muster_manager::{authorization::Denied, raft::standing::Dismissal};
+use muster_proto::{id::NodeId, v1};
 use tokio::time::Instant;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::{
     connect::Daemon,
@@ -30,7 +30,7 @@ pub struct Args {
     pub nodes: Vec<String>,
 }
 
-/// A manager that ends because it is none any more has said so well within this.
+/// What was asked to remove its own node has heard what became of it well within this.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two attempts to hear it.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -55,12 +55,23 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
 async fn remove(daemon: &Daemon, node: &str, force: bool) -> Result<Vec<String>, Error> {
     let request = v1::RemoveNodeRequest { node: daemon.node(node).await?.id, force };
     let is_own = daemon.own_node_id().await?.as_ref() == Some(&request.node);
+    let gone = request.node.parse::<NodeId>().ok().filter(|_| is_own).map(|own| Denied::Removed(own).to_string());
     let end = Instant::now() + PATIENCE;
     let mut warnings = loop {
         match daemon.control().remove_node(request.clone()).await {
             Ok(answer) => break answer.into_inner().warnings,
             // This host itself: the others hear it no more, and the answer with it.
-            Err(status) if is_own && is_let_go(&status) => break Vec::new(),
+            Err(status) if gone.as_deref() == Some(status.message()) => break Vec::new(),
+            // It may be a worker as well, which somebody else has made of it: its daemon is about to hear.
+            Err(status) if is_own && is_let_go(&status) => {
+                if Instant::now() >= end {
+                    return Err(Error::Failed(format!(
+                        "{}, and which of the two is not known yet; look on another manager with `muster node ls`",
+                        status.message()
+                    )));
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
             Err(status) => match Error::from(status) {
                 error if is_own && error.is_passing() && Instant::now() < end => tokio::time::sleep(PAUSE).await,
                 error => return Err(error),
@@ -77,7 +88,7 @@ async fn remove(daemon: &Daemon, node: &str, force: bool) -> Result<Vec<String>,
     Ok(warnings)
 }
 
-/// Who was heard a moment ago is denied: by another manager, or by this host's own that knows that it is none any more.
+/// This host's manager knows that it is none any more, and not what its node is.
 fn is_let_go(status: &Status) -> bool {
-    status.code() == Code::PermissionDenied || status.message() == Dismissal::Retired.to_string()
+    status.message() == Dismissal::Retired.to_string()
 }

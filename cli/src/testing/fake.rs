@@ -37,6 +37,8 @@ pub(crate) struct World {
     pub(crate) removed: Vec<String>,
     pub(crate) logs_asked: Option<v1::ServiceLogsRequest>,
     pub(crate) nodes_removed: Vec<v1::RemoveNodeRequest>,
+    /// What forced removals of nodes are answered, one after another, before one is done.
+    pub(crate) removals_refused: VecDeque<Status>,
     pub(crate) warnings: Vec<String>,
     pub(crate) tokens_asked: Vec<v1::GetJoinTokenRequest>,
     pub(crate) managers: Vec<String>,
@@ -358,8 +360,8 @@ impl Control for Fake {
                 "node host2 is up; run `muster leave` on it, or repeat with --force",
             ));
         }
-        if world.denies_updates {
-            return Err(Status::permission_denied("the node was removed from this cluster; join it again"));
+        if let Some(refusal) = world.removals_refused.pop_front() {
+            return Err(refusal);
         }
         world.is_led()?;
         world.nodes_removed.push(request);

@@ -6,6 +6,7 @@ use muster_core::{command::Command, plan::stranded, state::State};
 use muster_proto::{
     id::NodeId,
     node::{Availability, Node, NodeChange, NodeSpec, NodeState, Role},
+    task::Task,
     v1, validate,
     version::Version,
 };
@@ -55,6 +56,10 @@ impl Control {
             Some(role) => self.role_due(asked, id, role, &mut warnings).await?,
             None => RoleDue::Same,
         };
+        let movable = match begins_drain {
+            true => self.handle.replica.read(|state| stranded::movable(state, id)),
+            false => Vec::new(),
+        };
         let version = match self.look(asked.second(), |state| lookup::member(state, id).cloned())? {
             Known::Done(version) => version,
             Known::New(node) => {
@@ -68,7 +73,7 @@ impl Control {
             }
         };
         if begins_drain {
-            warnings.extend(self.stranded(id));
+            warnings.extend(self.stranded(id, &movable));
         }
         // Last: a node that is made a worker is cut off as a manager at once, and this call with it where it is its own.
         let version = match role {
@@ -129,11 +134,11 @@ impl Control {
     }
 
     /// What the drain of the node cannot move. It is under way, and says so itself only to whoever waits for it.
-    fn stranded(&self, id: NodeId) -> Option<String> {
+    fn stranded(&self, id: NodeId, movable: &[Task]) -> Option<String> {
         let (liveness, now) = (self.handle.leases.liveness(), self.handle.outside.clock.now());
         self.handle.replica.read(|state| {
             let name = lookup::name(state.node(id)?);
-            draining::warning(state, &name, &stranded::stranded(state, &liveness, now, id))
+            draining::warning(state, &name, &stranded::stranded(state, &liveness, now, id, movable))
         })
     }
 

@@ -58,7 +58,7 @@ impl Answer {
 }
 
 fn broken() -> Status {
-    Status::unavailable("the manager that leads has changed; what was begun goes on, look at it again")
+    Status::unavailable("the manager that leads has changed, and the answer broke off; ask again")
 }
 
 impl http_body::Body for Answer {
@@ -82,5 +82,23 @@ impl http_body::Body for Answer {
 
     fn is_end_stream(&self) -> bool {
         self.first.is_none() && self.rest.as_ref().is_none_or(http_body::Body::is_end_stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Users see it of what is not opened again by itself, such as logs that are not followed.
+    #[tokio::test]
+    async fn an_answer_whose_leader_is_lost_ends_with_what_happened_and_what_to_do() {
+        let (_tell, leadership) = watch::channel(Leadership::Nobody);
+        let unending =
+            Body::new(http_body_util::StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Status>>()));
+        let answer = Answer::of_mine(http::Response::new(unending), leadership, Some(Term(1)));
+        let end =
+            answer.into_body().frame().await.expect("an end").expect("trailers").into_trailers().expect("trailers");
+        let said = Status::from_header_map(&end).expect("a status");
+        assert_eq!(said.message(), "the manager that leads has changed, and the answer broke off; ask again");
     }
 }

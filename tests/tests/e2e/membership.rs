@@ -344,6 +344,10 @@ fn a_manager_that_removes_itself_is_told_that_it_is_done() {
     assert!(printed.status.success() && printed.stdout.trim() == "self", "{printed:#?}");
     assert!(printed.stderr.contains("muster leave --force"), "{printed:#?}");
     assert_eq!(nodes(&cluster[leader]), 2);
+    wait::until("its daemon to say what became of it", || {
+        let said = cluster[other].run(&["node", "ls"]);
+        if said.stderr.contains("was removed from this cluster") { Ok(()) } else { Err((said, cluster[other].log())) }
+    });
     cluster[other].ok(&["leave", "--force"]);
 }
 

@@ -7,6 +7,7 @@ use crate::daemon::{
     leave,
     member::{self, Member},
     record::{Phase, Record},
+    whereabouts::Whereabouts,
 };
 
 impl Host {
@@ -47,7 +48,8 @@ impl Host {
             Some(record) if record.phase == Phase::Leaving => Ok((record, Vec::new())),
             // The cluster knows this host already.
             Some(record) if record.phase == Phase::Member => {
-                let warnings = leave::part_as(&record, force).await?;
+                let managers = Whereabouts::remembered(&self.data_dir.agent(), &record);
+                let warnings = leave::part_as(&record, &managers, force).await?;
                 Ok((self.leaving(record)?, warnings))
             }
             // What an interrupted `join` has left is not wanted any more either.

@@ -1,15 +1,19 @@
 //! What a host makes of joins that come to nothing, and of changes that nobody waits for.
 
-use std::{net::SocketAddr, path::Path, pin::pin, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, pin::pin, time::Duration};
 
 use muster_manager::ca::{JoinToken, NodeKey};
-use muster_proto::{node::Availability, trust::Digest, v1::local_server::Local};
+use muster_proto::{
+    node::Availability,
+    trust::Digest,
+    v1::{control_client::ControlClient, local_server::Local},
+};
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Request;
 
 use super::*;
-use crate::daemon::local::Service;
+use crate::daemon::{local::Service, whereabouts::Whereabouts};
 
 /// Far above what is asked of a lock that is free.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -199,6 +203,30 @@ async fn a_member_whose_parts_did_not_start_is_shown_as_one() {
     host.stop().await;
     host.announce(None);
     assert_eq!(told().await, Some(record.clone()));
+    // As an agent writes it down.
+    let known = concat!(r#"{"format":1,"managers":["c:1","b:1"],"incarnation":1,"removed":[]}"#, "\ncrc32 ba43a4ac\n");
+    fs::write(host.data_dir.agent().join("managers.json"), known).unwrap();
+    let told_now = host.describe().await.unwrap().0.unwrap();
+    assert_eq!(told_now.managers(), ["c:1", "b:1"]);
+    let to_ask = Whereabouts::remembered(&host.data_dir.agent(), &record).all();
+    assert_eq!(to_ask, ["c:1", "b:1", &*record.managers[0]]);
     Record { phase: Phase::Leaving, ..record }.write(&host.data_dir.member()).unwrap();
     assert_eq!(told().await, None);
+}
+
+#[tokio::test]
+async fn who_has_joined_is_seen_by_its_name_at_once() {
+    let (first_folder, second_folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (first, second) = (host(first_folder.path()).await, host(second_folder.path()).await);
+    let begun = first.init("").await.unwrap();
+    let mut users = ControlClient::new(first.gate());
+    let asked = v1::GetJoinTokenRequest { role: v1::Role::Worker.into(), ..v1::GetJoinTokenRequest::default() };
+    let token = users.get_join_token(asked).await.unwrap().into_inner().token;
+    let wish = v1::JoinClusterRequest { token, address: begun.advertise_addr, ..v1::JoinClusterRequest::default() };
+    let joined = second.join(&wish).await.unwrap().record;
+    let found = users.get_node(v1::GetNodeRequest { node: joined.node_id.to_string() }).await;
+    let node = found.unwrap().into_inner().node.unwrap();
+    assert!(node.description.is_some() && node.state() == v1::NodeState::Ready, "{node:?}");
+    second.stop().await;
+    first.stop().await;
 }

@@ -1,8 +1,13 @@
 //! Commands with which hosts become nodes, managers, workers again, and nobody.
 
 use expect_test::expect;
-use muster_manager::ca::{JoinToken, digest_of};
-use muster_proto::v1;
+use muster_manager::{
+    authorization::Denied,
+    ca::{JoinToken, digest_of},
+    raft::standing::Dismissal,
+};
+use muster_proto::{id::NodeId, v1};
+use tonic::Status;
 
 use super::super::{
     Fixed,
@@ -221,15 +226,32 @@ fn nodes_are_removed() {
 
 /// The others have let it go, and with it the answer.
 #[test]
-fn who_removes_its_own_node_has_done_so() {
-    let told = World { denies_updates: true, ..two_nodes() };
-    expect![[r#"
-        self
-        stderr: warning: this host is no node of the cluster any more; `muster leave --force` removes its containers, and it may join again then
-        exit code 0
-    "#]].assert_eq(&shown(&run(told.clone(), "node rm --force self")));
-    let ran = run(told, "node rm --force host2");
+fn who_removes_its_own_node_has_done_so_once_it_is_told_that_it_is_removed() {
+    let own = NodeId::from_bits(7);
+    let told = |refusals: &[Status]| {
+        let mut world = World { removals_refused: refusals.iter().cloned().collect(), ..two_nodes() };
+        world.nodes[0].id = own.to_string();
+        world.membership.as_mut().unwrap().node_id = own.to_string();
+        world
+    };
+    let gone = Denied::Removed(own).status();
+    // As this host's daemon passes it on once its manager has ended.
+    let heard = Status::failed_precondition(gone.message());
+    let let_go = Status::failed_precondition(Dismissal::Retired.to_string());
+    let elsewhere = Status::failed_precondition("this node is a worker of its cluster; run the command on its manager");
+    for refusals in [&[gone.clone()][..], &[let_go.clone(), let_go.clone(), heard]] {
+        expect![[r#"
+            self
+            stderr: warning: this host is no node of the cluster any more; `muster leave --force` removes its containers, and it may join again then
+            exit code 0
+        "#]].assert_eq(&shown(&run(told(refusals), "node rm --force self")));
+    }
+    let ran = run(told(&[gone]), "node rm --force host2");
     assert!(ran.code == 1 && ran.stderr.contains("was removed from this cluster"), "{}", shown(&ran));
+    for refusals in [&[Denied::Worker(own).status()][..], &[let_go, elsewhere]] {
+        let ran = run(told(refusals), "node rm --force self");
+        assert!(ran.code == 1 && ran.stderr.contains("is a worker"), "{}", shown(&ran));
+    }
 }
 
 #[test]

@@ -1,15 +1,17 @@
 //! Which tasks of a drained node no other node takes, and why: what whoever drains it is told at once, instead of having
 //! to wait for the planner and to look.
 //!
-//! Called by the RPC that drains, on the state in which the node is drained. The scheduler is asked as the planner will
-//! ask it, and what it finds a node for takes its room there. Nothing is changed, and nothing rests on the answer: the
-//! planner decides by itself, and a node may be gone by then or another there.
+//! Called by the RPC that drains: what has to go is noted before, as the planner stops some of it at once, and looked at
+//! in the state in which the node is drained. The scheduler is asked as the planner will ask it, or has, and what it finds
+//! a node for takes its room there. Nothing is changed, and nothing rests on the answer: the planner decides by itself,
+//! and a node may be gone by then or another there.
 
 use muster_proto::{
     id::{NodeId, ServiceId},
     node::NodeState,
     service::Mode,
     task::{Slot, Task},
+    task_state::TaskState,
     time::Timestamp,
     waiting::WaitingOn,
 };
@@ -20,44 +22,66 @@ use super::{
 };
 use crate::{liveness::Liveness, state::State};
 
-/// A task that stays where it is.
+/// A task that no other node takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stranded {
     pub service: ServiceId,
     pub slot: Slot,
+    pub meanwhile: Meanwhile,
     pub why: WaitingOn,
 }
 
-/// In order of service and slot. Of a node that is down nothing: what ran there is replaced anyway.
+/// What becomes of it until one does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meanwhile {
+    /// It runs, and goes on where it is.
+    Stays,
+    /// It did not run yet, and is stopped.
+    Waits,
+}
+
+/// Tasks of a node that a drain of it moves. In order of service and slot.
 #[must_use]
-pub fn stranded(state: &State, liveness: &Liveness, now: Timestamp, node: NodeId) -> Vec<Stranded> {
+pub fn movable(state: &State, node: NodeId) -> Vec<Task> {
+    let moved = |task: &&Task| task.is_active() && is_replicated(state, task);
+    let mut movable: Vec<Task> = state.tasks_of_node(node).filter(moved).cloned().collect();
+    movable.sort_by_key(|task| (task.service_id, task.slot, task.id));
+    movable
+}
+
+/// Of those that were [`movable`] from the node. Of a node that is down nothing: what ran there is replaced anyway.
+#[must_use]
+pub fn stranded(state: &State, liveness: &Liveness, now: Timestamp, node: NodeId, movable: &[Task]) -> Vec<Stranded> {
     if liveness.of(node) == NodeState::Down {
         return Vec::new();
     }
     let (draft, mut placer) = (Draft::new(state, now), Placer::new(state, liveness, now));
-    let mut tasks: Vec<&Task> = state.tasks_of_node(node).filter(|task| goes_elsewhere(state, task)).collect();
-    tasks.sort_by_key(|task| (task.service_id, task.slot, task.id));
     let mut stranded = Vec::new();
-    for task in tasks {
+    for task in movable.iter().filter(|task| !is_elsewhere(state, task)) {
         let Some(service) = state.service(task.service_id) else { continue };
+        let meanwhile = if task.status.state == TaskState::Running { Meanwhile::Stays } else { Meanwhile::Waits };
         match placer.place(&draft, service, &task.template, task.slot, Start::AtOnce) {
             Ok(to) => placer.relocate(task, to),
             // Who is on its way out holds the room: it comes by itself.
             Err(WaitingOn::Predecessor) => {}
-            Err(why) => stranded.push(Stranded { service: service.id, slot: task.slot, why }),
+            Err(why) => stranded.push(Stranded { service: service.id, slot: task.slot, meanwhile, why }),
         }
     }
     stranded
 }
 
-/// A drain moves it, and its slot has no other yet. A global service's task ends with the drain.
-fn goes_elsewhere(state: &State, task: &Task) -> bool {
-    let is_replicated = state.service(task.service_id).is_some_and(|service| match service.spec.mode {
+/// A global service's task ends with the drain.
+fn is_replicated(state: &State, task: &Task) -> bool {
+    state.service(task.service_id).is_some_and(|service| match service.spec.mode {
         Mode::Replicated { .. } => true,
         Mode::Global => false,
-    });
-    let is_elsewhere = |other: &Task| other.is_active() && other.node_id.is_some_and(|at| Some(at) != task.node_id);
-    is_replicated && task.is_active() && !state.tasks_of_slot(task.service_id, task.slot).any(is_elsewhere)
+    })
+}
+
+/// Its slot has another on another node.
+fn is_elsewhere(state: &State, task: &Task) -> bool {
+    let is_there = |other: &Task| other.is_active() && other.node_id.is_some_and(|at| Some(at) != task.node_id);
+    state.tasks_of_slot(task.service_id, task.slot).any(is_there)
 }
 
 #[cfg(test)]
@@ -67,6 +91,7 @@ mod tests {
     use muster_proto::{
         node::{Availability, Node},
         service::Service,
+        task::TaskStatus,
         task_state::DesiredState,
         waiting::Refusal,
     };
@@ -92,8 +117,31 @@ mod tests {
     fn found(nodes: Vec<Node>, service: Service, tasks: Vec<Task>) -> Vec<(Slot, WaitingOn)> {
         let (mut state, liveness) = cluster(nodes, tasks);
         state.services.insert(service.id, service.into());
-        let found = stranded(&state, &liveness, NOW, NodeId::from_bits(1));
+        let movable = movable(&state, NodeId::from_bits(1));
+        let found = stranded(&state, &liveness, NOW, NodeId::from_bits(1), &movable);
         found.into_iter().map(|task| (task.slot, task.why)).collect()
+    }
+
+    #[test]
+    fn what_does_not_run_yet_waits_whether_or_not_the_planner_has_stopped_it() {
+        let (from, web) = (drained(), asking(GIB));
+        let mut starting = fixture::task(2, &web, 2, &from);
+        starting.status = TaskStatus::new(TaskState::Starting, NOW, "starts");
+        let tasks = vec![fixture::task(1, &web, 1, &from), starting.clone()];
+        let (mut before, liveness) = cluster([from.clone()], tasks.clone());
+        let mut stopped = Task { desired: DesiredState::Shutdown, ..starting };
+        stopped.status = TaskStatus::new(TaskState::Shutdown, NOW, "stopped");
+        let next = Task { node_id: None, ..fixture::task(3, &web, 2, &from) };
+        let (mut after, _) = cluster([from], [tasks[0].clone(), stopped, next]);
+        for state in [&mut before, &mut after] {
+            state.services.insert(web.id, web.clone().into());
+        }
+        let movable = movable(&before, NodeId::from_bits(1));
+        let at_once = stranded(&before, &liveness, NOW, NodeId::from_bits(1), &movable);
+        let later = stranded(&after, &liveness, NOW, NodeId::from_bits(1), &movable);
+        let meanwhile: Vec<Meanwhile> = at_once.iter().map(|task| task.meanwhile).collect();
+        assert_eq!(meanwhile, [Meanwhile::Stays, Meanwhile::Waits]);
+        assert_eq!(later, at_once);
     }
 
     #[test]

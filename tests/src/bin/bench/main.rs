@@ -89,7 +89,8 @@ enum What {
         #[arg(long, default_value_t = 10, value_parser = bounded(1, 100))]
         tasks: u64,
     },
-    /// Five hosts with an engine each: a worker and the leader's host without power, short cuts, an update, a join
+    /// Five hosts with an engine each: a worker and the leader's host without power, short cuts, a removal, an update, a
+    /// join
     Nodes {
         /// Of each power failure
         #[arg(long, default_value_t = 20, value_parser = bounded(0, 200))]

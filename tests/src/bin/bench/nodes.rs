@@ -1,6 +1,6 @@
 //! Five hosts, each with an engine of its own, three of them managers: how long a service misses replicas when a host
 //! loses its power and is still sent connections, what a short cut of the network restarts, how soon the surplus of a
-//! longer one stops, how long an update takes, and a join.
+//! longer one stops, how soon a removed service has stopped, how long an update takes, and a join.
 
 mod cuts;
 mod news;
@@ -38,6 +38,7 @@ const RUNNING_WITHIN: Duration = Duration::from_secs(180);
 const AFTER_CUT: Duration = Duration::from_secs(5);
 const UPDATE: [&str; 4] = ["--update-parallelism", "5", "--update-monitor", "100ms"];
 const UPDATED: usize = 20;
+const REMOVALS: usize = 5;
 
 struct Field {
     // Dropped in this order: daemons, engines, hosts.
@@ -80,6 +81,7 @@ pub(crate) fn run(program: &str, rounds: Rounds, replicas: usize, cuts: &[Durati
     cuts::measure(&field, rounds.cuts, cuts)?;
     field.cluster[0].ok(&["service", "rm", SINGLE]);
     field.cluster[0].ok(&["service", "rm", SERVICE]);
+    field.removals(|field| drop(field.cluster[0].ok(&[&create[..], &["--name", SERVICE, &image]].concat())))?;
     field.updates(rounds.updates)
 }
 
@@ -114,22 +116,24 @@ impl Field {
 
     /// Running tasks of the service by what a manager says, on nodes other than `without`. None while it cannot say.
     fn running(&self, ask: usize, without: Option<&str>) -> Option<BTreeSet<Placed>> {
-        let tasks = self.runtime.block_on(async {
-            let mut control = api::connect(&self.cluster[ask]).await.ok()?;
-            let request = v1::ListTasksRequest { service_id: String::new(), node_id: String::new() };
-            let answer = tokio::time::timeout(RUNNING_WITHIN, control.list_tasks(request)).await.ok()?;
-            Some(answer.ok()?.into_inner().tasks)
-        })?;
-        let running = tasks.into_iter().filter(|task| {
-            task.desired() == v1::DesiredState::Running
-                && task.status.as_ref().is_some_and(|status| status.state() == v1::TaskState::Running)
-        });
+        let tasks = self.tasks(ask)?;
+        let running = tasks.into_iter().filter(|task| task.desired() == v1::DesiredState::Running && runs(task));
         let placed = running.map(|task| Placed {
             service: task.service_name,
             task: task.id,
             node: task.node_id.unwrap_or_default(),
         });
         Some(placed.filter(|placed| without != Some(placed.node.as_str())).collect())
+    }
+
+    /// By what a manager says. None while it cannot.
+    fn tasks(&self, ask: usize) -> Option<Vec<v1::Task>> {
+        self.runtime.block_on(async {
+            let mut control = api::connect(&self.cluster[ask]).await.ok()?;
+            let request = v1::ListTasksRequest { service_id: String::new(), node_id: String::new() };
+            let answer = tokio::time::timeout(RUNNING_WITHIN, control.list_tasks(request)).await.ok()?;
+            Some(answer.ok()?.into_inner().tasks)
+        })
     }
 
     /// As soon as a manager can say: there may be an election.
@@ -189,6 +193,7 @@ impl Field {
         for _ in 0..rounds {
             figures[2].extend(self.news(replicas)?);
         }
+        let nothing_lost = rounds - figures[2].len();
         for _ in 0..rounds {
             let host = self.fullest(MANAGERS..HOSTS)?;
             figures[3].push(self.surplus(host, replicas)?);
@@ -203,15 +208,22 @@ impl Field {
             println!("{what}");
             println!("  {}", distribution(figures, "s"));
         }
+        println!("the third is of the rounds that lost a request; {nothing_lost} of {rounds} lost none");
+        Ok(())
+    }
+
+    /// A host that runs nothing has nothing to lose, and tells nothing.
+    fn check_runs_something(&self, host: usize, ask: usize) -> anyhow::Result<()> {
+        if self.on(host, &self.listed(ask)?) == 0 {
+            bail!("the host that is to lose its power runs nothing, so that there is nothing to measure");
+        }
         Ok(())
     }
 
     /// Seconds until all replicas run on the other hosts. Afterwards the host is back.
     fn power_off(&mut self, host: usize, replicas: usize) -> anyhow::Result<f64> {
         let (node, ask) = (self.cluster[host].node_id(), (host + 1) % MANAGERS);
-        if self.on(host, &self.listed(ask)?) == 0 {
-            bail!("the host that is to lose its power runs nothing, so that there is nothing to measure");
-        }
+        self.check_runs_something(host, ask)?;
         let began = Instant::now();
         self.hosts.power_off(host);
         let took = loop {
@@ -234,14 +246,46 @@ impl Field {
     fn settle(&self, replicas: usize) -> anyhow::Result<()> {
         self.cluster.wait_ready(0);
         let began = Instant::now();
-        while self.running(0, None).is_none_or(|running| running.len() != replicas) {
-            if began.elapsed() > RUNNING_WITHIN {
+        // The tasks that run may still be those that a plan under way replaces: it has to be so twice.
+        let mut was_settled = false;
+        loop {
+            let is_settled = self.is_settled(replicas);
+            if is_settled && was_settled {
+                return Ok(());
+            }
+            if !is_settled && began.elapsed() > RUNNING_WITHIN {
                 bail!("the service did not settle: {}", self.cluster[0].ok(&["service", "ps", SERVICE]));
             }
-            thread::sleep(POLL);
+            was_settled = is_settled;
+            thread::sleep(if is_settled { AFTER_CUT } else { POLL });
         }
-        // The tasks that run may still be those that a plan under way replaces.
-        thread::sleep(AFTER_CUT);
+    }
+
+    /// So many tasks are wanted, all of them run, and none is on its way to another node.
+    fn is_settled(&self, replicas: usize) -> bool {
+        let Some(tasks) = self.tasks(0) else { return false };
+        let is_wanted = |task: &&v1::Task| {
+            task.desired() <= v1::DesiredState::Running
+                && task.status.as_ref().is_none_or(|status| status.state() <= v1::TaskState::Running)
+        };
+        let wanted: Vec<&v1::Task> = tasks.iter().filter(is_wanted).collect();
+        wanted.len() == replicas && wanted.iter().all(|task| runs(task) && task.moves_to.is_none())
+    }
+
+    /// How soon a service that is removed has stopped everywhere. Nothing else runs meanwhile; `create` makes it anew.
+    fn removals(&self, create: impl Fn(&Self)) -> anyhow::Result<()> {
+        let is_idle = || (0..HOSTS).all(|host| self.containers(host).is_ok_and(|running| running.is_empty()));
+        self.wait("what ran before to stop", is_idle)?;
+        let mut removals = Vec::new();
+        for _ in 0..REMOVALS {
+            create(self);
+            let began = Instant::now();
+            self.cluster[0].ok(&["service", "rm", SERVICE]);
+            self.wait("the removed service to stop", is_idle)?;
+            removals.push(began.elapsed().as_secs_f64());
+        }
+        println!("service removed, until no container of it runs");
+        println!("  {}", distribution(&removals, "s"));
         Ok(())
     }
 
@@ -260,4 +304,8 @@ impl Field {
         println!("  {}", distribution(&updates, "s"));
         Ok(())
     }
+}
+
+fn runs(task: &v1::Task) -> bool {
+    task.status.as_ref().is_some_and(|status| status.state() == v1::TaskState::Running)
 }

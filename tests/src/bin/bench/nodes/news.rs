@@ -27,9 +27,10 @@ const AFTER: Duration = Duration::from_secs(5);
 
 impl Field {
     /// A worker's host loses its power. Seconds from the moment that a manager knows to the beginning of the last request
-    /// that was sent there; less than nothing where that was before. None: none was lost.
+    /// that was sent there; less than nothing where that was before. None: of those that were sent there, none was lost.
     pub(super) fn news(&mut self, replicas: usize) -> anyhow::Result<Option<f64>> {
         let (lost, asked) = (HOSTS - 1, HOSTS - 2);
+        self.check_runs_something(lost, self.cluster.leader())?;
         let target = SocketAddr::from((self.hosts.address(asked), PORT));
         let stop = Arc::new(AtomicBool::new(false));
         let mut clients: JoinSet<Option<Instant>> = JoinSet::new();
@@ -73,7 +74,10 @@ impl Field {
         self.cluster[host].restart();
         self.settle(replicas)?;
         // What runs elsewhere by now stays there, and the next host to lose its power would have nothing to lose.
-        self.cluster[0].ok(&["rebalance"]);
+        self.wait("a rebalance to find nothing to move", || {
+            let rebalanced = self.cluster[0].run(&["rebalance"]);
+            rebalanced.status.success() && rebalanced.stdout.trim().is_empty()
+        })?;
         self.settle(replicas)
     }
 }
