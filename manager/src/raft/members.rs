@@ -29,7 +29,7 @@ use crate::raft::{
 pub const REACHABLE: Duration = Duration::from_millis(1_500);
 
 /// The Raft id of whoever is no member: none is given out.
-const NOBODY: u64 = 0;
+pub(crate) const NOBODY: u64 = 0;
 
 /// Between looks at who has answered: a fraction of a heartbeat.
 const ANSWER_POLL: Duration = Duration::from_millis(20);

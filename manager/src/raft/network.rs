@@ -66,6 +66,8 @@ pub(crate) struct Link {
     network: Network,
     target: Target,
     load: Option<Load>,
+    /// Where a load failed that began there: the next one is left alone for as long as it takes.
+    failed_at: Option<(Vote, Option<LogId>)>,
 }
 
 /// Entries on their way. Openraft waits for an answer for a heartbeat's time, gives up, and sends the same again, for ever
@@ -95,23 +97,15 @@ impl Load {
 }
 
 impl Link {
-    /// A snapshot that was begun goes on after a cut: it has a patience of its own.
-    async fn until_outvoted(&self, vote: Vote) -> Vote {
-        loop {
-            match self.network.beat(&self.target, vote).await {
-                Beaten::Outvoted(higher) => return higher,
-                Beaten::Back => {}
-            }
-        }
-    }
-
     async fn carry(&mut self, request: Append, last: LogId) -> Result<Appended, TransportError> {
         let (vote, prev, leader_commit) = (request.vote, request.prev_log_id, request.leader_commit);
         self.load.take_if(|load| !load.begins(&request));
         let is_of_before = self.load.is_some();
+        let is_patient = self.failed_at == Some((vote, prev));
         let (network, target) = (self.network.clone(), self.target.clone());
         let load = self.load.get_or_insert_with(|| {
-            let sending = tokio::spawn(tasks::inherit(async move { network.append_beating(&target, request).await }));
+            let sending = async move { network.append_beating(&target, request, is_patient).await };
+            let sending = tokio::spawn(tasks::inherit(sending));
             Load { vote, prev, last, way: Way::Out(AbortOnDropHandle::new(sending)) }
         });
         let carried = load.last;
@@ -120,6 +114,7 @@ impl Link {
                 Ok(Appended::Success) => load.way = Way::There,
                 other => {
                     self.load = None;
+                    self.failed_at = other.is_err().then_some((vote, prev));
                     return other;
                 }
             }
@@ -147,7 +142,12 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Link;
 
     async fn new_client(&mut self, target: u64, peer: &Peer) -> Link {
-        Link { network: self.clone(), target: Target { raft_id: target, peer: peer.clone() }, load: None }
+        Link {
+            network: self.clone(),
+            target: Target { raft_id: target, peer: peer.clone() },
+            load: None,
+            failed_at: None,
+        }
     }
 }
 
@@ -167,17 +167,34 @@ impl Network {
         answer
     }
 
-    /// The same, with heartbeats beside it.
-    async fn append_beating(&self, target: &Target, request: Append) -> Result<Appended, TransportError> {
+    /// The same, with heartbeats beside it. On a connection that is full of it they may come late enough to look like a cut:
+    /// `is_patient` goes on all the same.
+    async fn append_beating(
+        &self,
+        target: &Target,
+        request: Append,
+        is_patient: bool,
+    ) -> Result<Appended, TransportError> {
         let vote = request.vote;
         tokio::select! {
             biased;
             answer = self.append(target, request) => answer,
-            beaten = self.beat(target, vote) => match beaten {
+            higher = self.until_outvoted(target, vote), if is_patient => Ok(Appended::HigherVote(higher)),
+            beaten = self.beat(target, vote), if !is_patient => match beaten {
                 Beaten::Outvoted(higher) => Ok(Appended::HigherVote(higher)),
                 // TCP would wait for seconds before it goes on.
                 Beaten::Back => Err(TransportError::Broken("the connection was cut meanwhile".to_owned())),
             },
+        }
+    }
+
+    /// What was begun goes on after a cut.
+    async fn until_outvoted(&self, target: &Target, vote: Vote) -> Vote {
+        loop {
+            match self.beat(target, vote).await {
+                Beaten::Outvoted(higher) => return higher,
+                Beaten::Back => {}
+            }
         }
     }
 
@@ -310,7 +327,7 @@ impl RaftNetwork<TypeConfig> for Link {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
             // What a snapshot is answered with, too.
-            higher = self.until_outvoted(vote) => Ok(SnapshotTaken { vote: higher }),
+            higher = self.network.until_outvoted(&self.target, vote) => Ok(SnapshotTaken { vote: higher }),
             sent = send => sent.map_err(|why| StreamingError::Unreachable(unreachable(&why))),
         }
     }

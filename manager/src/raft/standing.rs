@@ -86,19 +86,21 @@ impl Standing {
             return Err(Refusal::NotItself { said: from });
         }
         let peer = group.membership_config.membership().get_node(&from);
-        if sender.is_some_and(|sender| peer.is_some_and(|peer| peer.node_id != sender.node_id)) {
-            return Err(Refusal::NotItself { said: from });
-        }
+        let is_another = sender.is_some_and(|sender| peer.is_some_and(|peer| peer.node_id != sender.node_id));
         // The certificate of a manager that was demoted or removed is good for its time, its Raft id is not. One that
         // this manager has not heard of yet is believed: it may be the one to hear it from.
         let is_retired = peer.is_none() && self.shared.read(|state| state.is_retired(RaftId(from)));
         let ours = self.incarnation();
-        // Who has no state yet has nothing that could be out of date.
+        // Who has no state yet has nothing that could be out of date. Two that were recovered from copies which knew the same
+        // go by the same Raft id, so that what the group says of it is no matter here.
         if theirs != 0 && ours != 0 && theirs != ours {
             if theirs > ours && !is_retired {
                 self.dismiss(Dismissal::Superseded { now: theirs });
             }
             return Err(Refusal::Superseded { old: theirs.min(ours), now: theirs.max(ours) });
+        }
+        if is_another {
+            return Err(Refusal::NotItself { said: from });
         }
         // Not before: who was recovered has another id than the one that former managers know, and has to tell them so.
         if to != self.raft_id {

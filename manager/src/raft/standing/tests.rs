@@ -128,6 +128,22 @@ fn only_who_may_be_a_manager_dismisses_one() {
     assert_eq!(*standing.dismissed().borrow(), Some(Dismissal::Superseded { now: u64::MAX }));
 }
 
+/// Two managers that lost each other were recovered apart, from copies that knew the same: of one Raft id, seconds apart.
+#[test]
+fn of_two_that_were_recovered_apart_the_earlier_one_gives_way() {
+    for asked_by_the_later in [true, false] {
+        let standing = standing(demoted());
+        let incarnation = if asked_by_the_later { 2 } else { 0 };
+        let said = standing.check(&said(1, incarnation), certified(2, 1), &group());
+        if asked_by_the_later {
+            assert_eq!(said, Err(Refusal::Superseded { old: 1, now: 2 }));
+        } else {
+            assert_eq!(said, Err(Refusal::NotItself { said: 1 }), "of no incarnation it is another's number");
+        }
+        assert_eq!(standing.dismissed().borrow().is_some(), asked_by_the_later);
+    }
+}
+
 /// A cluster in its second incarnation.
 fn recovered() -> State {
     let survivor = Survivor { id: node(1), address: "10.0.0.1:7377".to_owned(), certificate: None };
