@@ -10,7 +10,7 @@ use muster_proto::{
 };
 
 use super::{missing, unreadable};
-use crate::error::Error;
+use crate::{error::Error, format::text::one_line};
 
 #[derive(Clone, Debug)]
 pub struct Task {
@@ -96,6 +96,7 @@ impl TryFrom<v1::Task> for Task {
         let slot = task.slot.ok_or_else(|| missing("a task's slot"))?;
         let spec = task.spec.ok_or_else(|| missing("a task's spec"))?;
         let status = task.status.ok_or_else(|| missing("a task's status"))?;
+        let status: TaskStatus = status.try_into().map_err(|why| unreadable("a task's status", why))?;
         Ok(Self {
             id: task.id,
             version: task.version,
@@ -108,9 +109,14 @@ impl TryFrom<v1::Task> for Task {
             host_ports: super::service::ports(task.host_ports)?,
             node_id: task.node_id,
             desired,
-            status: status.try_into().map_err(|why| unreadable("a task's status", why))?,
+            // What a container wrote may be part of them.
+            status: TaskStatus {
+                message: one_line(&status.message),
+                error: status.error.as_deref().map(one_line),
+                ..status
+            },
             start_after: task.start_after.map(Timestamp::from_millis),
-            waiting: task.waiting,
+            waiting: task.waiting.as_deref().map(one_line),
             failures: task.failures,
             moves_to: task.moves_to,
         })

@@ -190,13 +190,13 @@ fn failures_in_a_row_end_the_wait() {
 #[test]
 fn a_slot_that_is_given_up_ends_the_wait() {
     let web = web("--restart-condition none");
-    let old = failed(&web, 1, "t1", "the container ended with exit code 3");
+    let old = failed(&web, 1, "t1", "exit code 3");
     let scene = Scene::new(Change::Spec).at(0, &web, &[&old]).at(2, &web, &[&old]).at(3, &web, &[&old]);
     scene.says(expect![[r#"
         0s going
         2s going
         3s failed: service web is given up in 1 slot: its restart policy allows no further attempt
-          web.1 (task t10000000000): the container ended with exit code 3
+          web.1 (task t10000000000): exit code 3
             last output:
               | no database
         look at `muster service logs web`, then start it anew with `muster service update --force web`

@@ -47,15 +47,15 @@ fn a_slot_that_keeps_failing_ends_the_wait() {
     let web = service("--name web myapp:1");
     let mut again = task(&web, 1, "t4", TaskState::Starting);
     again.failures = 3;
-    let old = failed(&web, 1, "t3", "the container ended with exit code 3");
+    let old = failed(&web, 1, "t3", "exit code 3");
     let ran = run(watch(vec![(web, vec![old, again])]), "service create --name web myapp:1");
     expect![[r#"
         sweb000000000000000000000
         stderr: warning: the image has no tag
-        stderr: web.1: task t30000000000 failed: the container ended with exit code 3
+        stderr: web.1: task t30000000000 failed: exit code 3
         stderr: web: 0 of 1 running, 1 starting
         stderr: muster: service web does not stay up: web.1 failed 3 times in a row
-        stderr:   web.1 (task t30000000000): the container ended with exit code 3
+        stderr:   web.1 (task t30000000000): exit code 3
         stderr:     last output:
         stderr:       | no database
         stderr: it is tried again with growing pauses; look at `muster service logs web`, then mend it with `muster service update web` or remove it with `muster service rm web`
@@ -73,7 +73,7 @@ fn an_update_that_is_rolled_back_fails_with_its_evidence() {
         slot: Some(v1::Slot { slot: Some(v1::slot::Slot::Number(1)) }),
         node_id: Some(id("n1")),
         at: back.started_at,
-        error: "the health check failed 3 times".to_owned(),
+        error: "unhealthy: HTTP 503".to_owned(),
         exit_code: Some(137),
         evidence: Some(v1::Evidence {
             log_tail: vec!["listening".to_owned(), "cannot reach db".to_owned()],
@@ -87,10 +87,9 @@ fn an_update_that_is_rolled_back_fails_with_its_evidence() {
         web
         stderr: web: 0 of 1 running, 1 waiting for its turn
         stderr: muster: service web: rollback_completed for a reason
-        stderr:   web.1 (task t90000000000): the health check failed 3 times
+        stderr:   web.1 (task t90000000000): unhealthy: HTTP 503
         stderr:     exit code 137
         stderr:     killed for want of memory; raise --limit-memory
-        stderr:     health check: HTTP 503
         stderr:     last output:
         stderr:       | listening
         stderr:       | cannot reach db
