@@ -72,6 +72,30 @@ impl Task {
         self.status.state.is_failure() && self.waiting.is_some() && self.waiting != used_up
     }
 
+    /// This one too, where another follows it.
+    #[must_use]
+    pub fn failures_in_a_row(&self) -> u32 {
+        self.failures.saturating_add(u32::from(self.is_followed()))
+    }
+
+    /// What the next attempt waits for, where this is a failed one that waits for it or the next itself.
+    #[must_use]
+    pub fn pause(&self) -> Option<String> {
+        match (self.is_followed(), self.start_after) {
+            (true, _) => self.waiting.clone(),
+            (false, Some(until)) if self.failures > 0 && self.desired == DesiredState::Ready && self.is_active() => {
+                Some(WaitingOn::RestartDelay { until }.to_string())
+            }
+            (false, Some(_) | None) => None,
+        }
+    }
+
+    /// Of one that is over.
+    #[must_use]
+    pub fn how_it_went(&self) -> &'static str {
+        if self.status.state.is_failure() { "failed" } else { "ended" }
+    }
+
     /// What went wrong with it, in the fullest words there are.
     #[must_use]
     pub fn failure(&self) -> &str {

@@ -132,12 +132,14 @@ fn a_scale_under_a_held_update_succeeds_and_says_that_it_is_held() {
     let old = |slot: u32, name: &str, state| v1::Task { template_version: 10, ..task(&web, slot, name, state) };
     let (one, two) = (old(1, "t1", TaskState::Running), old(2, "t2", TaskState::Running));
     let starting = old(2, "t2", TaskState::Starting);
-    let world = watch(vec![(web.clone(), vec![one.clone(), starting]), (web.clone(), vec![one, two])]);
+    let mut world = watch(vec![(web.clone(), vec![one.clone(), starting]), (web.clone(), vec![one, two])]);
+    world.services = vec![v1::Service { spec: service("--name web --health-tcp 80 myapp:1").spec, ..web }];
     let ran = run(world.clone(), "service update --quiet --replicas 2 web");
     assert_eq!(shown(&ran), "web\nexit code 0\n");
-    let ran = run(world.clone(), "service update --quiet --replicas 2 --label-add a=b web");
-    assert_eq!(ran.code, 1, "more than replicas was asked for: {}", ran.stderr);
+    let ran = run(world.clone(), "service update --quiet --label-add a=b web");
+    assert_eq!(shown(&ran), "web\nexit code 0\n", "labels are set, held or not");
     let ran = run(world, "service scale web=2");
+    assert_eq!(ran.world.updated.len(), 1);
     expect![[r#"
         web scaled to 2
         stderr: web: 1 of 2 running, 1 starting
@@ -147,4 +149,21 @@ fn a_scale_under_a_held_update_succeeds_and_says_that_it_is_held() {
         exit code 0
     "#]]
     .assert_eq(&shown(&ran));
+}
+
+#[test]
+fn a_scale_to_the_number_there_is_takes_no_held_update_up_again() {
+    let mut web = service("--name web --replicas 2 --health-tcp 80 myapp:1");
+    web.rollout = Some(v1::Rollout { hold: Some("by-hand".to_owned()), ..rollout("paused", 10) });
+    let running = [task(&web, 1, "t1", TaskState::Running), task(&web, 2, "t2", TaskState::Running)].to_vec();
+    let world = World { services: vec![web.clone()], ..watch(vec![(web, running)]) };
+    let held = "service web converged: 2 tasks running\nthe update of service web is still held: paused for a reason\n";
+    for line in ["service scale web=2", "service update --replicas 2 web"] {
+        let ran = run(world.clone(), line);
+        assert_eq!((ran.code, ran.world.updated.len()), (0, 0), "{line}: {}", ran.stderr);
+        assert!(ran.stderr.ends_with(held), "{line}: {}", ran.stderr);
+    }
+    // What is to go on is said without a number.
+    let ran = run(world, "service update --detach web");
+    assert_eq!(ran.world.updated.len(), 1);
 }
