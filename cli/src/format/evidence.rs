@@ -44,9 +44,10 @@ fn exit(code: i32) -> String {
     format!("exit code {code}")
 }
 
-/// The agent's error begins with the container's exit code where that is what went wrong; further on stands what others
-/// said, as a health check's command with its own. 1 is not named by what names 137.
+/// The agent's error, and a rollout's in its words, begin with the container's exit code where that is what went wrong;
+/// further on stands what others said, as a health check's command with its own. 1 is not named by what names 137.
 fn names(error: &str, code: i32) -> bool {
+    let error = error.strip_prefix("ended with ").unwrap_or(error);
     error.strip_prefix(&exit(code)).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
@@ -58,6 +59,7 @@ mod tests {
     fn an_exit_code_is_told_once() {
         assert_eq!(error("unhealthy: HTTP 503", Some(137)), "unhealthy: HTTP 503 (exit code 137)");
         assert_eq!(error("exit code 3", Some(3)), "exit code 3");
+        assert_eq!(error("ended with exit code 0", Some(0)), "ended with exit code 0");
         assert_eq!(error("exit code 139 (SIGSEGV)", Some(139)), "exit code 139 (SIGSEGV)");
         assert_eq!(error("exit code 13", Some(1)), "exit code 13 (exit code 1)");
         assert_eq!(error("unhealthy: exit code 1", Some(1)), "unhealthy: exit code 1 (exit code 1)");

@@ -258,6 +258,21 @@ fn what_failed_tasks_left() {
 }
 
 #[test]
+fn what_a_container_wrote_moves_no_cursor() {
+    let mut world = failing();
+    let wrote = "unhealthy: \u{1b}[2J\nName: db";
+    let back = world.services[0].rollout.as_mut().unwrap();
+    back.message = wrote.to_owned();
+    back.failures[0].error = wrote.to_owned();
+    for line in ["service inspect --pretty web", "service ps web", "service ps --format '{{.Error}}' web"] {
+        world.tasks.last_mut().unwrap().status.as_mut().unwrap().error = Some(wrote.to_owned());
+        let ran = run(world.clone(), line);
+        assert!(ran.stdout.contains("unhealthy:  [2J Name: db"), "{line}: {}", ran.stdout);
+        assert!(!ran.stdout.contains('\u{1b}'), "{line}: {}", ran.stdout);
+    }
+}
+
+#[test]
 fn no_more_failures_are_told_than_help() {
     let mut world = world();
     let web = world.services[0].clone();
