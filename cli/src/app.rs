@@ -176,7 +176,10 @@ fn execute(app: App, out: &mut Out, surroundings: &dyn Surroundings) -> Result<(
     match app.command {
         Command::Daemon(args) => daemon::run(args).map_err(failed),
         Command::Guard(args) => daemon::guard::run(&args).map_err(failed),
-        Command::Demo(args) => runtime()?.block_on(demo::run(args)).map_err(failed),
+        Command::Demo(args) => {
+            args.check()?;
+            runtime()?.block_on(demo::run(args)).map_err(failed)
+        }
         Command::Completion(args) => completion(args.shell, context.out),
         Command::Service(command) => runtime()?.block_on(service::run(command, &mut context)),
         Command::Node(command) => runtime()?.block_on(node::run(command, &mut context)),

@@ -26,7 +26,10 @@ use anyhow::{Context, bail};
 use bollard::Docker;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::flags::whole;
+use crate::{
+    error::Error,
+    flags::{self, whole},
+};
 use cluster::Cluster;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -48,7 +51,7 @@ pub struct Args {
     keep: bool,
 
     /// Only make an image of the demo app with this name; its tag is the version it answers with (repeatable)
-    #[arg(long = "image", value_name = "NAME:TAG", conflicts_with = "keep")]
+    #[arg(long = "image", value_name = "NAME:TAG")]
     images: Vec<String>,
 
     /// Port to publish the service on [default: 8000, or the next that is free]
@@ -58,6 +61,12 @@ pub struct Args {
     /// Socket of Docker Engine
     #[arg(long, value_name = "PATH", default_value = "/var/run/docker.sock")]
     docker_socket: PathBuf,
+}
+
+impl Args {
+    pub fn check(&self) -> Result<(), Error> {
+        flags::apart(("--keep", self.keep), &[("--image", !self.images.is_empty())])
+    }
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {

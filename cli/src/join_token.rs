@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use muster_proto::{node::Role, parse, time::Timestamp, trust::Token, v1};
 
-use crate::{connect::Daemon, context::Context, error::Error, flags::whole};
+use crate::{
+    connect::Daemon,
+    context::Context,
+    error::Error,
+    flags::{self, whole},
+};
 
 /// Show how a host joins the cluster, as a worker or as a manager
 ///
@@ -19,7 +24,7 @@ use crate::{connect::Daemon, context::Context, error::Error, flags::whole};
   muster join-token worker --rotate")]
 pub struct Args {
     /// Make a new token and void every earlier one of the role
-    #[arg(long, conflicts_with_all = ["ttl", "uses"])]
+    #[arg(long)]
     pub rotate: bool,
     /// Make a token that is good for this long
     #[arg(long, value_name = "DURATION", value_parser = ttl)]
@@ -44,6 +49,8 @@ fn ttl(text: &str) -> Result<Duration, String> {
 }
 
 pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
+    let others = [("--ttl", args.ttl.is_some()), ("--uses", args.uses.is_some())];
+    flags::apart(("--rotate", args.rotate), &others)?;
     let daemon = context.connect().await?;
     let request = v1::GetJoinTokenRequest {
         role: v1::Role::from(args.role).into(),

@@ -14,7 +14,7 @@ use crate::{
     connect::Daemon,
     context::Context,
     error::Error,
-    flags::whole,
+    flags::{self, whole},
     format::{
         flag::{self, Format},
         list::{Column, List},
@@ -52,10 +52,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = whole(1..=500_u32))]
     pub max_moves: u32,
     /// Return at once instead of waiting until the tasks have moved
-    #[arg(short, long, conflicts_with = "dry_run")]
+    #[arg(short, long)]
     pub detach: bool,
     /// Stop waiting after so long; without it there is no limit
-    #[arg(long, value_name = "DURATION", value_parser = parse::duration, conflicts_with_all = ["dry_run", "detach"])]
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
     pub timeout: Option<Duration>,
     /// table, json or a template; see --help
     #[arg(long, value_name = "FORMAT", default_value = "table", long_help = flag::HELP)]
@@ -75,6 +75,9 @@ const PAUSE: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
+    let timeout = ("--timeout", args.timeout.is_some());
+    flags::apart(("--dry-run", args.dry_run), &[("--detach", args.detach), timeout])?;
+    flags::apart(("--detach", args.detach), &[timeout])?;
     let daemon = context.connect().await?;
     let request = v1::RebalanceRequest { max_moves: args.max_moves, dry_run: args.dry_run };
     let told = daemon.control().rebalance(request).await?.into_inner();

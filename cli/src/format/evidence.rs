@@ -19,19 +19,20 @@ pub fn error(error: &str, exit_code: Option<i32>) -> String {
 pub fn lines(error: &str, exit_code: Option<i32>, evidence: Option<&Evidence>) -> Vec<String> {
     let mut lines = Vec::new();
     lines.extend(exit_code.filter(|code| !names(error, *code)).map(exit));
-    lines.extend(evidence.into_iter().flat_map(left));
+    lines.extend(evidence.into_iter().flat_map(|evidence| left(error, evidence)));
     lines
 }
 
-/// All of it but the exit code.
+/// All of it but the exit code. The error of a task that was unhealthy holds its check's output already.
 #[must_use]
-pub fn left(evidence: &Evidence) -> Vec<String> {
+pub fn left(error: &str, evidence: &Evidence) -> Vec<String> {
     let Evidence { log_tail, health, oom_killed } = evidence;
     let mut lines = Vec::new();
     if *oom_killed {
         lines.push("killed for want of memory; raise --limit-memory".to_owned());
     }
-    lines.extend(health.as_ref().map(|output| format!("health check: {}", one_line(output.trim_end()))));
+    let health = health.as_ref().map(|output| one_line(output.trim_end())).filter(|output| !error.contains(output));
+    lines.extend(health.map(|output| format!("health check: {output}")));
     if !log_tail.is_empty() {
         lines.push("last output:".to_owned());
         lines.extend(log_tail.iter().map(|line| format!("  | {}", one_line(line.trim_end()))));
@@ -43,11 +44,11 @@ fn exit(code: i32) -> String {
     format!("exit code {code}")
 }
 
-/// 1 is not named by what names 137.
+/// The agent's error, and a rollout's in its words, begin with the container's exit code where that is what went wrong;
+/// further on stands what others said, as a health check's command with its own. 1 is not named by what names 137.
 fn names(error: &str, code: i32) -> bool {
-    let text = exit(code);
-    let is_whole = |end: usize| !error[end..].starts_with(|c: char| c.is_ascii_digit());
-    error.match_indices(&text).any(|(at, _)| is_whole(at + text.len()))
+    let error = error.strip_prefix("ended with ").unwrap_or(error);
+    error.strip_prefix(&exit(code)).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -56,15 +57,23 @@ mod tests {
 
     #[test]
     fn an_exit_code_is_told_once() {
-        assert_eq!(
-            error("the health check failed 3 times", Some(137)),
-            "the health check failed 3 times (exit code 137)"
-        );
-        assert_eq!(error("the container ended with exit code 3", Some(3)), "the container ended with exit code 3");
-        assert_eq!(error("ended with exit code 13", Some(1)), "ended with exit code 13 (exit code 1)");
+        assert_eq!(error("unhealthy: HTTP 503", Some(137)), "unhealthy: HTTP 503 (exit code 137)");
+        assert_eq!(error("exit code 3", Some(3)), "exit code 3");
+        assert_eq!(error("ended with exit code 0", Some(0)), "ended with exit code 0");
+        assert_eq!(error("exit code 139 (SIGSEGV)", Some(139)), "exit code 139 (SIGSEGV)");
+        assert_eq!(error("exit code 13", Some(1)), "exit code 13 (exit code 1)");
+        assert_eq!(error("unhealthy: exit code 1", Some(1)), "unhealthy: exit code 1 (exit code 1)");
         assert_eq!(error("", Some(1)), "exit code 1");
         assert_eq!(error("no such image", None), "no such image");
-        assert!(lines("ended with exit code 3", Some(3), None).is_empty());
+        assert!(lines("exit code 3", Some(3), None).is_empty());
+    }
+
+    #[test]
+    fn a_health_checks_output_is_told_once() {
+        let evidence =
+            Evidence { log_tail: Vec::new(), health: Some("HTTP 503\nbusy\n".to_owned()), oom_killed: false };
+        assert!(left("unhealthy: HTTP 503 busy ", &evidence).is_empty());
+        assert_eq!(left("exit code 3", &evidence), ["health check: HTTP 503 busy"]);
     }
 
     #[test]

@@ -6,25 +6,26 @@ use super::{
     flag::{self, Format},
     object,
 };
-use crate::{error::Error, out::Out};
+use crate::{error::Error, flags, out::Out};
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct InspectFlags {
-    /// json or a template; see --help
-    #[arg(long, value_name = "FORMAT", default_value = "json", long_help = flag::HELP)]
-    pub format: Format,
+    /// json or a template; see --help [default: json]
+    #[arg(long, value_name = "FORMAT", long_help = flag::HELP)]
+    pub format: Option<Format>,
     /// Show it for people, not for programs
-    #[arg(long, conflicts_with = "format")]
+    #[arg(long)]
     pub pretty: bool,
 }
 
 impl InspectFlags {
     /// `people` is the text of each object for `--pretty`.
     pub fn print(&self, objects: Vec<Value>, people: &[String], out: &mut Out) -> Result<(), Error> {
+        flags::apart(("--pretty", self.pretty), &[("--format", self.format.is_some())])?;
         if self.pretty {
             return out.bytes(people.join("\n").as_bytes());
         }
-        match &self.format {
+        match self.format.as_ref().unwrap_or(&Format::Json) {
             Format::Json => out.line(object::pretty(Value::Array(objects))),
             Format::Template(template) => {
                 objects.iter().try_for_each(|value| out.line(object::rendered(template, value)?))

@@ -1,7 +1,9 @@
 //! `Name: value` lines for people, indented by depth. Those that have no value are left out, and headings with
-//! nothing under them.
+//! nothing under them. Each is one line whatever its value holds, and none moves a terminal's cursor.
 
 use std::fmt;
+
+use super::text::one_line;
 
 /// Enough for the longest name in use, so that values stand under one another.
 const NAME_WIDTH: usize = 20;
@@ -38,7 +40,7 @@ impl Lines {
 
     /// What goes on from the line before, under its value.
     pub fn more(&mut self, value: impl fmt::Display) -> &mut Self {
-        self.text.push_str(&format!("{:NAME_WIDTH$}{value}\n", ""));
+        self.text.push_str(&format!("{:NAME_WIDTH$}{}\n", "", one_line(&value.to_string())));
         self
     }
 
@@ -46,7 +48,7 @@ impl Lines {
         if !value.is_empty() {
             let width = NAME_WIDTH - indent.len();
             self.text.extend(self.heading.take());
-            self.text.push_str(&format!("{indent}{:<width$}{value}\n", format!("{name}:")));
+            self.text.push_str(&format!("{indent}{:<width$}{}\n", format!("{name}:"), one_line(value)));
         }
         self
     }

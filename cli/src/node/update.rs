@@ -39,10 +39,10 @@ pub struct Args {
     #[arg(long, value_name = "AVAILABILITY", value_parser = parse::availability)]
     pub availability: Option<Availability>,
     /// Wait until no task is left on a node that is drained
-    #[arg(short, long, requires = "availability")]
+    #[arg(short, long)]
     pub wait: bool,
     /// Stop waiting after so long; without it there is no limit
-    #[arg(long, value_name = "DURATION", value_parser = parse::duration, requires = "wait")]
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
     pub timeout: Option<Duration>,
     /// worker or manager
     #[arg(long, value_name = "ROLE", value_parser = parse::role)]
@@ -69,6 +69,9 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
         return Err(Error::Usage(
             "only a drain is waited for; leave --wait out, or give --availability drain".to_owned(),
         ));
+    }
+    if args.timeout.is_some() && !args.wait {
+        return Err(Error::Usage("--timeout is for who waits; give --wait too, or leave it out".to_owned()));
     }
     if args.timeout.is_some_and(|timeout| timeout.is_zero()) {
         return Err(Error::Usage("a timeout of 0 waits for nothing; leave --wait out instead".to_owned()));

@@ -10,7 +10,7 @@ use muster_proto::{
 };
 
 use super::{missing, unreadable};
-use crate::error::Error;
+use crate::{error::Error, format::text::one_line};
 
 #[derive(Clone, Debug)]
 pub struct Service {
@@ -92,7 +92,7 @@ impl TryFrom<v1::Rollout> for Rollout {
             done: rollout.done.len(),
             failed: rollout.failed.len(),
             failures: rollout.failures.into_iter().map(Failure::try_from).collect::<Result<_, _>>()?,
-            message: rollout.message,
+            message: one_line(&rollout.message),
             awaits_promotion: rollout.hold.as_deref() == Some(Hold::Canary.as_str()),
         })
     }
@@ -120,7 +120,7 @@ impl TryFrom<v1::RolloutFailure> for Failure {
             slot: slot.try_into().map_err(|why| unreadable("a failure's slot", why))?,
             node_id: failure.node_id,
             at: Timestamp::from_millis(failure.at),
-            error: failure.error,
+            error: one_line(&failure.error),
             exit_code: failure.exit_code,
             evidence: failure.evidence.map(Evidence::from),
         })

@@ -10,7 +10,7 @@ use muster_proto::{
 };
 
 use super::{missing, unreadable};
-use crate::error::Error;
+use crate::{error::Error, format::text::one_line};
 
 #[derive(Clone, Debug)]
 pub struct Task {
@@ -72,6 +72,30 @@ impl Task {
         self.status.state.is_failure() && self.waiting.is_some() && self.waiting != used_up
     }
 
+    /// This one too, where another follows it.
+    #[must_use]
+    pub fn failures_in_a_row(&self) -> u32 {
+        self.failures.saturating_add(u32::from(self.is_followed()))
+    }
+
+    /// What the next attempt waits for, where this is a failed one that waits for it or the next itself.
+    #[must_use]
+    pub fn pause(&self) -> Option<String> {
+        match (self.is_followed(), self.start_after) {
+            (true, _) => self.waiting.clone(),
+            (false, Some(until)) if self.failures > 0 && self.desired == DesiredState::Ready && self.is_active() => {
+                Some(WaitingOn::RestartDelay { until }.to_string())
+            }
+            (false, Some(_) | None) => None,
+        }
+    }
+
+    /// Of one that is over.
+    #[must_use]
+    pub fn how_it_went(&self) -> &'static str {
+        if self.status.state.is_failure() { "failed" } else { "ended" }
+    }
+
     /// What went wrong with it, in the fullest words there are.
     #[must_use]
     pub fn failure(&self) -> &str {
@@ -96,6 +120,7 @@ impl TryFrom<v1::Task> for Task {
         let slot = task.slot.ok_or_else(|| missing("a task's slot"))?;
         let spec = task.spec.ok_or_else(|| missing("a task's spec"))?;
         let status = task.status.ok_or_else(|| missing("a task's status"))?;
+        let status: TaskStatus = status.try_into().map_err(|why| unreadable("a task's status", why))?;
         Ok(Self {
             id: task.id,
             version: task.version,
@@ -108,9 +133,14 @@ impl TryFrom<v1::Task> for Task {
             host_ports: super::service::ports(task.host_ports)?,
             node_id: task.node_id,
             desired,
-            status: status.try_into().map_err(|why| unreadable("a task's status", why))?,
+            // What a container wrote may be part of them.
+            status: TaskStatus {
+                message: one_line(&status.message),
+                error: status.error.as_deref().map(one_line),
+                ..status
+            },
             start_after: task.start_after.map(Timestamp::from_millis),
-            waiting: task.waiting,
+            waiting: task.waiting.as_deref().map(one_line),
             failures: task.failures,
             moves_to: task.moves_to,
         })

@@ -44,14 +44,18 @@ pub(super) fn text(services: &[Service], shown: &[&Task], layout: &Layout) -> St
     let mut all: Vec<Left<'_>> =
         of_rollouts.filter(|left| layout.filters.is_empty() || rows.contains(left.task_id)).collect();
     all.extend(last_of_each_slot(shown).into_iter().map(of_task));
-    all.retain(|left| left.evidence.is_some_and(|evidence| !evidence::left(evidence).is_empty()));
+    all.retain(|left| left.evidence.is_some_and(|evidence| !evidence::left(left.error, evidence).is_empty()));
     all.sort_by_key(|left| (Reverse(left.at), left.task_id));
     let mut told = BTreeSet::new();
     all.retain(|left| told.insert(left.task_id));
     let each: String = all.iter().take(FAILURES_SHOWN_MAX).map(|left| block(left, layout)).collect();
     match all.len().saturating_sub(FAILURES_SHOWN_MAX) {
         0 => each,
-        more => format!("{each}\nand {}; --format json shows what each left\n", counted(more, "earlier failure")),
+        more => format!(
+            "{each}\nand {}; --format json shows what those of the table left, `muster service inspect \
+             --pretty` those of a rollout\n",
+            counted(more, "earlier failure")
+        ),
     }
 }
 

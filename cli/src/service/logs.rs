@@ -10,7 +10,7 @@ use tonic::{Code, Streaming};
 
 use seen::Seen;
 
-use crate::{connect::Daemon, context::Context, error::Error, format::text::Truncate, object, out::Out};
+use crate::{connect::Daemon, context::Context, error::Error, flags, format::text::Truncate, object, out::Out};
 
 /// A daemon that restarts, or managers that elect a leader, are back well within this.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(long)]
     pub no_trunc: bool,
     /// The containers' output alone, without prefix
-    #[arg(long, conflicts_with_all = ["no_task_ids", "no_trunc"])]
+    #[arg(long)]
     pub raw: bool,
     /// Name or id of a service, or name or id of a task
     #[arg(value_name = "SERVICE|TASK")]
@@ -108,6 +108,7 @@ struct Source {
 }
 
 pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
+    flags::apart(("--raw", args.raw), &[("--no-task-ids", args.no_task_ids), ("--no-trunc", args.no_trunc)])?;
     let daemon = context.connect().await?;
     let source = find(&daemon, &args.of).await?;
     let nodes = daemon.nodes().await?;

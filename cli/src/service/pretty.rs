@@ -75,7 +75,7 @@ fn update_status(lines: &mut Lines, rollout: &Rollout, now: Timestamp) {
     for failure in &rollout.failures {
         let error = evidence::error(&failure.error, failure.exit_code);
         lines.under("Failed", format!("slot {}: {error}", failure.slot));
-        for line in failure.evidence.iter().flat_map(evidence::left) {
+        for line in failure.evidence.iter().flat_map(|evidence| evidence::left(&failure.error, evidence)) {
             lines.more(format_args!("  {line}"));
         }
     }

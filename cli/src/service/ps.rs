@@ -18,7 +18,7 @@ use crate::{
   muster service ps web
   muster service ps --filter desired-state=running web worker
   muster service ps --format '{{.Name}}: {{.Error}}' web
-  muster service ps --format '{{.Name}} {{.ExitCode}}\\n{{.LogTail}}' web")]
+  muster service ps --format '{{.Name}} {{.ExitCode}}\\n{{json .LogTail}}' web")]
 pub struct Args {
     #[command(flatten)]
     pub shape: TaskFlags,

@@ -50,18 +50,24 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
         }
     }
     for (before, version) in &changed {
-        let waited = args.wait.wait(Accepted::of(before, Change::Scale, *version), context).await;
+        let waited = args.wait.wait(Accepted::of(before, Change::Spec, *version), context).await;
         each.note(waited, context.out)?;
     }
     each.outcome()
 }
 
+/// The service as it was, and the version that it has now. Nothing is sent for the number that it has already: an update
+/// that changes nothing would take a paused rollout up again.
 async fn scale(daemon: &Daemon, service: &str, replicas: u32) -> Result<(Service, u64), Error> {
     let mut attempts_left = ATTEMPTS_MAX;
     loop {
         let before = daemon.service(service).await?;
         let mut spec = before.spec.clone();
         spec.mode = scaled(&spec, replicas)?;
+        if spec.mode == before.spec.mode {
+            let version = before.version;
+            return Ok((before, version));
+        }
         let request = v1::UpdateServiceRequest {
             id: before.id.clone(),
             version: before.version,

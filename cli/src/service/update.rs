@@ -66,8 +66,7 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<(), Error> {
     let (before, answer) = change(&daemon, &args.service, &args.flags, context.surroundings, context.out).await?;
     context.out.warn(&answer.warnings);
     context.out.line(&args.service)?;
-    let change = if args.flags.only_scale() { Change::Scale } else { Change::Spec };
-    args.wait.wait(Accepted::of(&before, change, answer.version), context).await
+    args.wait.wait(Accepted::of(&before, Change::Spec, answer.version), context).await
 }
 
 async fn change(
@@ -82,6 +81,11 @@ async fn change(
         let before = daemon.service(service).await?;
         let mut spec = before.spec.clone();
         let warnings = change::apply(flags, &mut spec, surroundings)?;
+        // As `service scale` does: the number that is there already is no wish to take a paused rollout up again.
+        if flags.only_scale() && spec == before.spec {
+            let answer = v1::UpdateServiceResponse { version: before.version, warnings: Vec::new() };
+            return Ok((before, answer));
+        }
         let request = v1::UpdateServiceRequest {
             id: before.id.clone(),
             version: before.version,

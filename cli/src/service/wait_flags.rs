@@ -1,13 +1,11 @@
 //! `--detach` and `--quiet`, and the waiting they decide about.
 
-use muster_proto::time::Timestamp;
-
 use crate::{
     context::Context,
     error::Error,
     object::Service,
     wait::{
-        verdict::{Change, Goal},
+        verdict::{Change, Goal, RolloutBefore},
         watch::{self, Chatter, Wait},
     },
 };
@@ -29,7 +27,7 @@ pub struct Accepted<'a> {
     pub name: &'a str,
     pub change: Change,
     pub version: u64,
-    pub rollout_before: Option<Timestamp>,
+    pub rollout_before: Option<RolloutBefore>,
 }
 
 impl<'a> Accepted<'a> {
@@ -41,7 +39,7 @@ impl<'a> Accepted<'a> {
             name: &before.spec.name,
             change,
             version,
-            rollout_before: before.rollout.as_ref().map(|rollout| rollout.started_at),
+            rollout_before: before.rollout.as_ref().map(RolloutBefore::of),
         }
     }
 }

@@ -21,7 +21,7 @@ use muster_proto::{
 use super::{
     env,
     flags::{CommonFlags, Published},
-    order,
+    order::{self, Kind},
     rollout::rollback_default,
 };
 use crate::{error::Error, surroundings::Surroundings};
@@ -132,9 +132,9 @@ pub fn spec(
         rollback: rollback_default(),
         endpoint: EndpointSpec { ports: flags.publish.iter().flat_map(|ports| ports.0.clone()).collect() },
     };
-    flags.common.apply(&mut spec)?;
+    warnings.extend(flags.common.apply(&mut spec)?);
     check(&spec)?;
-    warnings.extend(order::warnings(&spec));
+    warnings.extend(order::warnings(&spec, Kind::ALL));
     Ok((spec, warnings))
 }
 

@@ -13,7 +13,8 @@ use super::{
     build::{capabilities, check},
     env,
     flags::{CommonFlags, Published, Words},
-    keyed, order,
+    keyed,
+    order::{self, Kind},
 };
 use crate::{error::Error, flags::whole, surroundings::Surroundings};
 
@@ -115,19 +116,21 @@ pub fn apply(
     container(flags, &mut spec.task.container, surroundings, &mut warnings)?;
     endpoint(flags, &mut spec.endpoint, &mut warnings);
     placement(flags, &mut spec.task.placement, &mut warnings)?;
-    flags.common.apply(spec)?;
+    warnings.extend(flags.common.apply(spec)?);
     check(spec)?;
-    if names_order(flags) {
-        warnings.extend(order::warnings(spec));
-    }
+    let kinds: Vec<Kind> = Kind::ALL.iter().copied().filter(|kind| names_order(flags, *kind)).collect();
+    warnings.extend(order::warnings(spec, &kinds));
     Ok(warnings)
 }
 
 /// The order, or what makes one matter: who changes something else knows already.
-fn names_order(flags: &ChangeFlags) -> bool {
+fn names_order(flags: &ChangeFlags, kind: Kind) -> bool {
     let CommonFlags { update, rollback, .. } = &flags.common;
-    let is_named = update.order.is_some() || rollback.order.is_some();
-    is_named || !flags.publish_add.is_empty() || !flags.mount_add.is_empty()
+    let order = match kind {
+        Kind::Update => update.order,
+        Kind::Rollback => rollback.order,
+    };
+    order.is_some() || !flags.publish_add.is_empty() || !flags.mount_add.is_empty()
 }
 
 /// The mode with another number of replicas.

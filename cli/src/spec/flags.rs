@@ -187,11 +187,12 @@ fn set<T: Clone>(target: &mut T, flag: Option<&T>) {
 }
 
 impl CommonFlags {
-    pub fn apply(&self, spec: &mut ServiceSpec) -> Result<(), Error> {
+    /// What to warn about comes back.
+    pub fn apply(&self, spec: &mut ServiceSpec) -> Result<Vec<String>, Error> {
         self.container.apply(&mut spec.task.container);
         self.resources.apply(&mut spec.task.resources);
         self.health.apply(&mut spec.task.container.health)?;
-        self.restart.apply(&mut spec.task.restart)?;
+        let warnings = self.restart.apply(&mut spec.task.restart)?;
         self.update.apply(&mut spec.update);
         set(&mut spec.update.canary, self.canary.as_ref());
         self.rollback.apply(&mut spec.rollback);
@@ -199,7 +200,7 @@ impl CommonFlags {
         if let Some(max) = self.replicas_max_per_node {
             spec.task.placement.max_replicas_per_node = Some(max).filter(|&max| max > 0);
         }
-        Ok(())
+        Ok(warnings)
     }
 }
 
@@ -227,8 +228,7 @@ impl ResourceFlags {
 }
 
 impl RestartFlags {
-    fn apply(&self, restart: &mut RestartPolicy) -> Result<(), Error> {
-        self.check()?;
+    fn apply(&self, restart: &mut RestartPolicy) -> Result<Vec<String>, Error> {
         set(&mut restart.condition, self.restart_condition.as_ref());
         match self.restart_delay {
             Some(RestartDelay::Auto) => restart.delay = None,
@@ -239,32 +239,36 @@ impl RestartFlags {
             restart.max_attempts = Some(attempts).filter(|&attempts| attempts > 0);
         }
         set(&mut restart.window, self.restart_window.as_ref());
-        match (self.restart_window, restart.max_attempts) {
-            (Some(window), None) if !window.is_zero() => Err(Error::Usage(
-                "--restart-window says which attempts count towards a limit, and there is none; give \
-                 --restart-max-attempts too, or leave it out"
-                    .to_owned(),
-            )),
-            (Some(_) | None, Some(_) | None) => Ok(()),
-        }
+        self.check(restart)
     }
 
-    /// What takes a setting back contradicts nothing.
-    fn check(&self) -> Result<(), Error> {
-        if self.restart_condition != Some(RestartCondition::None) {
-            return Ok(());
-        }
+    /// The policy that comes of it, if anything of it is named here. What takes a setting back contradicts nothing, and
+    /// what was set before the restarts were turned off waits for them to be turned on again.
+    fn check(&self, policy: &RestartPolicy) -> Result<Vec<String>, Error> {
         let asked = [
             ("--restart-delay", matches!(self.restart_delay, Some(RestartDelay::Fixed(_)))),
             ("--restart-max-attempts", self.restart_max_attempts.is_some_and(|attempts| attempts > 0)),
             ("--restart-window", self.restart_window.is_some_and(|window| !window.is_zero())),
         ];
-        match asked.into_iter().find(|(_, is_asked)| *is_asked) {
-            Some((flag, _)) => Err(Error::Usage(format!(
+        if *self == Self::default() {
+            return Ok(Vec::new());
+        }
+        match (policy.condition, asked.into_iter().find(|(_, is_asked)| *is_asked)) {
+            (RestartCondition::None, Some((flag, _))) => Err(Error::Usage(format!(
                 "--restart-condition none replaces no task that ended, so that {flag} has no meaning with it; leave one of \
-                 the two out"
+                 the two out, or give another condition"
             ))),
-            None => Ok(()),
+            (RestartCondition::None, None) => Ok(Vec::new()),
+            (RestartCondition::OnFailure | RestartCondition::Any, _) => Ok(idle_window(policy).into_iter().collect()),
         }
     }
+}
+
+/// Docker takes it, so that it is no mistake.
+fn idle_window(policy: &RestartPolicy) -> Option<String> {
+    (!policy.window.is_zero() && policy.max_attempts.is_none()).then(|| {
+        "--restart-window says which attempts count towards a limit, and there is none; give --restart-max-attempts too, \
+         or take the window back with --restart-window 0s"
+            .to_owned()
+    })
 }

@@ -22,7 +22,7 @@ use super::{
 pub(super) fn world() -> World {
     let web = service("--name web --replicas 3 -p 8000:8000 -l team=shop myapp:1.0.0");
     let agent = service("--name agent --mode global --limit-memory 64m agent:2");
-    let mut early = failed(&web, 2, "t2old", "the container ended with exit code 3");
+    let mut early = failed(&web, 2, "t2old", "exit code 3");
     early.status.as_mut().unwrap().at -= 3_600_000;
     let mut pending = task(&web, 3, "t3", TaskState::Pending);
     pending.status.as_mut().unwrap().at -= 120_000;

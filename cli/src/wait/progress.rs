@@ -7,7 +7,7 @@ use muster_proto::{task::Slot, task_state::TaskState};
 
 use super::{
     slots::{self, Phase, SlotView},
-    verdict::{self, Change, Snapshot},
+    verdict::{Goal, Snapshot},
 };
 use crate::{
     format::text::Truncate,
@@ -39,9 +39,9 @@ impl Progress {
         }
     }
 
-    pub fn show(&mut self, snapshot: &Snapshot, change: Change, out: &mut Out) {
+    pub fn show(&mut self, snapshot: &Snapshot, goal: &Goal, out: &mut Out) {
         let Some(service) = &snapshot.service else { return };
-        let views = slots::views(service, &snapshot.tasks, verdict::versions(change, service));
+        let views = slots::views(service, &snapshot.tasks, goal.versions(service));
         match self {
             Progress::Silent => {}
             Progress::Lines(lines) => lines.show(service, &views, out),
@@ -183,7 +183,8 @@ fn trouble(view: &SlotView<'_>) -> Option<String> {
         Phase::Blocked => view.task.and_then(|task| task.blocked_by()).map(str::to_owned),
         Phase::Underway | Phase::GivenUp => {
             let failed = view.last_failure?;
-            Some(format!("task {} failed: {}", Truncate::Short.id(&failed.id), failed.failure()))
+            let id = Truncate::Short.id(&failed.id);
+            Some(format!("task {id} {}: {}", failed.how_it_went(), failed.failure()))
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
         text::{Truncate, counted},
     },
     object::{
-        Service,
+        Service, Task,
         service::{Failure, Rollout},
     },
 };
@@ -27,11 +27,11 @@ pub fn converged(service: &Service, views: &[SlotView<'_>]) -> String {
     format!("service {} converged: {} running{complete}", service.spec.name, counted(running, "task"))
 }
 
-/// It is as asked, and the other versions of its tasks are somebody's next step.
+/// However it ended: the rollout that was held before is still there, and somebody's next step.
 #[must_use]
-pub fn scaled_while_held(converged: &str, service: &Service, held: &Rollout) -> String {
+pub fn while_held(ended: &str, service: &Service, held: &Rollout) -> String {
     let what = if held.state.is_rollback() { "rollback" } else { "update" };
-    format!("{converged}\nthe {what} of service {} is still held: {}", service.spec.name, held.message)
+    format!("{ended}\nthe {what} of service {} is still held: {}", service.spec.name, held.message)
 }
 
 /// The rollout's own sentence, which names the next step where there is one to take, and what the failed tasks left.
@@ -64,12 +64,26 @@ fn left_behind(error: &str, exit_code: Option<i32>, left: Option<&Evidence>) -> 
 
 #[must_use]
 pub fn keeps_failing(name: &str, view: &SlotView<'_>) -> String {
-    let failures = view.task.map_or(0, |task| task.failures);
+    let failures = view.task.map_or(0, Task::failures_in_a_row);
     format!(
-        "service {name} does not stay up: {name}.{} failed {failures} times in a row{}\nit is tried again with growing \
+        "service {name} does not stay up: {name}.{} {} {failures} times in a row{}\nit is tried again with growing \
          pauses; look at `muster service logs {name}`, then mend it with `muster service update {name}` or remove it with \
          `muster service rm {name}`",
         view.slot,
+        view.last_failure.map_or("failed", Task::how_it_went),
+        last_failure(view),
+    )
+}
+
+/// `until`: what the next attempt waits for.
+#[must_use]
+pub fn put_off(name: &str, view: &SlotView<'_>, until: &str) -> String {
+    format!(
+        "service {name} does not stay up: {name}.{} {}, and its next attempt is a long way off: {until}{}\nlook at \
+         `muster service logs {name}`, then mend it with `muster service update {name}`, or try again at once with `muster \
+         service update --force {name}`",
+        view.slot,
+        view.last_failure.map_or("failed", Task::how_it_went),
         last_failure(view),
     )
 }

@@ -28,7 +28,8 @@ pub struct SlotView<'a> {
     pub phase: Phase,
     /// The task that the phase is about.
     pub task: Option<&'a Task>,
-    /// The newest of those that count to have failed.
+    /// The newest of those that count to have ended without having been told to: what is to run for ever may also end
+    /// with success.
     pub last_failure: Option<&'a Task>,
 }
 
@@ -75,7 +76,8 @@ fn is_retired(task: &Task) -> bool {
 
 fn view(slot: Slot, mut tasks: Vec<&Task>) -> SlotView<'_> {
     tasks.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
-    let last_failure = tasks.iter().copied().find(|task| task.status.state.is_failure());
+    let is_over = |state: TaskState| state.is_failure() || state.ended_by_itself();
+    let last_failure = tasks.iter().copied().find(|task| is_over(task.status.state));
     let serving = tasks.iter().copied().find(|task| task.is_serving());
     let active = tasks.iter().copied().find(|task| task.is_active());
     let (phase, task) = match (serving, active) {

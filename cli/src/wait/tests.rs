@@ -5,12 +5,11 @@ use std::time::Duration;
 use expect_test::{Expect, expect};
 use muster_proto::v1::{self, TaskState};
 
-use super::verdict::{Change, Goal, Judge, Snapshot, Verdict};
+use super::verdict::{Change, Goal, Judge, RolloutBefore, Snapshot, Verdict};
 use crate::testing::{
     NOW,
     objects::{failed, read_service, read_tasks, rollout, service, task, waiting},
 };
-use muster_proto::time::Timestamp;
 
 struct Scene {
     judge: Judge,
@@ -19,13 +18,18 @@ struct Scene {
 
 impl Scene {
     fn new(change: Change) -> Self {
-        Self::after(change, None)
+        Self::of(Goal { change, version: 10, rollout_before: None })
     }
 
-    /// The service had a rollout before, which began then.
-    fn after(change: Change, rollout_before: Option<u64>) -> Self {
-        let rollout_before = rollout_before.map(Timestamp::from_millis);
-        let goal = Goal { change, version: 10, rollout_before };
+    /// The service had this rollout before the change.
+    fn after(before: &v1::Rollout) -> Self {
+        let mut had = web("");
+        had.rollout = Some(before.clone());
+        let rollout_before = read_service(had).rollout.as_ref().map(RolloutBefore::of);
+        Self::of(Goal { change: Change::Spec, version: 10, rollout_before })
+    }
+
+    fn of(goal: Goal) -> Self {
         Self { judge: Judge::new(goal, "web"), said: String::new() }
     }
 
@@ -190,13 +194,13 @@ fn failures_in_a_row_end_the_wait() {
 #[test]
 fn a_slot_that_is_given_up_ends_the_wait() {
     let web = web("--restart-condition none");
-    let old = failed(&web, 1, "t1", "the container ended with exit code 3");
+    let old = failed(&web, 1, "t1", "exit code 3");
     let scene = Scene::new(Change::Spec).at(0, &web, &[&old]).at(2, &web, &[&old]).at(3, &web, &[&old]);
     scene.says(expect![[r#"
         0s going
         2s going
         3s failed: service web is given up in 1 slot: its restart policy allows no further attempt
-          web.1 (task t10000000000): the container ended with exit code 3
+          web.1 (task t10000000000): exit code 3
             last output:
               | no database
         look at `muster service logs web`, then start it anew with `muster service update --force web`
@@ -245,8 +249,9 @@ fn a_scale_waits_for_replicas_while_an_update_is_held_and_says_that_it_is() {
     let (one, two) = (old(1, "t1", TaskState::Running), old(2, "t2", TaskState::Starting));
     let grown = old(2, "t2", TaskState::Running);
     let canary = task(&web, 1, "t3", TaskState::Running);
-    web.rollout = Some(v1::Rollout { hold: Some("by-hand".to_owned()), ..rollout("paused", 20) });
-    Scene::new(Change::Scale)
+    let held = v1::Rollout { hold: Some("by-hand".to_owned()), ..rollout("paused", 20) };
+    web.rollout = Some(held.clone());
+    Scene::after(&held)
         .at(0, &web, &[&one])
         .at(1, &web, &[&one, &two])
         .at(2, &web, &[&one, &grown])
@@ -258,25 +263,159 @@ fn a_scale_waits_for_replicas_while_an_update_is_held_and_says_that_it_is() {
             4s service web converged: 2 tasks running
             the update of service web is still held: paused for a reason
         "#]]);
-    web.rollout = Some(v1::Rollout { hold: Some("canary".to_owned()), ..rollout("paused", 20) });
-    Scene::new(Change::Scale)
-        .at(0, &web, &[&canary])
-        .at(1, &web, &[&canary, &grown])
-        .at(3, &web, &[&canary, &grown])
-        .says(expect![[r#"
+    let held = v1::Rollout { hold: Some("canary".to_owned()), ..rollout("paused", 20) };
+    web.rollout = Some(held.clone());
+    Scene::after(&held).at(0, &web, &[&canary]).at(1, &web, &[&canary, &grown]).at(3, &web, &[&canary, &grown]).says(
+        expect![[r#"
             0s going
             1s going
             3s service web converged: 2 tasks running
             the update of service web is still held: paused for a reason
-        "#]]);
+        "#]],
+    );
     // What cannot be had is told as without an update.
     let blocked = waiting(old(2, "t4", TaskState::Pending), "no suitable node among 1 node: 1 paused");
-    Scene::new(Change::Scale).at(0, &web, &[&canary, &blocked]).at(10, &web, &[&canary, &blocked]).says(expect![[r#"
+    Scene::after(&held).at(0, &web, &[&canary, &blocked]).at(10, &web, &[&canary, &blocked]).says(expect![[r#"
         0s going
         10s failed: service web cannot run as asked: 1 of 2 tasks waits for a node
           web.2: no suitable node among 1 node: 1 paused
         what waits starts as soon as a node takes it; look at `muster service ps web` and `muster node ls`
+        the update of service web is still held: paused for a reason
     "#]]);
+}
+
+#[test]
+fn an_update_that_is_paused_while_a_scale_is_waited_for_is_told_with_what_failed() {
+    let mut web = web("--replicas 2");
+    web.template_version = 20;
+    let moving = rollout("updating", 20);
+    web.rollout = Some(moving.clone());
+    let old = |slot: u32, name: &str| v1::Task { template_version: 10, ..task(&web, slot, name, TaskState::Running) };
+    let (one, two) = (old(1, "t1"), old(2, "t2"));
+    let scene = Scene::after(&moving).at(0, &web, &[&one, &two]);
+    let failure = v1::RolloutFailure {
+        task_id: "t3".to_owned(),
+        slot: one.slot.clone(),
+        node_id: None,
+        at: NOW.millis(),
+        error: "exit code 3".to_owned(),
+        exit_code: Some(3),
+        evidence: None,
+    };
+    web.rollout = Some(v1::Rollout { failures: vec![failure], ..rollout("paused", 20) });
+    scene.at(1, &web, &[&one, &two]).says(expect![[r#"
+        0s going
+        1s failed: service web: paused for a reason
+          web.1 (task t3): exit code 3
+    "#]]);
+}
+
+#[test]
+fn a_new_replica_under_a_held_update_is_judged_by_its_own_health_check() {
+    let mut web = web("--replicas 2 --health-tcp 80");
+    web.template_version = 20;
+    let held = rollout("paused", 20);
+    web.rollout = Some(held.clone());
+    let before = v1::Service { template_version: 10, ..self::web("--replicas 2") };
+    let (one, two) = (task(&before, 1, "t1", TaskState::Running), task(&before, 2, "t2", TaskState::Running));
+    Scene::after(&held).at(0, &web, &[&one]).at(1, &web, &[&one, &two]).at(3, &web, &[&one, &two]).says(expect![[r#"
+        0s going
+        1s going
+        3s service web converged: 2 tasks running
+        the update of service web is still held: paused for a reason
+    "#]]);
+}
+
+#[test]
+fn what_is_rejected_again_and_again_is_counted_with_the_last_time() {
+    let web = web("");
+    let rejected = |name: &str, failures| {
+        let mut task = failing(failed(&web, 1, name, "no such image: app:1"), failures);
+        task.status.as_mut().unwrap().state = TaskState::Rejected.into();
+        task.waiting = Some("restart delayed until 2026-11-22T00:00:04.000Z".to_owned());
+        task
+    };
+    let (second, third) = (rejected("t2", 1), rejected("t3", 2));
+    Scene::new(Change::Spec).at(0, &web, &[&second]).at(1, &web, &[&second, &third]).says(expect![[r#"
+        0s going
+        1s failed: service web does not stay up: web.1 failed 3 times in a row
+          web.1 (task t30000000000): no such image: app:1
+            exit code 3
+            last output:
+              | no database
+        it is tried again with growing pauses; look at `muster service logs web`, then mend it with `muster service update web` or remove it with `muster service rm web`
+    "#]]);
+}
+
+#[test]
+fn an_attempt_that_is_a_long_way_off_is_not_waited_for() {
+    let web = web("--restart-delay 1h");
+    let mut rejected = failed(&web, 1, "t1", "no such image: app:1");
+    rejected.status.as_mut().unwrap().state = TaskState::Rejected.into();
+    rejected.waiting = Some("restart delayed until 2026-11-22T01:00:00.000Z".to_owned());
+    Scene::new(Change::Spec).at(0, &web, &[&rejected]).says(expect![[r#"
+        0s failed: service web does not stay up: web.1 failed, and its next attempt is a long way off: restart delayed until 2026-11-22T01:00:00.000Z
+          web.1 (task t10000000000): no such image: app:1
+            exit code 3
+            last output:
+              | no database
+        look at `muster service logs web`, then mend it with `muster service update web`, or try again at once with `muster service update --force web`
+    "#]]);
+    let crashed = failed(&web, 1, "t1", "exit code 3");
+    let mut next = failing(task(&web, 1, "t2", TaskState::Ready), 1);
+    next.desired = v1::DesiredState::Ready.into();
+    next.start_after = Some(NOW.millis() + 3_600_000);
+    Scene::new(Change::Spec).at(0, &web, &[&crashed, &next]).says(expect![[r#"
+        0s failed: service web does not stay up: web.1 failed, and its next attempt is a long way off: restart delayed until 2026-11-22T01:00:00.000Z
+          web.1 (task t10000000000): exit code 3
+            last output:
+              | no database
+        look at `muster service logs web`, then mend it with `muster service update web`, or try again at once with `muster service update --force web`
+    "#]]);
+}
+
+#[test]
+fn a_service_that_keeps_ending_with_success_is_told_with_what_it_left() {
+    let web = web("");
+    let mut done = task(&web, 1, "t1", TaskState::Complete);
+    let status = done.status.as_mut().unwrap();
+    (status.message, status.exit_code) = ("finished".to_owned(), Some(0));
+    status.evidence = Some(v1::Evidence { log_tail: vec!["nothing to do".to_owned()], ..v1::Evidence::default() });
+    done.created_at -= 1;
+    let again = failing(task(&web, 1, "t2", TaskState::Ready), 3);
+    Scene::new(Change::Spec).at(0, &web, &[&done, &again]).says(expect![[r#"
+        0s failed: service web does not stay up: web.1 ended 3 times in a row
+          web.1 (task t10000000000): finished
+            exit code 0
+            last output:
+              | nothing to do
+        it is tried again with growing pauses; look at `muster service logs web`, then mend it with `muster service update web` or remove it with `muster service rm web`
+    "#]]);
+}
+
+#[test]
+fn what_a_container_wrote_moves_no_cursor() {
+    let mut web = web("");
+    let wrote = "unhealthy: \u{1b}[2J\nservice web converged";
+    let failure = v1::RolloutFailure {
+        task_id: "t1".to_owned(),
+        slot: task(&web, 1, "t1", TaskState::Failed).slot,
+        node_id: None,
+        at: NOW.millis(),
+        error: wrote.to_owned(),
+        exit_code: None,
+        evidence: None,
+    };
+    let mut said = String::new();
+    let old = failed(&web, 1, "t1", wrote);
+    let again = failing(task(&web, 1, "t2", TaskState::Starting), 3);
+    said += &Scene::new(Change::Spec).at(0, &web, &[&old, &again]).said;
+    let blocked = waiting(task(&web, 1, "t2", TaskState::Pending), "engine unavailable: \u{1b}[2J");
+    said += &Scene::new(Change::Spec).at(0, &web, &[&blocked]).at(10, &web, &[&blocked]).said;
+    web.rollout =
+        Some(v1::Rollout { message: wrote.to_owned(), failures: vec![failure], ..rollout("rollback_paused", 10) });
+    said += &Scene::new(Change::Spec).at(0, &web, &[]).said;
+    assert!(said.contains("[2J") && !said.contains('\u{1b}') && !said.contains("\nservice"), "{said}");
 }
 
 #[test]
@@ -354,15 +493,10 @@ fn a_rollback_that_was_asked_for_is_a_success() {
 fn a_rollback_of_long_ago_says_nothing_about_a_scale() {
     let mut web = web("--replicas 2");
     let past = rollout("rollback_completed", 10);
-    let began = past.started_at;
-    web.rollout = Some(past);
+    web.rollout = Some(past.clone());
     let one = task(&web, 1, "t1", TaskState::Running);
     let two = task(&web, 2, "t2", TaskState::Running);
-    Scene::after(Change::Scale, Some(began))
-        .at(0, &web, &[&one])
-        .at(1, &web, &[&one, &two])
-        .at(3, &web, &[&one, &two])
-        .says(expect![[r#"
+    Scene::after(&past).at(0, &web, &[&one]).at(1, &web, &[&one, &two]).at(3, &web, &[&one, &two]).says(expect![[r#"
               0s going
               1s going
               3s service web converged: 2 tasks running

@@ -64,7 +64,7 @@ async fn judged(wait: &Wait<'_>, progress: &mut Progress, out: &mut Out) -> Resu
         match source.next(out).await? {
             Event::Tick => {}
             Event::Changed(snapshot) => {
-                progress.show(&snapshot, wait.goal.change, out);
+                progress.show(&snapshot, &wait.goal, out);
                 latest = Some(snapshot);
             }
         }

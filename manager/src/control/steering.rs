@@ -24,8 +24,8 @@ pub(super) fn check(service: &Service, steer: Steer) -> Result<(), Status> {
              service resume {name}`, and promote it once they have"
         ))),
         (Steer::Promote, Some(Hold::Failure) | None) if has_canaries => Err(Status::failed_precondition(format!(
-            "the update of service {name} is paused because canaries of it failed; mend it with `muster service update \
-             {name}`, or go back with `muster service rollback {name}`"
+            "the update of service {name} is paused because canaries of it failed or did not become ready; mend it with \
+             `muster service update {name}`, or go back with `muster service rollback {name}`"
         ))),
         (Steer::Pause | Steer::Resume | Steer::Promote, _) => Ok(()),
     }
@@ -107,7 +107,7 @@ mod tests {
             &failed,
             Steer::Promote,
             expect![[
-                r#"the update of service web is paused because canaries of it failed; mend it with `muster service update web`, or go back with `muster service rollback web`"#
+                r#"the update of service web is paused because canaries of it failed or did not become ready; mend it with `muster service update web`, or go back with `muster service rollback web`"#
             ]],
         );
         let without = paused(Some(Hold::ByHand), Trust::Unproven, 0);

@@ -112,10 +112,10 @@ fn an_update_that_never_becomes_healthy_pauses_as_asked_and_keeps_the_evidence()
     assert!(said.contains("told to be unhealthy"), "the health check's output is shown: {said}");
     assert_eq!(daemon.ok(&["service", "inspect", "--format", "{{.UpdateStatus.State}}", "web"]), "paused");
     let listed = daemon.ok(&["service", "ps", "web"]);
-    assert!(listed.contains("health check: ") && listed.contains("told to be unhealthy"), "{listed}");
+    assert!(listed.contains("unhealthy: ") && listed.contains("told to be unhealthy"), "{listed}");
     assert!(listed.contains("last output:\n    | "), "what the task wrote is shown: {listed}");
     let inspected = daemon.ok(&["service", "inspect", "--pretty", "web"]);
-    assert!(inspected.contains("health check: ") && inspected.contains("told to be unhealthy"), "{inspected}");
+    assert!(inspected.contains("unhealthy: ") && inspected.contains("told to be unhealthy"), "{inspected}");
     assert!(inspected.contains("last output:") && inspected.contains(" | "), "{inspected}");
     // One slot was tried; start-first left both old tasks in service.
     wait::until("both old tasks to serve", || {

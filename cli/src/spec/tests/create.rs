@@ -346,26 +346,27 @@ fn restarts_that_contradict_themselves() {
     check_create(
         "--name web --restart-condition none --restart-max-attempts 3 app:1",
         expect![[r#"
-        exit code 2: --restart-condition none replaces no task that ended, so that --restart-max-attempts has no meaning with it; leave one of the two out
-    "#]],
+            exit code 2: --restart-condition none replaces no task that ended, so that --restart-max-attempts has no meaning with it; leave one of the two out, or give another condition
+        "#]],
     );
     check_create(
         "--name web --restart-condition none --restart-delay 5s app:1",
         expect![[r#"
-        exit code 2: --restart-condition none replaces no task that ended, so that --restart-delay has no meaning with it; leave one of the two out
-    "#]],
+            exit code 2: --restart-condition none replaces no task that ended, so that --restart-delay has no meaning with it; leave one of the two out, or give another condition
+        "#]],
     );
     check_create(
         "--name web --restart-condition none --restart-window 5s app:1",
         expect![[r#"
-        exit code 2: --restart-condition none replaces no task that ended, so that --restart-window has no meaning with it; leave one of the two out
-    "#]],
+            exit code 2: --restart-condition none replaces no task that ended, so that --restart-window has no meaning with it; leave one of the two out, or give another condition
+        "#]],
     );
     check_create(
         "--name web --restart-window 1m app:1",
         expect![[r#"
-        exit code 2: --restart-window says which attempts count towards a limit, and there is none; give --restart-max-attempts too, or leave it out
-    "#]],
+            + "Window": 60000000000
+            warning: --restart-window says which attempts count towards a limit, and there is none; give --restart-max-attempts too, or take the window back with --restart-window 0s
+        "#]],
     );
     check_create(
         "--name web --restart-window 1m --restart-max-attempts 3 app:1",

@@ -1,6 +1,6 @@
 //! `service update`.
 
-use expect_test::expect;
+use expect_test::{Expect, expect};
 
 use super::{check_update, difference};
 use crate::testing::objects::{create, update};
@@ -266,8 +266,9 @@ fn restarts_and_orders_that_contradict_the_rest() {
     check_update(
         "--restart-window 1m",
         expect![[r#"
-        exit code 2: --restart-window says which attempts count towards a limit, and there is none; give --restart-max-attempts too, or leave it out
-    "#]],
+            + "Window": 60000000000
+            warning: --restart-window says which attempts count towards a limit, and there is none; give --restart-max-attempts too, or take the window back with --restart-window 0s
+        "#]],
     );
     check_update(
         "--restart-window 1m --restart-max-attempts 2",
@@ -284,4 +285,64 @@ fn restarts_and_orders_that_contradict_the_rest() {
     "#]],
     );
     check_update("--update-order auto", expect![[""]]);
+    let (off, _) = create("--name web --restart-condition none app:1").expect("one that is not restarted");
+    let of_off = |line: &str, expected: Expect| expected.assert_eq(&difference(&off, update(off.clone(), line)));
+    of_off(
+        "--restart-delay 5s",
+        expect![[r#"
+        exit code 2: --restart-condition none replaces no task that ended, so that --restart-delay has no meaning with it; leave one of the two out, or give another condition
+    "#]],
+    );
+    of_off(
+        "--restart-delay 5s --restart-condition any",
+        expect![[r#"
+        - "Condition": "none"
+        + "Condition": "any"
+        + "Delay": 5000000000
+    "#]],
+    );
+    of_off(
+        "--label-add a=b",
+        expect![[r#"
+        + "Labels": {
+        + "a": "b"
+    "#]],
+    );
+    let limited = "--name web --restart-max-attempts 2 --restart-window 1m app:1";
+    let (limited, _) = create(limited).expect("one with a limit");
+    let of_limited =
+        |line: &str, expected: Expect| expected.assert_eq(&difference(&limited, update(limited.clone(), line)));
+    of_limited(
+        "--restart-condition none",
+        expect![[r#"
+        - "Condition": "any"
+        + "Condition": "none"
+    "#]],
+    );
+    of_limited(
+        "--restart-max-attempts 0",
+        expect![[r#"
+        - "MaxAttempts": 2
+        warning: --restart-window says which attempts count towards a limit, and there is none; give --restart-max-attempts too, or take the window back with --restart-window 0s
+    "#]],
+    );
+    let (shared, _) = create(
+        "--name web --update-order start-first --rollback-order start-first --update-progress-deadline 0s \
+         -p published=8000,target=80,mode=host app:1",
+    )
+    .expect("an order that is warned of");
+    let of_shared =
+        |line: &str, expected: Expect| expected.assert_eq(&difference(&shared, update(shared.clone(), line)));
+    of_shared(
+        "--rollback-order start-first",
+        expect![[r#"
+        warning: --rollback-order start-first with host port 8000 needs a node on which no task of the service runs, and without one each rollback waits until its progress deadline and fails; --rollback-order auto stops the old task first
+    "#]],
+    );
+    of_shared(
+        "--update-order start-first",
+        expect![[r#"
+        warning: --update-order start-first with host port 8000 needs a node on which no task of the service runs, and without one each update waits for ever, as it has no progress deadline; --update-order auto stops the old task first
+    "#]],
+    );
 }

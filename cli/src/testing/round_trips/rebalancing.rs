@@ -76,7 +76,7 @@ fn moves_are_followed_to_their_end() {
     let mut later = moving(&two);
     later.waiting = Some("it moves to another node once others of the service have".to_owned());
     let mut failed = next(2, "t4", TaskState::Failed);
-    failed.status.as_mut().unwrap().error = Some("the container ended with exit code 3".to_owned());
+    failed.status.as_mut().unwrap().error = Some("exit code 3".to_owned());
     let looks = vec![
         vec![moving(&one), next(1, "t3", TaskState::Starting), later],
         vec![stopping(&one), next(1, "t3", TaskState::Running), moving(&two), next(2, "t4", TaskState::Preparing)],
@@ -93,7 +93,7 @@ fn moves_are_followed_to_their_end() {
         stderr: 1 of 2 tasks moved
         stderr: 1 of 2 tasks moved, 1 stayed
         stderr: web.1 moved from host1 to host2
-        stderr: web.2 did not move from host1 to host2: its replacement failed: the container ended with exit code 3
+        stderr: web.2 did not move from host1 to host2: its replacement failed: exit code 3
         exit code 1
     "#]]
     .assert_eq(&shown(&ran));

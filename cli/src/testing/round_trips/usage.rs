@@ -192,6 +192,35 @@ fn a_truth_value_may_follow_a_switch() {
     "#]].assert_eq(&shown(&ran));
 }
 
+#[test]
+fn switches_that_exclude_each_other_do_so_where_they_are_on() {
+    let pairs = [
+        ("rebalance --detach --dry-run", "rebalance --detach=false --dry-run"),
+        ("rebalance --dry-run --timeout 5s", "rebalance --dry-run=false --timeout 5s"),
+        ("rebalance --detach --timeout 5s", "rebalance --detach=false --timeout 5s"),
+        ("node update --wait --label-add a=b self", "node update --wait=false --label-add a=b self"),
+        (
+            "node update --availability drain --wait=false --timeout 5s self",
+            "node update --availability drain --wait=false self",
+        ),
+        ("cluster inspect --pretty --format json", "cluster inspect --pretty=false --format json"),
+        ("service logs --raw --no-trunc web", "service logs --raw=false --no-trunc web"),
+        ("service logs --raw --no-task-ids web", "service logs --raw --no-task-ids=false web"),
+        ("join-token worker --rotate --ttl 1h", "join-token worker --rotate=false --ttl 1h"),
+        ("join-token worker --rotate --uses 2", "join-token worker --rotate=0 --uses 2"),
+    ];
+    for (refused, taken) in pairs {
+        let ran = run(world(), refused);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{refused}: {}", ran.stderr);
+        let ran = run(world(), taken);
+        assert_eq!(ran.code, 0, "{taken}: {}", ran.stderr);
+    }
+    let (mut out, _, stderr) = crate::out::Out::captured();
+    let args = ["muster", "demo", "--keep", "--image", "a:1"].map(Into::into);
+    assert_eq!(crate::run(args, &mut out, &crate::testing::Fixed::default()), 2);
+    assert_eq!(stderr.text(), "muster: --keep cannot be used together with --image; leave one of the two out\n");
+}
+
 /// Figures in the help are those that hold.
 #[test]
 fn help_tells_what_holds() {

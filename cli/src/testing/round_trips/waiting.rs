@@ -47,15 +47,15 @@ fn a_slot_that_keeps_failing_ends_the_wait() {
     let web = service("--name web myapp:1");
     let mut again = task(&web, 1, "t4", TaskState::Starting);
     again.failures = 3;
-    let old = failed(&web, 1, "t3", "the container ended with exit code 3");
+    let old = failed(&web, 1, "t3", "exit code 3");
     let ran = run(watch(vec![(web, vec![old, again])]), "service create --name web myapp:1");
     expect![[r#"
         sweb000000000000000000000
         stderr: warning: the image has no tag
-        stderr: web.1: task t30000000000 failed: the container ended with exit code 3
+        stderr: web.1: task t30000000000 failed: exit code 3
         stderr: web: 0 of 1 running, 1 starting
         stderr: muster: service web does not stay up: web.1 failed 3 times in a row
-        stderr:   web.1 (task t30000000000): the container ended with exit code 3
+        stderr:   web.1 (task t30000000000): exit code 3
         stderr:     last output:
         stderr:       | no database
         stderr: it is tried again with growing pauses; look at `muster service logs web`, then mend it with `muster service update web` or remove it with `muster service rm web`
@@ -73,7 +73,7 @@ fn an_update_that_is_rolled_back_fails_with_its_evidence() {
         slot: Some(v1::Slot { slot: Some(v1::slot::Slot::Number(1)) }),
         node_id: Some(id("n1")),
         at: back.started_at,
-        error: "the health check failed 3 times".to_owned(),
+        error: "unhealthy: HTTP 503".to_owned(),
         exit_code: Some(137),
         evidence: Some(v1::Evidence {
             log_tail: vec!["listening".to_owned(), "cannot reach db".to_owned()],
@@ -87,10 +87,9 @@ fn an_update_that_is_rolled_back_fails_with_its_evidence() {
         web
         stderr: web: 0 of 1 running, 1 waiting for its turn
         stderr: muster: service web: rollback_completed for a reason
-        stderr:   web.1 (task t90000000000): the health check failed 3 times
+        stderr:   web.1 (task t90000000000): unhealthy: HTTP 503
         stderr:     exit code 137
         stderr:     killed for want of memory; raise --limit-memory
-        stderr:     health check: HTTP 503
         stderr:     last output:
         stderr:       | listening
         stderr:       | cannot reach db
@@ -133,12 +132,14 @@ fn a_scale_under_a_held_update_succeeds_and_says_that_it_is_held() {
     let old = |slot: u32, name: &str, state| v1::Task { template_version: 10, ..task(&web, slot, name, state) };
     let (one, two) = (old(1, "t1", TaskState::Running), old(2, "t2", TaskState::Running));
     let starting = old(2, "t2", TaskState::Starting);
-    let world = watch(vec![(web.clone(), vec![one.clone(), starting]), (web.clone(), vec![one, two])]);
+    let mut world = watch(vec![(web.clone(), vec![one.clone(), starting]), (web.clone(), vec![one, two])]);
+    world.services = vec![v1::Service { spec: service("--name web --health-tcp 80 myapp:1").spec, ..web }];
     let ran = run(world.clone(), "service update --quiet --replicas 2 web");
     assert_eq!(shown(&ran), "web\nexit code 0\n");
-    let ran = run(world.clone(), "service update --quiet --replicas 2 --label-add a=b web");
-    assert_eq!(ran.code, 1, "more than replicas was asked for: {}", ran.stderr);
+    let ran = run(world.clone(), "service update --quiet --label-add a=b web");
+    assert_eq!(shown(&ran), "web\nexit code 0\n", "labels are set, held or not");
     let ran = run(world, "service scale web=2");
+    assert_eq!(ran.world.updated.len(), 1);
     expect![[r#"
         web scaled to 2
         stderr: web: 1 of 2 running, 1 starting
@@ -148,4 +149,21 @@ fn a_scale_under_a_held_update_succeeds_and_says_that_it_is_held() {
         exit code 0
     "#]]
     .assert_eq(&shown(&ran));
+}
+
+#[test]
+fn a_scale_to_the_number_there_is_takes_no_held_update_up_again() {
+    let mut web = service("--name web --replicas 2 --health-tcp 80 myapp:1");
+    web.rollout = Some(v1::Rollout { hold: Some("by-hand".to_owned()), ..rollout("paused", 10) });
+    let running = [task(&web, 1, "t1", TaskState::Running), task(&web, 2, "t2", TaskState::Running)].to_vec();
+    let world = World { services: vec![web.clone()], ..watch(vec![(web, running)]) };
+    let held = "service web converged: 2 tasks running\nthe update of service web is still held: paused for a reason\n";
+    for line in ["service scale web=2", "service update --replicas 2 web"] {
+        let ran = run(world.clone(), line);
+        assert_eq!((ran.code, ran.world.updated.len()), (0, 0), "{line}: {}", ran.stderr);
+        assert!(ran.stderr.ends_with(held), "{line}: {}", ran.stderr);
+    }
+    // What is to go on is said without a number.
+    let ran = run(world, "service update --detach web");
+    assert_eq!(ran.world.updated.len(), 1);
 }
