@@ -3,8 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, stream};
+use futures_util::future::join_all;
 use muster_core::{recovery, state::State};
+use muster_proto::id::ClusterId;
 use tokio::time::timeout;
 
 use crate::{
@@ -28,17 +29,26 @@ const AT_ONCE: usize = 32;
 pub async fn managers(state: &State, connect: Arc<dyn Connect>) -> Vec<String> {
     let Some(cluster) = state.cluster() else { return Vec::new() };
     let (transport, from) = (Grpc::new(connect), recovery::next_raft_id(cluster).0);
-    let ask = state.nodes().filter_map(|node| {
-        let to = node.raft_id.map_or(NOBODY, |raft_id| raft_id.0);
-        let body = Ballot { asked: VoteAsked { vote: Vote::default(), last_log_id: None }, why: Candidacy::Sounding };
-        let message = wire::encode(&Envelope { cluster: cluster.id, incarnation: 0, from, to, body }).ok()?;
-        let peer = Peer { node_id: node.id, address: node.address.clone() };
-        let (transport, target) = (&transport, Target { raft_id: to, peer });
-        Some(async move {
-            let answer = timeout(ANSWER_MAX, transport.call(&target, Call::Vote, message)).await;
-            // Whatever it is, a refusal too: workers and managers that were let go do not know the call.
-            matches!(answer, Ok(Ok(_))).then_some(target.peer.address)
-        })
-    });
-    stream::iter(ask).buffered(AT_ONCE).filter_map(async |running| running).collect().await
+    let mut targets = Vec::new();
+    for node in state.nodes() {
+        let raft_id = node.raft_id.map_or(NOBODY, |raft_id| raft_id.0);
+        targets.push(Target { raft_id, peer: Peer { node_id: node.id, address: node.address.clone() } });
+    }
+    let mut running = Vec::new();
+    for some in targets.chunks(AT_ONCE) {
+        let answers = join_all(some.iter().map(|target| is_running(&transport, cluster.id, from, target))).await;
+        let answered = some.iter().zip(answers).filter(|(_, is_running)| *is_running);
+        running.extend(answered.map(|(target, _)| target.peer.address.clone()));
+    }
+    running
+}
+
+/// Whatever it answers, a refusal too: workers and managers that were let go do not know the call.
+async fn is_running(transport: &Grpc, cluster: ClusterId, from: u64, target: &Target) -> bool {
+    let asked = VoteAsked { vote: Vote::default(), last_log_id: None };
+    let body = Ballot { asked, why: Candidacy::Sounding };
+    let Ok(message) = wire::encode(&Envelope { cluster, incarnation: 0, from, to: target.raft_id, body }) else {
+        return false;
+    };
+    matches!(timeout(ANSWER_MAX, transport.call(target, Call::Vote, message)).await, Ok(Ok(_)))
 }
