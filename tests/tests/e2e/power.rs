@@ -2,6 +2,7 @@
 //! nothing at all once it is known as down.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -63,7 +64,11 @@ impl Field {
         let field = Self { cluster, engines, hosts, _images: images, runtime };
         assert_eq!(field.running(LOST), 1, "a replica on each host");
         for target in field.asked() {
-            wait::until("every node's port to answer", || field.runtime.block_on(load::get(target)));
+            let mut answers = BTreeSet::new();
+            wait::until("every replica to be known at every node", || {
+                answers.insert(field.runtime.block_on(load::get(target)).map_err(|why| why.to_string())?);
+                if answers.len() == HOSTS { Ok(()) } else { Err(format!("{answers:?}")) }
+            });
         }
         field
     }
