@@ -276,7 +276,7 @@ impl<'a> Placer<'a> {
     fn count_service(&self, service: ServiceId, seats: &Seats<'a>) -> ServiceUse {
         let mut in_use = ServiceUse::default();
         for task in self.state.tasks_of_service(service) {
-            in_use.remember_failure(task, self.now, seats);
+            in_use.remember_failure(task, self.state.tasks_of_slot(service, task.slot), self.now, seats);
             if !self.drafted.contains_key(&task.id)
                 && let Some(footprint) = Footprint::of(task)
             {

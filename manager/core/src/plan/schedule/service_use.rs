@@ -59,13 +59,23 @@ impl ServiceUse {
         }
     }
 
-    /// Rows that failed before the pass; a plan makes no new ones.
-    pub(super) fn remember_failure(&mut self, task: &Task, now: Timestamp, seats: &Seats<'_>) {
+    /// Rows that failed before the pass; a plan makes no new ones. `slot`: all rows of the task's slot.
+    pub(super) fn remember_failure<'a>(
+        &mut self,
+        task: &Task,
+        slot: impl Iterator<Item = &'a Task>,
+        now: Timestamp,
+        seats: &Seats<'_>,
+    ) {
         if failed_there(task.status.state)
             && now.since(task.status.at) < FAILURES_WINDOW
             && let Some(seat) = task.node_id.and_then(|node| seats.index_of(node))
         {
-            self.failures.push((seat, Arc::clone(&task.template)));
+            let later = slot.filter(|later| later.created_at > task.created_at);
+            let next = later.min_by_key(|later| later.created_at);
+            if !next.is_some_and(|next| followed_before_its_end(task, next)) {
+                self.failures.push((seat, Arc::clone(&task.template)));
+            }
         }
     }
 
@@ -123,6 +133,12 @@ impl ServiceUse {
             *count = count.saturating_sub(1);
         }
     }
+}
+
+/// Its slot had another task before this one was known to have failed: it was lost with its node. What a host lost with
+/// its power says nothing of the host once that is back.
+fn followed_before_its_end(task: &Task, next: &Task) -> bool {
+    next.template_version == task.template_version && next.restarts.attempts <= task.restarts.attempts
 }
 
 /// The node had its part in it, or may have had. A lost node is not tried anyway.
