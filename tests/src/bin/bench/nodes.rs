@@ -47,6 +47,7 @@ struct Field {
     hosts: Hosts,
     images: Images,
     runtime: Runtime,
+    replicas: usize,
 }
 
 /// A task as the leader knows it.
@@ -67,26 +68,21 @@ pub(crate) struct Rounds {
 
 pub(crate) fn run(program: &str, rounds: Rounds, replicas: usize, cuts: &[Duration]) -> anyhow::Result<()> {
     hosts::present("bench nodes").context("five hosts are needed")?;
-    let mut field = Field::make(program)?;
-    let count = replicas.to_string();
-    let image = field.images.name("1.0.0");
-    let publish = format!("{PORT}:8000");
-    let create = ["service", "create", "--quiet", "--replicas", &count];
-    field.cluster[0].ok(&[&create[..], &["--name", SERVICE, "-p", &publish, &image]].concat());
+    let mut field = Field::make(program, replicas)?;
     println!("{HOSTS} hosts, {MANAGERS} of them managers, {replicas} replicas");
-    field.powers(rounds.power, replicas)?;
+    field.powers(rounds.power)?;
 
-    field.cluster[0].ok(&[&create[..], &["--name", SINGLE, "--on-isolation", "stop", &image]].concat());
+    field.create(SERVICE, &[]);
+    field.create(SINGLE, &["--on-isolation", "stop"]);
     field.settle(2 * replicas)?;
     cuts::measure(&field, rounds.cuts, cuts)?;
-    field.cluster[0].ok(&["service", "rm", SINGLE]);
-    field.cluster[0].ok(&["service", "rm", SERVICE]);
-    field.removals(|field| drop(field.cluster[0].ok(&[&create[..], &["--name", SERVICE, &image]].concat())))?;
+    field.remove(&[SINGLE, SERVICE])?;
+    field.removals()?;
     field.updates(rounds.updates)
 }
 
 impl Field {
-    fn make(program: &str) -> anyhow::Result<Self> {
+    fn make(program: &str, replicas: usize) -> anyhow::Result<Self> {
         let images = Images::make(&["1.0.0", "2.0.0"]);
         let hosts = Hosts::make(HOSTS);
         let mut engines = Vec::new();
@@ -111,7 +107,21 @@ impl Field {
         println!("a join, both of its commands");
         println!("  {}", spread(&joins, "s"));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        Ok(Self { cluster: Cluster::formed(nodes, MANAGERS), engines, hosts, images, runtime })
+        Ok(Self { cluster: Cluster::formed(nodes, MANAGERS), engines, hosts, images, runtime, replicas })
+    }
+
+    /// All its replicas run.
+    fn create(&self, name: &str, flags: &[&str]) {
+        let (count, image) = (self.replicas.to_string(), self.images.name("1.0.0"));
+        let create = ["service", "create", "--quiet", "--name", name, "--replicas", &count];
+        self.cluster[0].ok(&[&create[..], flags, &[&image]].concat());
+    }
+
+    /// No container of theirs runs any more, nor of any other service.
+    fn remove(&self, services: &[&str]) -> anyhow::Result<()> {
+        self.cluster[0].ok(&[&["service", "rm"], services].concat());
+        let is_idle = || (0..HOSTS).all(|host| self.containers(host).is_ok_and(|running| running.is_empty()));
+        self.wait("what was removed to stop", is_idle)
     }
 
     /// Running tasks of the service by what a manager says, on nodes other than `without`. None while it cannot say.
@@ -180,23 +190,21 @@ impl Field {
         Ok(())
     }
 
-    fn powers(&mut self, rounds: usize, replicas: usize) -> anyhow::Result<()> {
+    /// Each round with a service of its own, which is spread over all hosts whatever happened in those before.
+    fn powers(&mut self, rounds: usize) -> anyhow::Result<()> {
         let mut figures: [Vec<f64>; 4] = Default::default();
         for _ in 0..rounds {
-            let host = self.fullest(MANAGERS..HOSTS)?;
-            figures[0].push(self.power_off(host, replicas)?);
+            figures[0].push(self.round(|field| field.power_off(field.fullest(MANAGERS..HOSTS)?))?);
         }
         for _ in 0..rounds {
-            let host = self.cluster.leader();
-            figures[1].push(self.power_off(host, replicas)?);
+            figures[1].push(self.round(|field| field.power_off(field.cluster.leader()))?);
         }
         for _ in 0..rounds {
-            figures[2].extend(self.news(replicas)?);
+            figures[2].extend(self.round(Self::news)?);
         }
         let nothing_lost = rounds - figures[2].len();
         for _ in 0..rounds {
-            let host = self.fullest(MANAGERS..HOSTS)?;
-            figures[3].push(self.surplus(host, replicas)?);
+            figures[3].push(self.round(|field| field.surplus(field.fullest(MANAGERS..HOSTS)?))?);
         }
         let what = [
             "a worker without power, until all replicas run again",
@@ -212,6 +220,13 @@ impl Field {
         Ok(())
     }
 
+    fn round<T>(&mut self, measure: impl FnOnce(&mut Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        self.create(SERVICE, &["-p", &format!("{PORT}:8000")]);
+        let measured = measure(self)?;
+        self.remove(&[SERVICE])?;
+        Ok(measured)
+    }
+
     /// A host that runs nothing has nothing to lose, and tells nothing.
     fn check_runs_something(&self, host: usize, ask: usize) -> anyhow::Result<()> {
         if self.on(host, &self.listed(ask)?) == 0 {
@@ -221,13 +236,13 @@ impl Field {
     }
 
     /// Seconds until all replicas run on the other hosts. Afterwards the host is back.
-    fn power_off(&mut self, host: usize, replicas: usize) -> anyhow::Result<f64> {
+    fn power_off(&mut self, host: usize) -> anyhow::Result<f64> {
         let (node, ask) = (self.cluster[host].node_id(), (host + 1) % MANAGERS);
         self.check_runs_something(host, ask)?;
         let began = Instant::now();
         self.hosts.power_off(host);
         let took = loop {
-            if self.running(ask, Some(&node)).is_some_and(|running| running.len() == replicas) {
+            if self.running(ask, Some(&node)).is_some_and(|running| running.len() == self.replicas) {
                 break began.elapsed().as_secs_f64();
             }
             if began.elapsed() > RUNNING_WITHIN {
@@ -238,7 +253,7 @@ impl Field {
             }
             thread::sleep(POLL);
         };
-        self.power_on(host, replicas)?;
+        self.power_on(host);
         Ok(took)
     }
 
@@ -272,16 +287,13 @@ impl Field {
         wanted.len() == replicas && wanted.iter().all(|task| runs(task) && task.moves_to.is_none())
     }
 
-    /// How soon a service that is removed has stopped everywhere. Nothing else runs meanwhile; `create` makes it anew.
-    fn removals(&self, create: impl Fn(&Self)) -> anyhow::Result<()> {
-        let is_idle = || (0..HOSTS).all(|host| self.containers(host).is_ok_and(|running| running.is_empty()));
-        self.wait("what ran before to stop", is_idle)?;
+    /// How soon a service that is removed has stopped everywhere. Nothing else runs meanwhile.
+    fn removals(&self) -> anyhow::Result<()> {
         let mut removals = Vec::new();
         for _ in 0..REMOVALS {
-            create(self);
+            self.create(SERVICE, &[]);
             let began = Instant::now();
-            self.cluster[0].ok(&["service", "rm", SERVICE]);
-            self.wait("the removed service to stop", is_idle)?;
+            self.remove(&[SERVICE])?;
             removals.push(began.elapsed().as_secs_f64());
         }
         println!("service removed, until no container of it runs");

@@ -56,20 +56,18 @@ impl Field {
     }
 
     /// Seconds from the end of a cut that outlasted the lease until nothing runs on the host that was replaced meanwhile.
-    pub(super) fn surplus(&self, host: usize, replicas: usize) -> anyhow::Result<f64> {
+    pub(super) fn surplus(&self, host: usize) -> anyhow::Result<f64> {
         let (node, ask) = (self.cluster[host].node_id(), (host + 1) % MANAGERS);
         let surplus = self.containers(host)?;
         self.hosts.cut(host);
         self.wait("the replicas to run elsewhere", || {
-            self.running(ask, Some(&node)).is_some_and(|running| running.len() == replicas)
+            self.running(ask, Some(&node)).is_some_and(|running| running.len() == self.replicas)
         })?;
         self.hosts.heal(host);
         let healed = Instant::now();
         self.wait("the surplus to stop", || {
             self.containers(host).is_ok_and(|running| running.intersection(&surplus).next().is_none())
         })?;
-        let took = healed.elapsed().as_secs_f64();
-        self.settle(replicas)?;
-        Ok(took)
+        Ok(healed.elapsed().as_secs_f64())
     }
 }

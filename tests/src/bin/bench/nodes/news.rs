@@ -28,7 +28,7 @@ const AFTER: Duration = Duration::from_secs(5);
 impl Field {
     /// A worker's host loses its power. Seconds from the moment that a manager knows to the beginning of the last request
     /// that was sent there; less than nothing where that was before. None: of those that were sent there, none was lost.
-    pub(super) fn news(&mut self, replicas: usize) -> anyhow::Result<Option<f64>> {
+    pub(super) fn news(&mut self) -> anyhow::Result<Option<f64>> {
         let (lost, asked) = (HOSTS - 1, HOSTS - 2);
         self.check_runs_something(lost, self.cluster.leader())?;
         let target = SocketAddr::from((self.hosts.address(asked), PORT));
@@ -43,7 +43,7 @@ impl Field {
         thread::sleep(AFTER);
         stop.store(true, Ordering::SeqCst);
         let last = self.runtime.block_on(clients.join_all()).into_iter().flatten().max();
-        self.power_on(lost, replicas)?;
+        self.power_on(lost);
         let after_known = |last: Instant| match last.checked_duration_since(known) {
             Some(later) => later.as_secs_f64(),
             None => -(known - last).as_secs_f64(),
@@ -64,21 +64,15 @@ impl Field {
         })
     }
 
-    /// The host is back, and all is as it was.
-    pub(super) fn power_on(&mut self, host: usize, replicas: usize) -> anyhow::Result<()> {
+    /// The host is back, and its node is ready.
+    pub(super) fn power_on(&mut self, host: usize) {
         // What is left of its processes is waited for.
         self.cluster[host].kill();
         self.engines[host] = None;
         self.hosts.heal(host);
         self.engines[host] = Some(HostEngine::start(&self.hosts, host));
         self.cluster[host].restart();
-        self.settle(replicas)?;
-        // What runs elsewhere by now stays there, and the next host to lose its power would have nothing to lose.
-        self.wait("a rebalance to find nothing to move", || {
-            let rebalanced = self.cluster[0].run(&["rebalance"]);
-            rebalanced.status.success() && rebalanced.stdout.trim().is_empty()
-        })?;
-        self.settle(replicas)
+        self.cluster.wait_ready(0);
     }
 }
 
