@@ -44,7 +44,8 @@ pub struct UpdateConfig {
     pub order: UpdateOrder,
     /// Without any slot becoming done for this long the rollout has failed. Zero: no deadline.
     pub progress_deadline: Duration,
-    /// Slots that each update replaces first; it goes on with the others once they are promoted. Zero: none.
+    /// Slots that each update replaces first; it goes on with the others, or ends where there are none, once they are
+    /// promoted. Zero: none.
     #[serde(default)]
     pub canary: u32,
 }

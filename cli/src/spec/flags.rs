@@ -33,8 +33,8 @@ pub struct CommonFlags {
     pub restart: RestartFlags,
     #[command(flatten)]
     pub update: UpdateFlags,
-    /// Slots that each update replaces first; once they work it waits for `muster service promote` before it goes on
-    /// with the others; 0 is none (default 0)
+    /// Slots that each update replaces first; once they work it waits for `muster service promote` before it replaces the
+    /// others, or ends where there are none; 0 is none (default 0)
     #[arg(long, value_name = "N", value_parser = whole(0..=REPLICAS_MAX), help_heading = "Update")]
     pub canary: Option<u32>,
     #[command(flatten)]

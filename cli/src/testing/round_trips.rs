@@ -3,6 +3,8 @@
 mod changing;
 mod cluster;
 mod draining;
+mod failures;
+mod hosts;
 mod members;
 mod rebalancing;
 mod sealed;
