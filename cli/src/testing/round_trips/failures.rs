@@ -5,9 +5,9 @@ use muster_proto::v1;
 
 use super::super::{
     fake::{World, run},
-    objects::{failed, id, node, rollout},
+    objects::{failed, id, rollout},
 };
-use super::{check, shown, world};
+use super::{shown, world};
 
 /// An update that failed, of a slot whose rows are gone and of one whose row is there, and a slot that crashed twice.
 fn failing() -> World {

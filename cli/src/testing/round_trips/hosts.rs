@@ -1,11 +1,11 @@
 //! What is told of this host, and of the state that nodes and managers are in.
 
-use expect_test::{Expect, expect};
+use expect_test::expect;
 use muster_proto::v1;
 
 use super::super::{
     fake::{World, run},
-    objects::{failed, id, node, rollout},
+    objects::node,
 };
 use super::{check, shown, world};
 

@@ -1,11 +1,11 @@
 //! Commands that only look.
 
-use expect_test::{Expect, expect};
+use expect_test::expect;
 use muster_proto::v1;
 
 use super::super::{
     fake::{World, run},
-    objects::{failed, id, node, rollout},
+    objects::id,
 };
 use super::{check, shown, world};
 
