@@ -33,7 +33,7 @@ use crate::{
     routes::IngressList,
     session::{
         Sessions,
-        acquaintance::{Acquaintance, Known},
+        acquaintance::{self, Acquaintance, Known},
     },
     store::{
         self, Record, StoreError,
@@ -98,6 +98,19 @@ pub struct Handle {
     managers: watch::Receiver<Vec<String>>,
     removed: watch::Receiver<BTreeSet<NodeId>>,
     trouble: watch::Receiver<Option<String>>,
+    known: Kept<Known>,
+    called: watch::Sender<Vec<String>>,
+}
+
+/// Of a manager that a recovery of the cluster has left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this node has heard of incarnation {known} of the cluster, and the manager that called is of {called}; run \
+     `muster leave --force` there and join it again"
+)]
+pub struct LeftBehind {
+    known: u64,
+    called: u64,
 }
 
 impl Handle {
@@ -127,6 +140,17 @@ impl Handle {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         self.trouble.borrow().clone()
+    }
+
+    /// A manager called at this node's port to say where the managers are, `host:port` each. They are asked for a session
+    /// besides those that were known, for as long as there is none.
+    pub fn called(&self, incarnation: u64, managers: Vec<String>) -> Result<(), LeftBehind> {
+        let known = self.known.get().incarnation;
+        if incarnation < known {
+            return Err(LeftBehind { known, called: incarnation });
+        }
+        acquaintance::replace(&self.called, managers);
+        Ok(())
     }
 
     /// Nodes that the managers have removed, as they last said, also before this daemon began.
@@ -227,6 +251,7 @@ impl Agent {
         let (managers, managers_seen) = watch::channel(known.get().managers);
         let (removed, removed_seen) = watch::channel(known.get().removed.into_iter().collect());
         let (trouble, trouble_seen) = watch::channel(None);
+        let called = watch::Sender::new(Vec::new());
         let describer = Describer::begin(
             config.executor.clone(),
             config.hostname,
@@ -240,6 +265,16 @@ impl Agent {
             Sentinel { isolation: isolation.clone(), data_dir: config.data_dir.clone(), guard: config.guard };
         let context =
             Context::new(config.executor.clone(), ingress.handle(), store, clock, census_seen, isolation.clone());
+        let handle = Handle {
+            ingress: ingress.handle(),
+            leaves,
+            orders: orders_seen,
+            managers: managers_seen,
+            removed: removed_seen,
+            trouble: trouble_seen,
+            known: known.clone(),
+            called: called.clone(),
+        };
         let sessions = Sessions {
             identity: config.identity,
             managers: config.managers,
@@ -250,17 +285,9 @@ impl Agent {
             executor: config.executor.clone(),
             description: describer.watch(),
             deltas,
-            acquaintance: Acquaintance { known, orders, managers, removed },
+            acquaintance: Acquaintance { known, orders, managers, removed, called },
             trouble,
             isolation,
-        };
-        let handle = Handle {
-            ingress: ingress.handle(),
-            leaves,
-            orders: orders_seen,
-            managers: managers_seen,
-            removed: removed_seen,
-            trouble: trouble_seen,
         };
         let roster = Roster::new(Arc::new(context), records, routes, store_problem, deltas_in, leaves_in);
         Ok(Self {

@@ -8,6 +8,7 @@ mod advertise;
 mod args;
 mod data_dir;
 mod dial;
+mod doors;
 mod engine;
 mod gate;
 pub mod guard;

@@ -43,6 +43,7 @@ const CONTROL: &str = "muster.v1.Control";
 const LOCAL: &str = "muster.v1.Local";
 const MEMBERSHIP: &str = "muster.v1.Membership";
 const RAFT: &str = "muster.v1.Raft";
+const WHEREABOUTS: &str = "muster.v1.Whereabouts";
 
 /// Service, method, audience. A test compares it with the .proto files.
 const TABLE: &[(&str, &str, Audience)] = &[
@@ -54,6 +55,7 @@ const TABLE: &[(&str, &str, Audience)] = &[
     (RAFT, "Vote", Audience::Managers),
     (RAFT, "InstallSnapshot", Audience::Managers),
     (RAFT, "Elect", Audience::Managers),
+    (WHEREABOUTS, "Tell", Audience::Managers),
     (CONTROL, "CreateService", Audience::Users),
     (CONTROL, "UpdateService", Audience::Users),
     (CONTROL, "RollbackService", Audience::Users),

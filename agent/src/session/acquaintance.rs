@@ -28,11 +28,19 @@ pub(crate) struct Acquaintance {
     /// As in what is known.
     pub(crate) managers: watch::Sender<Vec<String>>,
     pub(crate) removed: watch::Sender<BTreeSet<NodeId>>,
+    /// Where managers are by what one said that this node has no session with. Forgotten once there is one.
+    pub(crate) called: watch::Sender<Vec<String>>,
 }
 
 impl Acquaintance {
+    /// The latest first.
     pub(super) fn managers(&self) -> Vec<String> {
-        self.known.get().managers
+        let called = self.called.borrow().clone();
+        called.into_iter().chain(self.known.get().managers).collect()
+    }
+
+    pub(super) fn calls(&self) -> watch::Receiver<Vec<String>> {
+        self.called.subscribe()
     }
 
     pub(super) fn incarnation(&self) -> u64 {
@@ -44,6 +52,7 @@ impl Acquaintance {
     }
 
     pub(super) fn ordered(&self, orders: NodeOrders) {
+        replace(&self.called, Vec::new());
         // A manager that knows of none cannot be what this one is.
         if !orders.managers.is_empty() {
             self.known.set(Known { managers: orders.managers.clone(), ..self.known.get() });
@@ -56,7 +65,7 @@ impl Acquaintance {
 }
 
 /// Who waits for another value hears of no other.
-fn replace<T: PartialEq>(told: &watch::Sender<T>, value: T) {
+pub(crate) fn replace<T: PartialEq>(told: &watch::Sender<T>, value: T) {
     told.send_if_modified(|held| {
         let changed = *held != value;
         *held = value;

@@ -116,9 +116,14 @@ impl Sessions {
         let mut named = BTreeMap::<String, String>::new();
         let mut tries = FuturesUnordered::new();
         let mut next_at = Instant::now();
+        let mut calls = self.acquaintance.calls();
         loop {
             let (manager, outcome) = tokio::select! {
                 Some(ended) = tries.next() => ended,
+                Ok(()) = calls.changed() => {
+                    candidates.learn(self.candidates());
+                    continue;
+                }
                 () = sleep_until(next_at), if tries.len() < TRIES_MAX => {
                     let is_busy = |manager: &str| {
                         greeted.contains(manager) || named.get(manager).is_some_and(|leader| greeted.contains(leader))

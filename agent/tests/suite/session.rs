@@ -221,6 +221,27 @@ async fn a_manager_of_an_earlier_incarnation_is_refused() {
 }
 
 #[tokio::test]
+async fn a_manager_that_calls_is_asked_for_a_session_and_one_left_behind_is_not() {
+    let (dir, sim) = (tempfile::tempdir().unwrap(), sim());
+    let (former, left_behind, restored) = (Manager::start().await, Manager::start().await, Manager::start().await);
+    former.belong_to(2);
+    left_behind.belong_to(1);
+    restored.belong_to(3);
+    let agent = Node::start(dir.path(), &sim, &former).await;
+    former.assign(assignment(1, &[]));
+    former.until_state(task(1), Running).await;
+
+    former.fall_silent(true);
+    let call = |manager: &Manager, incarnation| agent.handle.called(incarnation, vec![manager.address.to_string()]);
+    call(&left_behind, 1).expect_err("it is of an earlier incarnation");
+    call(&restored, 3).unwrap();
+    restored.assign(assignment(1, &[]));
+    restored.until_state(task(1), Running).await;
+    assert_eq!((left_behind.sessions(), sim.starts().len()), (0, 1));
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn images_that_take_long_to_fetch_hold_up_no_other_task() {
     let (dir, sim, manager) = (tempfile::tempdir().unwrap(), sim(), Manager::start().await);
     let agent = Node::start(dir.path(), &sim, &manager).await;

@@ -33,6 +33,7 @@ use super::{
     args::Args,
     data_dir::DataDir,
     dial::Secured,
+    doors::Doors,
     engine,
     gate::Gate,
     managers::Managers,
@@ -285,7 +286,7 @@ fn port_options(keeper: &Keeper, gate: &Gate, agent: &muster_agent::Handle) -> p
     port::Options {
         keeper: keeper.clone(),
         roll: Arc::new(gate.clone()),
-        services: BoxCloneSyncService::new(gate.clone()),
+        services: BoxCloneSyncService::new(Doors::new(gate.clone(), agent.clone())),
         relay: Arc::new(move |node, stream| agent.accept_relay(node, stream)),
     }
 }

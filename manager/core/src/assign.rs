@@ -70,14 +70,20 @@ pub(crate) fn serving(task: &Task) -> Option<(NodeId, IpAddr)> {
 pub fn orders(state: &State, node: NodeId) -> Option<NodeOrders> {
     let row = state.node(node)?;
     let role = row.spec.role;
-    let managers = state.nodes().filter(|node| node.spec.role == Role::Manager);
-    let managers = managers.map(|node| node.address.clone()).collect();
     let roots = state.authority().into_iter().flat_map(|authority| authority.roots());
     let roots: Vec<String> = roots.map(|root| root.digest.to_string()).collect();
     let rotation = state.authority().filter(|authority| authority.previous.is_some());
     let show_certificate = rotation.is_some_and(|authority| !row.has_shown(authority.root.digest));
     let removed = state.removed().collect();
+    let managers = manager_addresses(state);
     Some(NodeOrders { role, roots_digest: roots.join(","), managers, show_certificate, removed })
+}
+
+/// Where the managers are, as nodes are told.
+#[must_use]
+pub fn manager_addresses(state: &State) -> Vec<String> {
+    let managers = state.nodes().filter(|node| node.spec.role == Role::Manager);
+    managers.map(|node| node.address.clone()).collect()
 }
 
 fn ingress_of(state: &State, service: &Service) -> IngressService {

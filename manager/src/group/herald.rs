@@ -1,14 +1,19 @@
-//! Tells former managers that the cluster was recovered or restored without them. Who comes back would elect a leader
-//! with others of its time, at addresses that the manager of now may not have: nobody would tell them, and two clusters
-//! of one id would run.
+//! Calls nodes that have no session with the leader, at the addresses where they were last.
 //!
-//! The leader alone does it, at the nodes that have no session with it and where they were last. What is sent is a
-//! question of the present incarnation, which a manager of an earlier one refuses and stops
-//! ([`crate::raft::standing`]); a worker knows no such call. Losing all of it costs one round.
+//! Each is told where the managers are now: a node of a cluster that was restored on another host, or whose managers have
+//! all moved, would look for them in vain. In a cluster that was recovered or restored, those that are no managers are
+//! also asked a question of the present incarnation, which a manager of an earlier one refuses and stops
+//! ([`crate::raft::standing`]); else those that come back would elect a leader of their own, and two clusters of one id
+//! would run. The leader alone calls. Losing all of it costs one round.
 
 use std::time::Duration;
 
-use muster_proto::node::{Node, NodeState};
+use futures_util::{StreamExt, stream};
+use muster_core::assign;
+use muster_proto::{
+    node::{Node, NodeState},
+    v1,
+};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -18,18 +23,23 @@ use crate::{
     replica::Replica,
 };
 
-/// Between two rounds. With few nodes away who comes back is told before a lease is over, and so before its like replace
-/// anything.
+/// Between two rounds. Who comes back is told before a lease is over, and so before its like replace anything.
 const ROUND: Duration = Duration::from_secs(1);
 /// An answer that takes longer is not waited for; the word may have arrived.
 const WORD_MAX: Duration = Duration::from_secs(1);
-/// Nodes that are told at once.
-const AT_ONCE: usize = 8;
+/// Calls under way. With more nodes away a round takes longer.
+const AT_ONCE: usize = 64;
 
 pub(crate) struct Herald {
     pub(crate) members: Members,
     pub(crate) replica: Replica,
     pub(crate) leases: Leases,
+}
+
+struct Absent {
+    peer: Peer,
+    /// It may think that it is a manager, of an earlier incarnation.
+    may_lead: bool,
 }
 
 impl Herald {
@@ -43,23 +53,32 @@ impl Herald {
     async fn go_round(&self) {
         loop {
             if self.replica.leading().is_some() {
-                let absent = self.absent();
-                for some in absent.chunks(AT_ONCE) {
-                    let told = some.iter().map(|peer| timeout(WORD_MAX, self.members.tell(peer.clone())));
-                    futures_util::future::join_all(told).await;
-                }
+                let (absent, word) = self.absent();
+                let calls = absent.into_iter().map(|absent| self.call(absent, &word));
+                stream::iter(calls).for_each_concurrent(AT_ONCE, |call| call).await;
             }
             sleep(ROUND).await;
         }
     }
 
-    /// None in a cluster that was never recovered.
-    fn absent(&self) -> Vec<Peer> {
-        let is_absent = |node: &&Node| node.raft_id.is_none() && self.leases.state(node.id) != NodeState::Ready;
+    async fn call(&self, absent: Absent, word: &v1::TellRequest) {
+        let Absent { peer, may_lead } = absent;
+        if may_lead {
+            let _ = timeout(WORD_MAX, self.members.tell(peer.clone())).await;
+        }
+        let _ = timeout(WORD_MAX, self.members.tell_whereabouts(&peer, word.clone())).await;
+    }
+
+    fn absent(&self) -> (Vec<Absent>, v1::TellRequest) {
+        let is_absent = |node: &&Node| self.leases.state(node.id) != NodeState::Ready;
         self.replica.read(|state| {
-            let was_recovered = state.cluster().is_some_and(|cluster| cluster.incarnation > 1);
-            let nodes = state.nodes().filter(|_| was_recovered).filter(is_absent);
-            nodes.map(|node| Peer { node_id: node.id, address: node.address.clone() }).collect()
+            let incarnation = state.cluster().map_or(0, |cluster| cluster.incarnation);
+            let absent = |node: &Node| Absent {
+                peer: Peer { node_id: node.id, address: node.address.clone() },
+                may_lead: incarnation > 1 && node.raft_id.is_none(),
+            };
+            let nodes = state.nodes().filter(is_absent).map(absent).collect();
+            (nodes, v1::TellRequest { managers: assign::manager_addresses(state), incarnation })
         })
     }
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures_util::{Stream, future::BoxFuture, stream};
-use muster_proto::v1::{self, raft_client::RaftClient, snapshot_piece::Piece};
+use muster_proto::v1::{self, raft_client::RaftClient, snapshot_piece::Piece, whereabouts_client::WhereaboutsClient};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout},
@@ -184,6 +184,15 @@ impl Transport for Grpc {
         chunks: Chunks,
     ) -> BoxFuture<'a, Result<Vec<u8>, TransportError>> {
         Box::pin(self.send_snapshot(target, offer, chunks))
+    }
+
+    fn tell<'a>(&'a self, peer: &'a Peer, word: v1::TellRequest) -> BoxFuture<'a, Result<(), TransportError>> {
+        // Who is told is away as a rule, and needs no connection that is kept.
+        let channel = connect::channel(&self.connect, peer, SHORT_PING_MAX);
+        Box::pin(async move {
+            let told = WhereaboutsClient::new(channel).tell(word).await;
+            told.map(|_told| ()).map_err(|status| refused(&status))
+        })
     }
 }
 

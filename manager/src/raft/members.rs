@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use muster_proto::v1;
 use openraft::{
     ChangeMembers, ServerState,
     error::{ClientWriteError, RaftError},
@@ -262,6 +263,13 @@ impl Members {
         let target = Target { raft_id: NOBODY, peer };
         if let Err(why) = self.network.call::<_, Sounded>(&target, Call::Vote, ballot).await {
             tracing::trace!(%target, %why, "not a manager of this incarnation");
+        }
+    }
+
+    /// Lets a node know where the managers are.
+    pub(crate) async fn tell_whereabouts(&self, peer: &Peer, word: v1::TellRequest) {
+        if let Err(why) = self.network.transport.tell(peer, word).await {
+            tracing::trace!(%peer, %why, "not told where the managers are");
         }
     }
 

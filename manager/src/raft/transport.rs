@@ -7,6 +7,7 @@
 use std::fmt::{self, Debug};
 
 use futures_util::future::BoxFuture;
+use muster_proto::v1;
 
 use crate::raft::Peer;
 pub use crate::snapshots::travel::Chunks;
@@ -73,4 +74,7 @@ pub trait Transport: Debug + Send + Sync + 'static {
         offer: Vec<u8>,
         chunks: Chunks,
     ) -> BoxFuture<'a, Result<Vec<u8>, TransportError>>;
+
+    /// Tells a node, which may be no manager, where the managers are.
+    fn tell<'a>(&'a self, peer: &'a Peer, word: v1::TellRequest) -> BoxFuture<'a, Result<(), TransportError>>;
 }

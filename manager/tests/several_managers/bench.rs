@@ -227,6 +227,13 @@ impl Transport for Calls {
             None => self.snapshots.snapshot(target, offer, chunks),
         }
     }
+
+    fn tell<'a>(&'a self, peer: &'a Peer, word: v1::TellRequest) -> BoxFuture<'a, Result<(), TransportError>> {
+        match self.is_refused() {
+            Some(why) => Box::pin(async { Err(why) }),
+            None => self.short.tell(peer, word),
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -139,6 +139,21 @@ fn a_daemon_is_not_moved_to_where_it_does_not_listen() {
     cluster.wait_ready(0);
 }
 
+/// Each node's own address changes in its turn, and a worker is found by a manager that it cannot find.
+#[test]
+fn the_only_manager_is_found_again_at_another_address() {
+    let mut cluster = Cluster::local(MUSTER, &Engine::Sim, 1, 1);
+    cluster[0].stop();
+    cluster[0].move_to(Loopback::new().place(0));
+    cluster[0].restart();
+    cluster.wait_ready(0);
+    let there = format!("its manager, {}", cluster[0].address());
+    wait::until("the worker to name the address of now", || {
+        let users = cluster[1].run(&["service", "ls"]);
+        if users.stderr.trim_end().ends_with(&there) { Ok(()) } else { Err(users) }
+    });
+}
+
 #[test]
 fn a_worker_knows_the_managers_that_took_the_place_of_its_first() {
     let mut cluster = Cluster::local(MUSTER, &Engine::Sim, 1, 1);

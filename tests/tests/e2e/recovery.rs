@@ -205,9 +205,9 @@ fn a_backup_is_restored_on_new_addresses() {
     assert_eq!(names(&second), ["web".to_owned()].into());
 }
 
-/// Nobody told them: where the manager of now is they do not know, and two of three would lead a cluster of their own.
+/// Who manages now they do not know, and two of three would lead a cluster of their own.
 #[test]
-fn former_managers_that_return_after_a_restore_elsewhere_are_no_managers_any_more() {
+fn former_managers_that_return_after_a_restore_elsewhere_go_on_as_workers() {
     let folder = tempfile::tempdir().unwrap();
     let (file, secret) = (folder.path().join("cluster.backup"), passphrase(folder.path(), "correct horse battery"));
     let (file, secret) = (file.to_str().unwrap(), secret.to_str().unwrap());
@@ -234,17 +234,48 @@ fn former_managers_that_return_after_a_restore_elsewhere_are_no_managers_any_mor
         cluster[former].restart();
     }
     for former in [1, 2] {
-        wait::until("the former manager to have ended", || {
+        wait::until("the former manager to be a worker of the restored cluster", || {
             let shown = cluster[former].run(&["service", "ls"]);
-            let says_why = shown.stderr.contains("recovered or restored without this manager");
-            if says_why && shown.stderr.contains("muster leave --force") {
-                Ok(())
-            } else {
-                Err((shown, cluster[former].log()))
-            }
+            let there = format!("is a worker of its cluster; run the command on its manager, {}", now.address());
+            if shown.stderr.contains(&there) { Ok(()) } else { Err((shown, cluster[former].log())) }
         });
     }
     create(&now, "since");
     assert_eq!(names(&now), ["since".to_owned(), "web".to_owned()].into());
     assert_eq!(now.ok(&["node", "ls", "--filter", "role=manager", "-q"]), now.node_id());
+    now.ok(&["node", "promote", &cluster[1].node_id()]);
+    assert_eq!(names(&cluster[1]), names(&now));
+}
+
+/// It knows one address, where nobody is any more.
+#[test]
+fn a_worker_is_called_by_the_manager_of_a_cluster_that_was_restored_elsewhere() {
+    let Some(()) = engine::present("a_worker_is_called") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (file, secret) = (folder.path().join("cluster.backup"), passphrase(folder.path(), "correct horse battery"));
+    let (file, secret) = (file.to_str().unwrap(), secret.to_str().unwrap());
+    let images = Images::make(&["1.0.0"]);
+    let mut cluster = Cluster::local(MUSTER, &Engine::Docker, 1, 1);
+    let id = cluster[0].cluster_id();
+    // How long it takes to restore is not what is looked at.
+    settings::change(&cluster[0], |spec| spec.lease_ms = 120_000);
+    cluster.wait_ready(0);
+    let there = ["--constraint", "node.role==worker"];
+    let create = ["service", "create", "--quiet", "--name", "web", "--replicas", "2"];
+    cluster[0].ok(&[&create[..], &there, &[&images.name("1.0.0")]].concat());
+    let before = running(&id);
+    assert_eq!(before.len(), 2);
+    cluster[0].ok(&["backup", "--passphrase-file", secret, file]);
+    cluster[0].kill();
+
+    let mut now = Daemon::start_at(MUSTER, Engine::Docker, Loopback::new().place(0));
+    now.ok(&["restore", "--passphrase-file", secret, file]);
+    now.note_cluster();
+    wait::until("the worker to be a node of the restored cluster", || {
+        let shown = now.ok(&["node", "ls", "--format", "{{.ID}} {{.Status}}"]);
+        let ready = format!("{} Ready", cluster[1].node_id());
+        if shown.lines().any(|line| line == ready) { Ok(()) } else { Err((shown, cluster[1].log())) }
+    });
+    now.wait_running("web", 2);
+    assert_eq!(running(&id), before, "a container was touched");
 }

@@ -113,6 +113,7 @@ async fn every_rpc_by_every_caller() {
         Raft/Vote: new manager, demoted, manager
         Raft/InstallSnapshot: new manager, demoted, manager
         Raft/Elect: new manager, demoted, manager
+        Whereabouts/Tell: new manager, demoted, manager
         Control/CreateService: manager, local
         Control/UpdateService: manager, local
         Control/RollbackService: manager, local
