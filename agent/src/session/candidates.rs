@@ -58,6 +58,12 @@ impl Candidates {
         self.turn = now.and_then(|now| self.addresses.iter().position(|known| *known == now)).unwrap_or(0);
     }
 
+    /// As [`Candidates::learn`], from a manager that called: the first of them are asked next, in a hurry again.
+    pub(super) fn called(&mut self, addresses: Vec<String>) {
+        self.learn(addresses);
+        (self.turn, self.asked, self.limit) = (0, 0, PAUSE_FIRST);
+    }
+
     /// None: no manager is known that may be asked.
     pub(super) fn next(&mut self, may_be_asked: impl Fn(&str) -> bool) -> Option<String> {
         let count = self.addresses.len();
@@ -204,6 +210,15 @@ mod tests {
         assert_eq!(pauses, [100, 200, 400, 800, 1_000, 1_000, 1_000, 1_000, 1_000, 1_000]);
         assert_eq!(candidates.served(true, None, CHANCE), JITTER, "this one lasted");
         assert_eq!(candidates.served(false, None, CHANCE), PAUSE_FIRST);
+    }
+
+    #[test]
+    fn a_manager_that_called_is_asked_next() {
+        let mut candidates = three();
+        (0..20).for_each(|_| drop(next(&mut candidates)));
+        assert_eq!(candidates.beside(), PAUSE_LONGEST);
+        candidates.called(["d", "a", "b", "c"].map(str::to_owned).into());
+        assert_eq!((candidates.beside(), next(&mut candidates)), (BESIDE, "d".to_owned()));
     }
 
     #[test]

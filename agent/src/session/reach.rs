@@ -121,7 +121,8 @@ impl Sessions {
             let (manager, outcome) = tokio::select! {
                 Some(ended) = tries.next() => ended,
                 Ok(()) = calls.changed() => {
-                    candidates.learn(self.candidates());
+                    candidates.called(self.candidates());
+                    next_at = Instant::now();
                     continue;
                 }
                 () = sleep_until(next_at), if tries.len() < TRIES_MAX => {

@@ -101,6 +101,7 @@ fn who_may_call_what() {
         Raft/Elect: new manager, demoted, manager
         Raft/InstallSnapshot: new manager, demoted, manager
         Raft/Vote: new manager, demoted, manager
+        Whereabouts/Tell: new manager, demoted, manager
         muster-relay: new worker, new manager, worker, demoted, manager
     "#]]
     .assert_eq(&shown);
