@@ -13,7 +13,7 @@ use muster_manager::{
     founding,
     recovery::{self, Recovered, alive},
 };
-use muster_proto::{id::NodeId, node::Role};
+use muster_proto::{id::NodeId, node::Role, time::Timestamp};
 
 use super::{
     data_dir::DataDir,
@@ -61,7 +61,7 @@ pub(super) async fn prepare(
         },
     };
     if force == Force::No {
-        refuse_beside_managers(&state, &record).await?;
+        refuse_beside_managers(&state, &record, now).await?;
     }
     record.write(&data_dir.member())?;
     let survivor = Survivor { id: node_id, address: advertise_addr, certificate: Some(successor.certificate) };
@@ -73,9 +73,9 @@ pub(super) async fn prepare(
 }
 
 /// What still runs knows more than the backup, and would be ended by it.
-async fn refuse_beside_managers(state: &State, record: &Record) -> anyhow::Result<()> {
+async fn refuse_beside_managers(state: &State, record: &Record, now: Timestamp) -> anyhow::Result<()> {
     let keeper = Keeper::new(record.credentials()?).context("the certificate that was made cannot be used")?;
-    let running = alive::managers(state, Arc::new(Secured::new(keeper))).await;
+    let running = alive::managers(state, now, Arc::new(Secured::new(keeper))).await;
     if running.is_empty() {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use muster_core::{recovery, state::State};
-use muster_proto::id::ClusterId;
+use muster_proto::{id::ClusterId, time::Timestamp};
 use tokio::time::timeout;
 
 use crate::{
@@ -24,11 +24,11 @@ const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Nodes that are asked at once.
 const AT_ONCE: usize = 32;
 
-/// Their addresses. `connect` speaks for the manager that would go on. The question is one that nobody is ended by: of a
+/// Their addresses. `connect` speaks for the manager that would go on `now`. The question is one that nobody is ended by: of a
 /// manager that has no state yet.
-pub async fn managers(state: &State, connect: Arc<dyn Connect>) -> Vec<String> {
+pub async fn managers(state: &State, now: Timestamp, connect: Arc<dyn Connect>) -> Vec<String> {
     let Some(cluster) = state.cluster() else { return Vec::new() };
-    let (transport, from) = (Grpc::new(connect), recovery::next_raft_id(cluster).0);
+    let (transport, from) = (Grpc::new(connect), recovery::next_raft_id(cluster, now).0);
     let mut targets = Vec::new();
     for node in state.nodes() {
         let raft_id = node.raft_id.map_or(NOBODY, |raft_id| raft_id.0);
