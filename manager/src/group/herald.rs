@@ -4,10 +4,12 @@
 //!
 //! The leader alone does it, at the nodes that have no session with it and where they were last. What is sent is a
 //! question of the present incarnation, which a manager of an earlier one refuses and stops
-//! ([`crate::raft::standing`]); a worker knows no such call. Losing all of it costs one round.
+//! ([`crate::raft::standing`]); a worker knows no such call. Losing all of it costs one round. In each the connections are
+//! closed that neither members nor the absent are called on any more.
 
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use muster_proto::node::{Node, NodeState};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +26,7 @@ const ROUND: Duration = Duration::from_secs(1);
 /// An answer that takes longer is not waited for; the word may have arrived.
 const WORD_MAX: Duration = Duration::from_secs(1);
 /// Nodes that are told at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 64;
 
 pub(crate) struct Herald {
     pub(crate) members: Members,
@@ -42,13 +44,9 @@ impl Herald {
 
     async fn go_round(&self) {
         loop {
-            if self.replica.leading().is_some() {
-                let absent = self.absent();
-                for some in absent.chunks(AT_ONCE) {
-                    let told = some.iter().map(|peer| timeout(WORD_MAX, self.members.tell(peer.clone())));
-                    futures_util::future::join_all(told).await;
-                }
-            }
+            let absent = if self.replica.leading().is_some() { self.absent() } else { Vec::new() };
+            self.members.keep_connections(&absent);
+            tell(absent, |peer| self.members.tell(peer)).await;
             sleep(ROUND).await;
         }
     }
@@ -61,5 +59,31 @@ impl Herald {
             let nodes = state.nodes().filter(|_| was_recovered).filter(is_absent);
             nodes.map(|node| Peer { node_id: node.id, address: node.address.clone() }).collect()
         })
+    }
+}
+
+async fn tell<F: Future<Output = ()>>(absent: Vec<Peer>, word: impl Fn(Peer) -> F) {
+    let told = absent.into_iter().map(|peer| timeout(WORD_MAX, word(peer)));
+    stream::iter(told).buffer_unordered(AT_ONCE).for_each(async |_| {}).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use futures_util::future::Either;
+    use muster_proto::{cluster::ClusterSpec, id::NodeId};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn among_many_without_power_who_comes_back_is_told_before_a_lease_is_over() {
+        let peer = |id| Peer { node_id: NodeId::from_bits(id), address: String::new() };
+        let begun = Instant::now();
+        let word =
+            |peer: Peer| if peer.node_id.bits() == 100 { Either::Left(ready(())) } else { Either::Right(pending()) };
+        tell((1..=100).map(peer).collect(), word).await;
+        assert!(begun.elapsed() + ROUND <= ClusterSpec::default().lease);
     }
 }

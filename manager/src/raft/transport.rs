@@ -4,9 +4,13 @@
 //!
 //! A transport may lose, delay and repeat; it must not change. Dropping a future gives the message up.
 
-use std::fmt::{self, Debug};
+use std::{
+    collections::BTreeSet,
+    fmt::{self, Debug},
+};
 
 use futures_util::future::BoxFuture;
+use muster_proto::id::NodeId;
 
 use crate::raft::Peer;
 pub use crate::snapshots::travel::Chunks;
@@ -73,4 +77,7 @@ pub trait Transport: Debug + Send + Sync + 'static {
         offer: Vec<u8>,
         chunks: Chunks,
     ) -> BoxFuture<'a, Result<Vec<u8>, TransportError>>;
+
+    /// Only these nodes are called from now on: connections to others may close.
+    fn keep(&self, _nodes: &BTreeSet<NodeId>) {}
 }

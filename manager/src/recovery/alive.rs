@@ -13,7 +13,7 @@ use crate::{
     raft::{
         Peer, Vote,
         grpc::Grpc,
-        members::NOBODY,
+        network::NOBODY,
         transport::{Call, Target, Transport},
         wire::{self, Ballot, Candidacy, Envelope, VoteAsked},
     },
