@@ -98,7 +98,7 @@ pub fn take_over(
     let (cluster, authority) = state.cluster().zip(state.authority()).ok_or(FoundingError::NoAuthority)?;
     let (root, validity) = (authority.root.digest, cluster.spec.certificate_validity);
     // What `recovery` gives it.
-    let part = Part::Manager(recovery::next_raft_id(cluster));
+    let part = Part::Manager(recovery::next_raft_id(cluster, now));
     let certificate_pem = unseal(authority, key)?.sign(node, part, public_key_der, now, validity)?;
     let certificate_pem = authority.chain(&certificate_pem);
     let certificate = NodeCertificate {

@@ -20,7 +20,7 @@ pub mod wire;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use muster_core::command::Outcome;
+use muster_core::{command::Outcome, recovery::RAFT_ID_BITS};
 use muster_proto::{id::NodeId, version::Term};
 use serde::{Deserialize, Serialize};
 
@@ -63,11 +63,9 @@ openraft::declare_raft_types!(
         AsyncRuntime = runtime::Runtime,
 );
 
-/// Room for a manager's number in a term.
-const RAFT_ID_BITS: u32 = 20;
-
 /// The reign of one leader, as everything beyond Raft counts it. Two managers can lead in one of openraft's terms, one
-/// after the other; no two have the same number of both, and the later one's is higher.
+/// after the other; no two have the same number of both, and the later one's is higher. What else is in their Raft ids is
+/// the same for all of an incarnation.
 pub(crate) fn term_of(leader: openraft::LeaderId<u64>) -> Term {
     Term((leader.term << RAFT_ID_BITS) | (leader.node_id & ((1 << RAFT_ID_BITS) - 1)))
 }

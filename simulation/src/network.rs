@@ -12,13 +12,11 @@ use futures_util::future::BoxFuture;
 use muster_manager::{
     Outside,
     raft::{
-        Peer,
         inbox::{Inbox, InboxError},
         promise::{self, Promise},
         transport::{Call, Chunks, Target, Transport, TransportError},
     },
 };
-use muster_proto::v1;
 use tokio::{
     sync::oneshot,
     time::{sleep, timeout},
@@ -262,10 +260,5 @@ impl Transport for Wire {
         Box::pin(async move {
             timeout(SILENCE_MAX, self.carry_snapshot(target.raft_id, offer, chunks)).await.map_err(silent).flatten()
         })
-    }
-
-    /// There are no agents that could be told.
-    fn tell<'a>(&'a self, peer: &'a Peer, _word: v1::TellRequest) -> BoxFuture<'a, Result<(), TransportError>> {
-        Box::pin(async move { Err(TransportError::Unreachable(format!("no agent at {peer}"))) })
     }
 }

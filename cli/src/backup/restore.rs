@@ -23,8 +23,9 @@ const QUEUE_MAX: usize = 8;
 /// Go on from a backup, on a host in no cluster
 ///
 /// This host becomes the cluster's only manager, under the addresses and with the services, settings and secrets that the
-/// backup holds. Join further managers then. It is refused while managers of the cluster run. What other nodes run goes on,
-/// and those that find this host at an address of theirs take part again by themselves, managers of before as workers.
+/// backup holds. Join further managers then. It is refused while managers run on nodes that the backup knows; of those that
+/// joined later it cannot know, so stop their daemons before. What other nodes run goes on, and those that find this host at
+/// an address of theirs take part again by themselves, managers of before as workers.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Examples:
   muster restore cluster.backup
@@ -37,7 +38,8 @@ pub struct Args {
     /// Where other nodes reach this one, as HOST or HOST:PORT (default: the daemon's setting, else this host's address)
     #[arg(long, value_name = "ADDRESS", default_value = "", hide_default_value = true)]
     pub advertise_addr: String,
-    /// Also while managers of the cluster run: they are managers no more, and what they decided since the backup is lost
+    /// Also while managers run that the backup knows, or where that cannot be told: they are managers no more, and what they
+    /// decided since the backup is lost; stop those that joined later yourself
     #[arg(long)]
     pub force: bool,
     /// A file made by `muster backup`

@@ -1,4 +1,4 @@
-//! The address at which other nodes reach this one, and whether it leads here at all: one that this host does not reach
+//! The address at which other nodes reach this one, and whether it leads here at all: one that a manager does not reach
 //! itself at is good for nobody, as its own agent dials it too.
 
 use std::{

@@ -10,7 +10,10 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use muster_manager::authorization::{Roll, Standing};
+use muster_manager::{
+    authorization::{Roll, Standing},
+    connect::NO_MANAGER_METADATA,
+};
 use muster_proto::id::NodeId;
 use tokio::sync::watch;
 use tonic::{Status, body::Body, metadata::MetadataValue, server::NamedService};
@@ -19,9 +22,6 @@ use tower::Service;
 use super::whereabouts::Whereabouts;
 
 const NO_CLUSTER: &str = "this host is in no cluster; start one with `muster init`, or join one with `muster join`";
-
-/// In the metadata of what a host without a manager answers: one that has a manager may answer otherwise.
-pub(super) const NO_MANAGER_METADATA: &str = "muster-no-manager";
 
 /// What is behind the gate: the manager's own services, boxed because their type is the manager's affair.
 pub(super) type Inner = tower::util::BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Infallible>;

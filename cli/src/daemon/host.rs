@@ -132,7 +132,12 @@ impl Host {
         if address == record.advertise_addr {
             return Ok(record);
         }
-        advertise::check_patiently(&address, listener).await?;
+        if record.raft_id.is_some() {
+            advertise::check_patiently(&address, listener).await?;
+        } else if let Err(error) = advertise::check(&address, listener).await {
+            // Managers turn to it there, and a router in between may lead others here without leading this host to itself.
+            tracing::warn!("{error:#}");
+        }
         tracing::info!(from = %record.advertise_addr, to = %address, "this node has another address");
         let moved = Record { advertise_addr: address, ..record };
         moved.write(&self.data_dir.member())?;

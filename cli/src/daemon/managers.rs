@@ -11,6 +11,7 @@ use std::{
 use muster_manager::{
     authorization::Denied,
     ca::{DialError, Expect, Keeper},
+    connect::NO_MANAGER_METADATA,
 };
 use muster_proto::{
     assignment::LEADER_METADATA,
@@ -18,8 +19,6 @@ use muster_proto::{
     v1::{self, membership_client::MembershipClient},
 };
 use tonic::{Code, Status, transport::Channel};
-
-use super::gate::NO_MANAGER_METADATA;
 
 /// Of one manager. It may have to wait for an election.
 const ANSWER_MAX: Duration = Duration::from_secs(15);

@@ -11,11 +11,17 @@ use muster_manager::{
     backup::{self, Backup},
     ca::{Keeper, NodeKey},
     founding,
-    recovery::{self, Recovered, alive},
+    outside::network::HostNetwork,
+    recovery::{
+        self, Recovered,
+        alive::{self, Found},
+    },
 };
-use muster_proto::{id::NodeId, node::Role};
+use muster_proto::{id::NodeId, node::Role, time::Timestamp};
+use tokio::net::TcpListener;
 
 use super::{
+    advertise,
     data_dir::DataDir,
     dial::Secured,
     host::Force,
@@ -37,6 +43,7 @@ pub(super) async fn prepare(
     backup: Backup,
     advertise_addr: String,
     force: Force,
+    listener: &TcpListener,
 ) -> anyhow::Result<(Record, Recovered)> {
     let Backup { state, cluster_key, made_at: _ } = backup;
     let (node_id, node_key, now) = (NodeId::from_bits(rand::random()), NodeKey::generate()?, super::now());
@@ -61,7 +68,7 @@ pub(super) async fn prepare(
         },
     };
     if force == Force::No {
-        refuse_beside_managers(&state, &record).await?;
+        refuse_beside_managers(&state, &record, now, listener).await?;
     }
     record.write(&data_dir.member())?;
     let survivor = Survivor { id: node_id, address: advertise_addr, certificate: Some(successor.certificate) };
@@ -73,16 +80,36 @@ pub(super) async fn prepare(
 }
 
 /// What still runs knows more than the backup, and would be ended by it.
-async fn refuse_beside_managers(state: &State, record: &Record) -> anyhow::Result<()> {
+async fn refuse_beside_managers(
+    state: &State,
+    record: &Record,
+    now: Timestamp,
+    listener: &TcpListener,
+) -> anyhow::Result<()> {
     let keeper = Keeper::new(record.credentials()?).context("the certificate that was made cannot be used")?;
-    let running = alive::managers(state, Arc::new(Secured::new(keeper))).await;
-    if running.is_empty() {
+    let Found { running, unclear } =
+        alive::managers(state, now, Arc::new(Secured::new(keeper)), Arc::new(HostNetwork)).await;
+    if !running.is_empty() {
+        bail!(
+            "managers of this cluster still run and know more than the backup ({}); where they have lost their quorum run \
+             `muster recover` on one of them, or stop their daemons first; with --force they are managers no more, and what \
+             they decided since the backup is lost",
+            running.join(", ")
+        );
+    }
+    let mut untold = Vec::new();
+    for (address, why) in unclear {
+        // It may have been this host, which answers nobody yet.
+        if advertise::check(&address, listener).await.is_err() {
+            untold.push(format!("{address}: {why}"));
+        }
+    }
+    if untold.is_empty() {
         return Ok(());
     }
     bail!(
-        "managers of this cluster still run and know more than the backup ({}); where they have lost their quorum run \
-         `muster recover` on one of them, or stop their daemons first; with --force they are managers no more, and what they \
-         decided since the backup is lost",
-        running.join(", ")
+        "cannot tell whether managers of this cluster still run ({}); stop what listens there, or repeat with --force where \
+         it is none",
+        untold.join(", ")
     )
 }

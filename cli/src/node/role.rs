@@ -89,6 +89,7 @@ async fn turn(
     if is_done(&before, role) {
         return out.line(format_args!("node {node} is a {role} already"));
     }
+    let is_own = daemon.own_node_id().await?.as_ref() == Some(&before.id);
     // By its id from here on: `self` has to mean the same to the end, and names may be given anew.
     *warnings = change::make(daemon, &before.id, |node| {
         Ok(NodeChange { role: Some(role), availability: node.availability, labels: node.labels.clone() })
@@ -110,10 +111,10 @@ async fn turn(
             }
             Ok(_) => {}
             Err(error) if error.is_passing() => {}
-            // The node is this host: what its manager passes on while it ends is a worker's call already.
-            Err(error) if role == Role::Worker && error.code() == Some(Code::PermissionDenied) => {}
+            // What this host's own manager passes on while it ends is a worker's call already.
+            Err(error) if is_own && role == Role::Worker && error.code() == Some(Code::PermissionDenied) => {}
             // This host's own daemon is a worker's by now, and refuses what is for managers.
-            Err(error) if role == Role::Worker && error.code() == Some(Code::FailedPrecondition) => {
+            Err(error) if is_own && role == Role::Worker && error.code() == Some(Code::FailedPrecondition) => {
                 return out.line(format_args!("node {node} is a worker now"));
             }
             Err(error) => return Err(error),

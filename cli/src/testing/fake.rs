@@ -63,6 +63,8 @@ pub(crate) struct World {
     pub(crate) tasks_then: VecDeque<Vec<v1::Task>>,
     /// This host's node is a worker by now, or nobody's.
     pub(crate) denies_updates: bool,
+    /// Somebody else makes this host's node a worker as soon as a node was updated.
+    pub(crate) demotes_own: bool,
     /// So many calls about the cluster are refused for want of a leader.
     pub(crate) unavailable_left: u32,
 }
@@ -347,6 +349,11 @@ impl Control for Fake {
                 }
                 v1::Role::Worker => node.role = request.role,
             }
+        }
+        if world.demotes_own {
+            let own = world.membership.as_ref().map(|own| own.node_id.clone());
+            let own = world.nodes.iter_mut().filter(|node| Some(&node.id) == own.as_ref());
+            own.for_each(|node| node.role = v1::Role::Worker.into());
         }
         world.nodes_updated.push(request);
         Ok(Response::new(v1::UpdateNodeResponse { version: 20, warnings: world.warnings.clone() }))

@@ -24,19 +24,20 @@ use crate::{
 /// More commands than a cluster carries out between a copy and the loss of its managers.
 const NUMBERS_SKIPPED: u64 = 1 << 32;
 
-/// More Raft ids than it gives out in that time. A manager that takes over must have one that nobody else ever had; and the
-/// numbers are kept in 20 bits of a term, which is enough for a thousand recoveries.
-const RAFT_IDS_SKIPPED: u64 = 1 << 10;
+/// Of a Raft id those that tell the managers of one incarnation apart: more than are ever made in one.
+pub const RAFT_ID_BITS: u32 = 20;
 
-/// The Raft id of the manager that goes on alone.
+/// The Raft id of the manager that goes on alone. One that nobody else ever had, nor has in a cluster that went on from
+/// the same copy earlier: what is above [`RAFT_ID_BITS`] counts the seconds.
 #[must_use]
-pub fn next_raft_id(cluster: &Cluster) -> RaftId {
-    RaftId(cluster.next_raft_id.0.saturating_add(RAFT_IDS_SKIPPED))
+pub fn next_raft_id(cluster: &Cluster, at: Timestamp) -> RaftId {
+    let after_all_known = (cluster.next_raft_id.0 >> RAFT_ID_BITS).saturating_add(1);
+    RaftId(after_all_known.max(at.millis() / 1_000) << RAFT_ID_BITS)
 }
 
-/// Higher than any of before, also where the copy is of before another recovery: so it counts the seconds.
+/// Higher than any of before, also where the copy is of before another recovery: so it counts the milliseconds.
 fn next_incarnation(cluster: &Cluster, at: Timestamp) -> u64 {
-    cluster.incarnation.saturating_add(1).max(at.millis() / 1_000)
+    cluster.incarnation.saturating_add(1).max(at.millis())
 }
 
 /// The one manager that is left, or that takes over.
@@ -61,7 +62,7 @@ pub fn recovered(
     state.applied = LogPosition { term, index };
     let version = Version(index);
     let cluster = state.cluster.as_mut().ok_or(Rejection::NoCluster)?;
-    let raft_id = next_raft_id(cluster);
+    let raft_id = next_raft_id(cluster, at);
     cluster.next_raft_id = RaftId(raft_id.0.saturating_add(1));
     cluster.incarnation = next_incarnation(cluster, at);
     cluster.version = version;
@@ -162,10 +163,10 @@ mod tests {
     fn the_survivor_leads_alone_and_the_others_keep_their_tasks() {
         let before = lost();
         let (state, raft_id) = recovered(before.clone(), &survivor(1, "10.0.0.1:7377"), NOW, TERM).expect("a cluster");
-        assert_eq!(raft_id, RaftId(4 + RAFT_IDS_SKIPPED), "4 may have been given since");
+        assert!(raft_id.0 >= 1 << RAFT_ID_BITS, "4 and others may have been given since");
         let managers: Vec<_> = state.managers().map(|node| (node.id, node.raft_id)).collect();
         assert_eq!(managers, [(NodeId::from_bits(1), Some(raft_id))]);
-        assert!((1..raft_id.0).all(|id| state.is_retired(RaftId(id))) && !state.is_retired(raft_id));
+        assert!((1..=4).chain([raft_id.0 - 1]).all(|id| state.is_retired(RaftId(id))) && !state.is_retired(raft_id));
         assert_eq!(state.nodes().count(), 3);
         assert!(state.tasks().all(|task| task.is_active()), "containers are kept");
         assert!(state.cluster().map(|c| c.incarnation) > before.cluster().map(|c| c.incarnation));
@@ -179,7 +180,22 @@ mod tests {
             state.cluster().map(|cluster| cluster.incarnation)
         };
         let first = Timestamp::from_millis(1_700_000_000_000);
-        assert!(incarnation(first) < incarnation(first + Duration::from_secs(1)));
+        assert!(incarnation(first) < incarnation(first + Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn of_two_recoveries_from_one_copy_the_later_has_a_raft_id_that_the_earlier_never_gave() {
+        let recovered = |at| recovered(lost(), &survivor(1, "10.0.0.1:7377"), at, TERM).expect("a cluster");
+        let at = Timestamp::from_millis(1_700_000_000_000);
+        let (mut earlier, _) = recovered(at);
+        let (_, later) = recovered(at + Duration::from_secs(1));
+        // It went on for long, and its survivor was let go.
+        earlier.nodes.values_mut().for_each(|node| node.raft_id = None);
+        let cluster = earlier.cluster.as_mut().expect("a cluster");
+        cluster.next_raft_id = RaftId(cluster.next_raft_id.0 + 1_000_000);
+        assert!(!earlier.is_retired(later));
+        let again = next_raft_id(earlier.cluster().expect("a cluster"), Timestamp::EPOCH);
+        assert!(!earlier.is_retired(again), "the clock was set back");
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! all moved, would look for them in vain. In a cluster that was recovered or restored, those that are no managers are
 //! also asked a question of the present incarnation, which a manager of an earlier one refuses and stops
 //! ([`crate::raft::standing`]); else those that come back would elect a leader of their own, and two clusters of one id
-//! would run. The leader alone calls. Losing all of it costs one round.
+//! would run. The leader alone calls. Losing all of it costs one round. In each the connections are closed that neither
+//! members nor the absent are called on any more.
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use crate::{
 const ROUND: Duration = Duration::from_secs(1);
 /// An answer that takes longer is not waited for; the word may have arrived.
 const WORD_MAX: Duration = Duration::from_secs(1);
-/// Calls under way. With more nodes away a round takes longer.
+/// Nodes that are told at once.
 const AT_ONCE: usize = 64;
 
 pub(crate) struct Herald {
@@ -52,21 +53,21 @@ impl Herald {
 
     async fn go_round(&self) {
         loop {
-            if self.replica.leading().is_some() {
-                let (absent, word) = self.absent();
-                let calls = absent.into_iter().map(|absent| self.call(absent, &word));
-                stream::iter(calls).for_each_concurrent(AT_ONCE, |call| call).await;
-            }
+            let (absent, word) = if self.replica.leading().is_some() { self.absent() } else { Default::default() };
+            self.members.keep_connections(absent.iter().map(|absent| absent.peer.node_id));
+            tell(absent, |absent| self.call(absent, &word)).await;
             sleep(ROUND).await;
         }
     }
 
     async fn call(&self, absent: Absent, word: &v1::TellRequest) {
         let Absent { peer, may_lead } = absent;
-        if may_lead {
-            let _ = timeout(WORD_MAX, self.members.tell(peer.clone())).await;
-        }
-        let _ = timeout(WORD_MAX, self.members.tell_whereabouts(&peer, word.clone())).await;
+        let is_none_of_now = async {
+            if may_lead {
+                self.members.tell(peer.clone()).await;
+            }
+        };
+        tokio::join!(is_none_of_now, self.members.tell_whereabouts(&peer, word.clone()));
     }
 
     fn absent(&self) -> (Vec<Absent>, v1::TellRequest) {
@@ -80,5 +81,31 @@ impl Herald {
             let nodes = state.nodes().filter(is_absent).map(absent).collect();
             (nodes, v1::TellRequest { managers: assign::manager_addresses(state), incarnation })
         })
+    }
+}
+
+async fn tell<T, F: Future<Output = ()>>(absent: Vec<T>, word: impl Fn(T) -> F) {
+    let told = absent.into_iter().map(|one| timeout(WORD_MAX, word(one)));
+    stream::iter(told).buffer_unordered(AT_ONCE).for_each(async |_| {}).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use futures_util::future::Either;
+    use muster_proto::{cluster::ClusterSpec, id::NodeId};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn among_many_without_power_who_comes_back_is_told_before_a_lease_is_over() {
+        let peer = |id| Peer { node_id: NodeId::from_bits(id), address: String::new() };
+        let begun = Instant::now();
+        let word =
+            |peer: Peer| if peer.node_id.bits() == 100 { Either::Left(ready(())) } else { Either::Right(pending()) };
+        tell((1..=100).map(peer).collect(), word).await;
+        assert!(begun.elapsed() + ROUND <= ClusterSpec::default().lease);
     }
 }

@@ -1,12 +1,8 @@
 //! The transport of a manager without any other to talk to.
 
 use futures_util::future::{BoxFuture, ready};
-use muster_proto::v1;
 
-use crate::raft::{
-    Peer,
-    transport::{Call, Chunks, Target, Transport, TransportError},
-};
+use crate::raft::transport::{Call, Chunks, Target, Transport, TransportError};
 
 type Answer = Result<Vec<u8>, TransportError>;
 
@@ -24,9 +20,5 @@ impl Transport for Alone {
 
     fn snapshot<'a>(&'a self, target: &'a Target, _offer: Vec<u8>, _chunks: Chunks) -> BoxFuture<'a, Answer> {
         nobody(target)
-    }
-
-    fn tell<'a>(&'a self, peer: &'a Peer, _word: v1::TellRequest) -> BoxFuture<'a, Result<(), TransportError>> {
-        Box::pin(ready(Err(TransportError::Unreachable(format!("no connection to {peer}")))))
     }
 }

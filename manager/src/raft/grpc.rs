@@ -1,10 +1,10 @@
 //! Raft messages over gRPC: the [`Transport`] of the daemon. What receives them is [`super::service`].
 //!
-//! Each member has one connection for what is short and one for what is not, kept open, and each snapshot one of its own,
+//! Each node that is called has one connection for what is short and one for what is not, kept open, and each snapshot one of its own,
 //! so that heartbeats queue behind nothing that is long.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     error::Error as _,
     sync::{
         Arc, Mutex, PoisonError,
@@ -14,7 +14,10 @@ use std::{
 };
 
 use futures_util::{Stream, future::BoxFuture, stream};
-use muster_proto::v1::{self, raft_client::RaftClient, snapshot_piece::Piece, whereabouts_client::WhereaboutsClient};
+use muster_proto::{
+    id::NodeId,
+    v1::{self, raft_client::RaftClient, snapshot_piece::Piece, whereabouts_client::WhereaboutsClient},
+};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout},
@@ -42,7 +45,7 @@ const INSTALL_MAX: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub struct Grpc {
     connect: Arc<dyn Connect>,
-    links: Mutex<BTreeMap<(u64, Width), Link>>,
+    links: Mutex<BTreeMap<(NodeId, Width), Link>>,
 }
 
 /// Of the messages that a connection carries.
@@ -60,7 +63,7 @@ impl Width {
 
 #[derive(Clone, Debug)]
 struct Link {
-    peer: Peer,
+    address: String,
     channel: Channel,
     /// When it was made, or something came back on it.
     heard: Arc<Mutex<Instant>>,
@@ -90,7 +93,7 @@ impl Drop for Unanswered<'_> {
         if self.answered.load(Ordering::Relaxed) {
             self.link.heard();
         } else if self.link.silent_for() > SILENCE_MAX {
-            self.grpc.replace((self.target, self.width), &self.link);
+            self.grpc.replace((&self.target.peer, self.width), &self.link);
         }
     }
 }
@@ -101,13 +104,13 @@ impl Grpc {
         Self { connect, links: Mutex::default() }
     }
 
-    fn link(&self, target: &Target, width: Width) -> Link {
+    fn link(&self, peer: &Peer, width: Width) -> Link {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        match links.get(&(target.raft_id, width)) {
-            Some(link) if link.peer == target.peer => link.clone(),
+        match links.get(&(peer.node_id, width)) {
+            Some(link) if link.address == peer.address => link.clone(),
             Some(_) | None => {
-                let link = self.new_link(&target.peer, width);
-                links.insert((target.raft_id, width), link.clone());
+                let link = self.new_link(peer, width);
+                links.insert((peer.node_id, width), link.clone());
                 link
             }
         }
@@ -119,20 +122,20 @@ impl Grpc {
             Width::Long => LONG_PING_MAX,
         };
         let channel = connect::channel(&self.connect, peer, ping_max);
-        Link { peer: peer.clone(), channel, heard: Arc::new(Mutex::new(Instant::now())) }
+        Link { address: peer.address.clone(), channel, heard: Arc::new(Mutex::new(Instant::now())) }
     }
 
     /// Unless somebody else was faster.
-    fn replace(&self, (target, width): (&Target, Width), dead: &Link) {
+    fn replace(&self, (peer, width): (&Peer, Width), dead: &Link) {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        if links.get(&(target.raft_id, width)).is_some_and(|link| Arc::ptr_eq(&link.heard, &dead.heard)) {
-            links.insert((target.raft_id, width), self.new_link(&target.peer, width));
+        if links.get(&(peer.node_id, width)).is_some_and(|link| Arc::ptr_eq(&link.heard, &dead.heard)) {
+            links.insert((peer.node_id, width), self.new_link(peer, width));
         }
     }
 
     async fn send(&self, target: &Target, call: Call, message: Vec<u8>) -> Result<Vec<u8>, TransportError> {
         let width = Width::of(&message);
-        let link = self.link(target, width);
+        let link = self.link(&target.peer, width);
         let mut client = client(link.channel.clone());
         let under_way = Unanswered { grpc: self, target, width, link, answered: AtomicBool::new(false) };
         let request = v1::RaftRequest { body: message };
@@ -187,12 +190,16 @@ impl Transport for Grpc {
     }
 
     fn tell<'a>(&'a self, peer: &'a Peer, word: v1::TellRequest) -> BoxFuture<'a, Result<(), TransportError>> {
-        // Who is told is away as a rule, and needs no connection that is kept.
-        let channel = connect::channel(&self.connect, peer, SHORT_PING_MAX);
+        let mut client = WhereaboutsClient::new(self.link(peer, Width::Short).channel);
         Box::pin(async move {
-            let told = WhereaboutsClient::new(channel).tell(word).await;
+            let told = client.tell(word).await;
             told.map(|_told| ()).map_err(|status| refused(&status))
         })
+    }
+
+    fn keep(&self, nodes: &BTreeSet<NodeId>) {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|(node, _), _| nodes.contains(node));
     }
 }
 
@@ -267,5 +274,41 @@ async fn stalled(progress: &mut watch::Receiver<Progress>) -> String {
         if timeout(left, changed).await.is_err() {
             return why.to_owned();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Connect for Nobody {
+        fn connect(&self, _peer: &Peer) -> BoxFuture<'static, io::Result<connect::Stream>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn node(number: u128) -> Target {
+        let address = format!("10.0.0.{number}:7377");
+        Target { raft_id: 0, peer: Peer { node_id: NodeId::from_bits(number), address } }
+    }
+
+    #[tokio::test]
+    async fn each_node_has_a_connection_of_its_own_for_as_long_as_it_is_called() {
+        let grpc = Grpc::new(Arc::new(Nobody));
+        let link = |number| grpc.link(&node(number).peer, Width::Short);
+        let is_same = |one: &Link, other: &Link| Arc::ptr_eq(&one.heard, &other.heard);
+        let (first, second) = (link(1), link(2));
+        assert!(is_same(&first, &link(1)) && is_same(&second, &link(2)), "nodes without a Raft id share nothing");
+        grpc.keep(&BTreeSet::from([node(1).peer.node_id]));
+        assert_eq!(grpc.links.lock().unwrap().len(), 1);
+        assert!(is_same(&first, &link(1)) && !is_same(&second, &link(2)));
+        let mut moved = node(1);
+        moved.peer.address = "10.0.0.9:7377".to_owned();
+        assert!(!is_same(&first, &grpc.link(&moved.peer, Width::Short)));
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use muster_proto::v1;
+use muster_proto::{id::NodeId, v1};
 use openraft::{
     ChangeMembers, ServerState,
     error::{ClientWriteError, RaftError},
@@ -28,9 +28,6 @@ use crate::raft::{
 
 /// Who answered within this is there: several heartbeats.
 pub const REACHABLE: Duration = Duration::from_millis(1_500);
-
-/// The Raft id of whoever is no member: none is given out.
-pub(crate) const NOBODY: u64 = 0;
 
 /// Between looks at who has answered: a fraction of a heartbeat.
 const ANSWER_POLL: Duration = Duration::from_millis(20);
@@ -255,15 +252,17 @@ impl Members {
         timeout(VOTE_MAX, counted).await.unwrap_or(false)
     }
 
-    /// Lets a node that is no member know which incarnation of the cluster this is. It is no matter what it answers: a
-    /// manager of an earlier one stops, whoever else is there has no such call.
+    /// Of those who are no members only these are called from now on.
+    pub(crate) fn keep_connections(&self, others: impl Iterator<Item = NodeId>) {
+        let mut nodes: BTreeSet<_> = others.collect();
+        let metrics = self.raft.metrics();
+        nodes.extend(metrics.borrow().membership_config.nodes().map(|(_, peer)| peer.node_id));
+        self.network.transport.keep(&nodes);
+    }
+
+    /// See [`Network::tell`].
     pub(crate) async fn tell(&self, peer: Peer) {
-        let asked = VoteAsked { vote: self.raft.metrics().borrow().vote, last_log_id: None };
-        let ballot = Ballot { asked, why: Candidacy::Sounding };
-        let target = Target { raft_id: NOBODY, peer };
-        if let Err(why) = self.network.call::<_, Sounded>(&target, Call::Vote, ballot).await {
-            tracing::trace!(%target, %why, "not a manager of this incarnation");
-        }
+        self.network.tell(peer).await;
     }
 
     /// Lets a node know where the managers are.

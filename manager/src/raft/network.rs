@@ -33,6 +33,9 @@ use crate::{
     snapshots::Snapshots,
 };
 
+/// The Raft id of whoever is no member: none is given out.
+pub(crate) const NOBODY: u64 = 0;
+
 type RpcError = RPCError<u64, Peer, RaftError<u64>>;
 
 /// Between two attempts to reach a member that cannot be reached. A heartbeat long: when it is back, it hears of its
@@ -231,6 +234,22 @@ impl Network {
         self.deliver(target, call, message).await
     }
 
+    /// Lets a node that is no member know which incarnation of the cluster this is. A manager of an earlier one stops, whoever
+    /// else is there has no such call. What it answers is not looked at: it may be a worker, and none of those dismisses a
+    /// manager.
+    pub(crate) async fn tell(&self, peer: Peer) {
+        let asked = VoteAsked { vote: Vote::default(), last_log_id: None };
+        let ballot = Ballot { asked, why: Candidacy::Sounding };
+        let target = Target { raft_id: NOBODY, peer };
+        let told = async {
+            let message = wire::encode(&self.standing.seal(NOBODY, ballot))?;
+            self.transport.call(&target, Call::Vote, message).await
+        };
+        if let Err(why) = told.await {
+            tracing::trace!(%target, %why, "not told of this incarnation");
+        }
+    }
+
     async fn deliver<A: DeserializeOwned>(
         &self,
         target: &Target,
@@ -336,3 +355,6 @@ impl RaftNetwork<TypeConfig> for Link {
         Backoff::new(iter::repeat(PAUSE))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,6 +100,11 @@ impl Standing {
             return Err(Refusal::Superseded { old: theirs.min(ours), now: theirs.max(ours) });
         }
         if is_another {
+            // Nor does the incarnation tell apart two that were recovered in the same millisecond: the node ids do.
+            let gives_way = sender.is_some_and(|sender| peer.is_some_and(|own| own.node_id < sender.node_id));
+            if from == self.raft_id && theirs != 0 && theirs == ours && gives_way {
+                self.dismiss(Dismissal::Superseded { now: theirs });
+            }
             return Err(Refusal::NotItself { said: from });
         }
         // Not before: who was recovered has another id than the one that former managers know, and has to tell them so.

@@ -4,10 +4,13 @@
 //!
 //! A transport may lose, delay and repeat; it must not change. Dropping a future gives the message up.
 
-use std::fmt::{self, Debug};
+use std::{
+    collections::BTreeSet,
+    fmt::{self, Debug},
+};
 
-use futures_util::future::BoxFuture;
-use muster_proto::v1;
+use futures_util::future::{BoxFuture, ready};
+use muster_proto::{id::NodeId, v1};
 
 use crate::raft::Peer;
 pub use crate::snapshots::travel::Chunks;
@@ -75,6 +78,11 @@ pub trait Transport: Debug + Send + Sync + 'static {
         chunks: Chunks,
     ) -> BoxFuture<'a, Result<Vec<u8>, TransportError>>;
 
-    /// Tells a node, which may be no manager, where the managers are.
-    fn tell<'a>(&'a self, peer: &'a Peer, word: v1::TellRequest) -> BoxFuture<'a, Result<(), TransportError>>;
+    /// Tells a node, which may be no manager, where the managers are. Where there are managers alone, nobody is told.
+    fn tell<'a>(&'a self, peer: &'a Peer, _word: v1::TellRequest) -> BoxFuture<'a, Result<(), TransportError>> {
+        Box::pin(ready(Err(TransportError::Unreachable(format!("no connection to {peer}")))))
+    }
+
+    /// Only these nodes are called from now on: connections to others may close.
+    fn keep(&self, _nodes: &BTreeSet<NodeId>) {}
 }

@@ -113,7 +113,7 @@ impl Host {
         force: Force,
         listener: TcpListener,
     ) -> anyhow::Result<(Member, Recovered)> {
-        let (record, recovered) = restore::prepare(&self.data_dir, backup, advertise_addr, force).await?;
+        let (record, recovered) = restore::prepare(&self.data_dir, backup, advertise_addr, force, &listener).await?;
         let member = self.start(record.clone(), Beginning::Again, listener).await?;
         Ok((self.settle(member, record).await?, recovered))
     }

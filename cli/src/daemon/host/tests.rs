@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, path::Path, pin::pin, time::Duration};
 
 use muster_manager::ca::{JoinToken, NodeKey};
 use muster_proto::{
-    node::Availability,
+    node::{Availability, Role},
     trust::Digest,
     v1::{control_client::ControlClient, local_server::Local},
 };
@@ -229,4 +229,39 @@ async fn who_has_joined_is_seen_by_its_name_at_once() {
     assert!(node.description.is_some() && node.state() == v1::NodeState::Ready, "{node:?}");
     second.stop().await;
     first.stop().await;
+}
+
+/// A router in between may lead the others to it, and not itself.
+#[tokio::test]
+async fn a_worker_moves_to_where_it_does_not_reach_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let (place, elsewhere) = (args(folder.path()), args(folder.path()));
+    let begun = Host::open(place.clone()).await.unwrap();
+    let record = begun.init("").await.unwrap();
+    drop(begun.stop().await);
+    drop(begun);
+    fs::remove_dir_all(folder.path().join("manager")).unwrap();
+    let worker = Record { role: Role::Worker, raft_id: None, ..record };
+    worker.write(&folder.path().join("member")).unwrap();
+    let host = Host::open(Args { listen_addr: place.listen_addr, ..elsewhere.clone() }).await.unwrap();
+    let told = host.describe().await.unwrap().0.unwrap().record;
+    assert_eq!(Some(told.advertise_addr), elsewhere.advertise_addr);
+    host.stop().await;
+}
+
+/// At its address somebody answers nobody: itself.
+#[tokio::test]
+async fn a_backup_is_restored_on_the_host_of_a_manager_that_it_knows() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = host(folder.path()).await;
+    let record = host.init("").await.unwrap();
+    let mut chunks = ControlClient::new(host.gate()).backup(v1::BackupRequest {}).await.unwrap().into_inner();
+    let mut backup = Vec::new();
+    while let Some(chunk) = chunks.message().await.unwrap() {
+        backup.extend(chunk.bytes);
+    }
+    host.leave(Force::Yes).await.unwrap();
+    let (restored, _) = host.restore("", Force::No, backup).await.unwrap();
+    assert_eq!(restored.cluster_id, record.cluster_id);
+    host.stop().await;
 }

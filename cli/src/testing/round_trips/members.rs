@@ -179,6 +179,20 @@ fn nodes_are_promoted_and_demoted() {
     assert_eq!(ran.world.nodes_updated[0].role(), v1::Role::Worker);
 }
 
+/// What becomes of another node it cannot tell: the answer is about this host.
+#[test]
+fn who_is_no_manager_any_more_says_nothing_of_the_node_that_it_demotes() {
+    let mut world = World { demotes_own: true, ..two_nodes() };
+    world.nodes[1].role = v1::Role::Manager.into();
+    world.nodes[1].manager = Some(v1::ManagerStatus { raft_id: 2, voter: true, reachable: true, lag: 0 });
+    let ran = run(world, "node demote host2");
+    expect![[r#"
+        stderr: muster: this node is a worker and this is for managers
+        exit code 1
+    "#]]
+    .assert_eq(&shown(&ran));
+}
+
 #[test]
 fn a_promotion_outlives_an_election() {
     let ran = run(World { aborts_left: 1, ..two_nodes() }, "node promote host2");

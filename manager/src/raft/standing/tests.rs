@@ -128,7 +128,7 @@ fn only_who_may_be_a_manager_dismisses_one() {
     assert_eq!(*standing.dismissed().borrow(), Some(Dismissal::Superseded { now: u64::MAX }));
 }
 
-/// Two managers that lost each other were recovered apart, from copies that knew the same: of one Raft id, seconds apart.
+/// Two managers that lost each other were recovered apart, from copies that knew the same: of one Raft id, a moment apart.
 #[test]
 fn of_two_that_were_recovered_apart_the_earlier_one_gives_way() {
     for asked_by_the_later in [true, false] {
@@ -142,6 +142,18 @@ fn of_two_that_were_recovered_apart_the_earlier_one_gives_way() {
         }
         assert_eq!(standing.dismissed().borrow().is_some(), asked_by_the_later);
     }
+}
+
+#[test]
+fn of_two_that_were_recovered_in_the_same_millisecond_the_lower_node_gives_way() {
+    for (other, gives_way) in [(0, false), (2, true)] {
+        let standing = standing(demoted());
+        assert!(standing.check(&said(1, 1), certified(other, 1), &group()).is_err());
+        assert_eq!(standing.dismissed().borrow().is_some(), gives_way, "to node {other}");
+    }
+    let standing = standing(demoted());
+    assert!(standing.check(&said(2, 1), certified(3, 2), &group()).is_err());
+    assert!(standing.dismissed().borrow().is_none(), "another's number is no matter of this manager's");
 }
 
 /// A cluster in its second incarnation.
