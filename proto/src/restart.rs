@@ -32,6 +32,12 @@ impl RestartPolicy {
     pub const LOOP_MIN: Duration = Duration::from_secs(1);
     /// A task that ran this long owes nothing to the failures before it.
     pub const STABLE_AFTER: Duration = Duration::from_secs(60);
+    /// Between two messages in which an agent tells of one slot in a crash loop. So much later than it came managers may
+    /// hear of an end.
+    pub const LOOP_PAUSE: Duration = Duration::from_secs(1);
+    /// For how long after a failure a slot counts as in a loop: longer than the longest back-off, and a while for the
+    /// attempt itself.
+    pub const LOOP_MEMORY: Duration = Duration::from_secs(2 * Self::BACKOFF_MAX.as_secs());
 
     /// Pause before the restart that follows `failures` failures in a row: doubled each time, capped.
     #[must_use]

@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::restart::RestartCondition;
+
 /// Observed: what has become of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum TaskState {
@@ -121,12 +123,13 @@ impl TaskState {
         }
     }
 
-    /// An end that nobody asked for, of which the agent can tell: what the task left is kept with it. Also of one that
-    /// ended with success, as for a service that is to run for ever that is as bad as a failure.
+    /// An end of which the agent can tell, and that the service did not want. One that is to run for ever and ends does
+    /// not work, whatever its exit code.
     #[must_use]
-    pub fn ended_by_itself(self) -> bool {
+    pub fn failed_by_itself(self, condition: RestartCondition) -> bool {
         match self {
-            TaskState::Complete | TaskState::Failed | TaskState::Rejected => true,
+            TaskState::Failed | TaskState::Rejected => true,
+            TaskState::Complete => condition == RestartCondition::Any,
             TaskState::New
             | TaskState::Pending
             | TaskState::Assigned
@@ -136,6 +139,7 @@ impl TaskState {
             | TaskState::Starting
             | TaskState::Running
             | TaskState::Shutdown
+            // Its node was lost: that says nothing of the service.
             | TaskState::Orphaned => false,
         }
     }

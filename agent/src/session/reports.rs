@@ -79,7 +79,7 @@ impl Unacked {
 
     /// And when something is due that is not yet.
     fn take(&mut self, sequence: u64, now: Instant) -> (Vec<TaskReport>, Option<Instant>) {
-        let (mut taken, mut later) = (Vec::new(), None::<Instant>);
+        let (mut chosen, mut later) = (BTreeSet::new(), None::<Instant>);
         let Self { entries, told, loops } = self;
         let waits_until = |entry: &Entry, told: Option<&Told>, loops: &Loops| {
             let status = &entry.report.status;
@@ -88,21 +88,38 @@ impl Unacked {
         let is_told = |(task, entry): &(&TaskId, &Entry)| {
             entry.sent.is_none() && loops.has(entry.place) && waits_until(entry, told.get(task), loops).is_none()
         };
-        // All that there is to tell of a slot in a loop goes together.
-        let looped: BTreeSet<Place> = entries.iter().filter(is_told).map(|(_, entry)| entry.place).collect();
-        for (task, entry) in entries.iter_mut().filter(|(_, entry)| entry.sent.is_none()) {
-            match waits_until(entry, told.get(task), loops).filter(|_| !looped.contains(&entry.place)) {
+        let mut looped: BTreeMap<Place, Vec<TaskId>> =
+            entries.iter().filter(is_told).map(|(_, entry)| (entry.place, Vec::new())).collect();
+        for (task, entry) in entries.iter().filter(|(_, entry)| entry.sent.is_none()) {
+            if let Some(tasks) = looped.get_mut(&entry.place) {
+                tasks.push(*task);
+                continue;
+            }
+            match waits_until(entry, told.get(task), loops) {
                 Some(due) => later = Some(later.map_or(due, |later| later.min(due))),
-                None if taken.len() == BATCH_MAX => later = Some(now),
-                None => {
-                    let TaskStatus { state, removed, .. } = entry.report.status;
-                    told.insert(*task, Told { at: now, state, removed });
-                    entry.sent = Some(sequence);
-                    taken.push(entry.report.clone());
-                }
+                None if chosen.len() == BATCH_MAX => later = Some(now),
+                None => drop(chosen.insert(*task)),
             }
         }
-        looped.into_iter().for_each(|place| loops.told(place, now));
+        // All that there is to tell of a slot in a loop goes together: in the next batch where this one has no room for it.
+        for (place, tasks) in looped {
+            let has_room = chosen.len() + tasks.len() <= BATCH_MAX;
+            if has_room {
+                loops.told(place, now);
+            } else {
+                later = Some(now);
+            }
+            if has_room || chosen.is_empty() {
+                chosen.extend(tasks.into_iter().take(BATCH_MAX));
+            }
+        }
+        let mut taken = Vec::new();
+        for (task, entry) in entries.iter_mut().filter(|(task, _)| chosen.contains(task)) {
+            let TaskStatus { state, removed, .. } = entry.report.status;
+            told.insert(*task, Told { at: now, state, removed });
+            entry.sent = Some(sequence);
+            taken.push(entry.report.clone());
+        }
         (taken, later)
     }
 
@@ -134,9 +151,19 @@ impl Outbox {
         self.filled.notify_one();
     }
 
-    /// A task of the slot ended by itself, soon after it began; to be said before its end is put in.
+    /// A task of the slot failed, soon after it began; to be said before its end is put in.
     pub(crate) fn crashed(&self, place: Place) {
         self.locked().loops.crashed(place, Instant::now());
+    }
+
+    /// A task of the slot ended that makes up for the failures before it.
+    pub(crate) fn ran_stably(&self, place: Place) {
+        self.locked().loops.ran_stably(place);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_in_loop(&self, place: Place) -> bool {
+        self.locked().loops.has(place)
     }
 
     /// Of a task that no manager knows there is nothing to tell.
@@ -161,8 +188,10 @@ impl Outbox {
     pub(crate) fn everything(&self, sequence: u64) -> Vec<TaskReport> {
         let mut unacked = self.locked();
         unacked.told.clear();
-        unacked.loops = Loops::default();
-        unacked.take(sequence, Instant::now()).0
+        let loops = std::mem::take(&mut unacked.loops);
+        let everything = unacked.take(sequence, Instant::now()).0;
+        unacked.loops = loops;
+        everything
     }
 
     /// That message is committed. What changed since it was sent is not confirmed by it.
@@ -258,6 +287,36 @@ mod tests {
         let mut unacked = Unacked::default();
         (0..300).for_each(|task| put(&mut unacked, report(task, Running)));
         assert_eq!((take(&mut unacked, 1).len(), take(&mut unacked, 2).len()), (BATCH_MAX, 44));
+    }
+
+    /// The place of a slot of its own for each task.
+    fn of_its_own(task: u128) -> Place {
+        (ServiceId::from_bits(task), Slot::Number(1))
+    }
+
+    #[test]
+    fn what_a_full_batch_leaves_of_loops_comes_in_the_next_and_no_slot_is_torn_apart() {
+        let (mut unacked, begin) = (Unacked::default(), Instant::now());
+        for task in 0..300 {
+            unacked.loops.crashed(of_its_own(task), begin);
+            unacked.put(of_its_own(task), report(task, Failed));
+        }
+        // The slot of a task in the first batch by its id, and of one in the second.
+        unacked.put(of_its_own(299), report(0, Failed));
+        let (first, later) = unacked.take(1, begin);
+        assert_eq!((first.len(), later), (BATCH_MAX, Some(begin)));
+        let (second, later) = unacked.take(2, begin);
+        assert_eq!((second.len(), later), (300 - BATCH_MAX, None));
+        let is_of_last = |told: &TaskReport| [0, 299].contains(&told.task_id.bits());
+        assert_eq!(second.iter().filter(|told| is_of_last(told)).count(), 2);
+    }
+
+    #[test]
+    fn a_slot_with_more_than_a_batch_is_told_of_all_the_same() {
+        let (mut unacked, begin) = (Unacked::default(), Instant::now());
+        unacked.loops.crashed(PLACE, begin);
+        (0..300).for_each(|task| put(&mut unacked, report(task, Failed)));
+        assert_eq!((unacked.take(1, begin).0.len(), unacked.take(2, begin).0.len()), (BATCH_MAX, 44));
     }
 
     /// What is told of tasks in one slot, and when: each millisecond something happens and the reader looks.

@@ -24,7 +24,7 @@ use crate::{
     words::cut,
 };
 
-/// For the last log lines of a task that ended by itself; its end is reported without them when they take longer.
+/// For the last log lines of a task that failed; its end is reported without them when they take longer.
 const LOG_TAIL_MAX: Duration = Duration::from_secs(2);
 
 impl Actor {
@@ -325,7 +325,9 @@ impl Actor {
         // Out of rotation; whether connections to it still end in order is no longer ours to say.
         drop(self.context.ingress.drain(self.task()));
         let log_tail = match self.container() {
-            Some(container) if ending.state.ended_by_itself() => log_tail(&*self.context.executor, &container).await,
+            Some(container) if self.story.is_failure(ending.state) => {
+                log_tail(&*self.context.executor, &container).await
+            }
             Some(_) | None => Vec::new(),
         };
         self.story.end(ending, log_tail).await;

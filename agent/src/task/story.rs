@@ -118,7 +118,7 @@ impl Story {
         }
     }
 
-    /// The end, with what is left for those who ask why. Says it once.
+    /// The end, with what a failure leaves for those who ask why. Says it once.
     pub(super) async fn end(&mut self, ending: Ending, log_tail: Vec<String>) {
         if self.status.state.is_final() {
             return;
@@ -127,16 +127,23 @@ impl Story {
         self.status.error = ending.error.map(|error| cut(error, TaskStatus::MESSAGE_BYTES_MAX));
         self.status.exit_code = ending.exit_code;
         self.status.address = None;
-        if state.ended_by_itself() {
-            if !self.was_stable() {
-                self.context.outbox.crashed(self.place());
-            }
+        if self.was_stable() {
+            self.context.outbox.ran_stably(self.place());
+        } else if self.is_failure(state) {
+            self.context.outbox.crashed(self.place());
+        }
+        if self.is_failure(state) {
             let (health, oom_killed) = (ending.health, ending.oom_killed);
             self.status.evidence = Some(Box::new(Evidence { log_tail, health, oom_killed }));
         }
         info!(task = %self.assignment.task_id, %state, error = self.status.error.as_deref(), "task ended");
         self.advance(state, ending.message);
         self.keep().await;
+    }
+
+    /// Whether the task has failed that ends so: only of that anything is kept for those who ask why.
+    pub(super) fn is_failure(&self, state: TaskState) -> bool {
+        state.failed_by_itself(self.assignment.template.spec.restart.condition)
     }
 
     /// Its managers forget failures before a run of this length, and so does the outbox.

@@ -7,8 +7,9 @@ use std::{sync::Arc, time::Duration};
 use muster_proto::{
     assignment::Assignment,
     health::{HealthCheck, HealthPolicy, Probe},
-    id::{ClusterId, NodeId, TaskId},
-    task::TaskStatus,
+    id::{ClusterId, NodeId, ServiceId, TaskId},
+    restart::RestartCondition,
+    task::{Evidence, Slot, TaskStatus},
     task_state::{
         DesiredState,
         TaskState::{self, Complete, Failed, Rejected, Running, Shutdown},
@@ -208,6 +209,41 @@ async fn a_process_that_ends_by_itself() {
         assert_eq!(ended.exit_code.is_some_and(|code| code == 0), state == Complete);
         bench.finished().await;
     }
+}
+
+/// Whether the slot of a task that ends so is in a crash loop then, and what was kept of it.
+async fn after_end(how: &str, condition: RestartCondition, is_in_loop: bool) -> (bool, Option<Evidence>) {
+    let env = [format!("MUSTER_SIM_EXIT={how}"), "MUSTER_SIM_LOG=about to end".to_owned()];
+    let mut bench = Bench::new(assignment(&env.each_ref().map(String::as_str), |assignment| {
+        Arc::make_mut(&mut assignment.template).spec.restart.condition = condition;
+    }));
+    let (place, outbox) = ((ServiceId::from_bits(1), Slot::Number(1)), bench.context.outbox.clone());
+    if is_in_loop {
+        outbox.crashed(place);
+    }
+    let ended = bench.until(|status| status.state.is_final()).await;
+    bench.finished().await;
+    (outbox.is_in_loop(place), ended.evidence.map(|evidence| *evidence))
+}
+
+#[tokio::test(start_paused = true)]
+async fn success_is_a_failure_only_of_what_is_to_run_for_ever() {
+    let (is_in_loop, evidence) = after_end("0@100", RestartCondition::Any, false).await;
+    assert!(is_in_loop && evidence.is_some());
+    for condition in [RestartCondition::OnFailure, RestartCondition::None] {
+        assert_eq!(after_end("0@100", condition, false).await, (false, None), "{condition}");
+        let (is_in_loop, evidence) = after_end("3@100", condition, false).await;
+        assert!(is_in_loop && evidence.is_some(), "{condition}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stable_run_ends_a_crash_loop() {
+    let is_in_loop = async |how, before| after_end(how, RestartCondition::Any, before).await.0;
+    assert!(is_in_loop("3@59000", false).await);
+    assert!(!is_in_loop("3@60100", false).await);
+    assert!(!is_in_loop("3@60100", true).await);
+    assert!(!is_in_loop("0@60100", true).await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -76,7 +76,7 @@ fn is_retired(task: &Task) -> bool {
 
 fn view(slot: Slot, mut tasks: Vec<&Task>) -> SlotView<'_> {
     tasks.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
-    let is_over = |state: TaskState| state.is_failure() || state.ended_by_itself();
+    let is_over = |state: TaskState| state.is_failure() || state == TaskState::Complete;
     let last_failure = tasks.iter().copied().find(|task| is_over(task.status.state));
     let serving = tasks.iter().copied().find(|task| task.is_serving());
     let active = tasks.iter().copied().find(|task| task.is_active());

@@ -64,7 +64,7 @@ pub(super) async fn resolve(client: &Client, image: &str) -> std::result::Result
 async fn ask_registry(client: &Client, reference: &Reference<'_>) -> std::result::Result<String, Unresolved> {
     match timeout(REGISTRY_ANSWER_MAX, client.inspect_registry_image(&reference.tagged(), None)).await {
         Err(_) => Err(Unresolved::Unreachable(format!("no answer in {} s", REGISTRY_ANSWER_MAX.as_secs()))),
-        Ok(Err(error)) => Err(failure::of_registry(error)),
+        Ok(Err(error)) => Err(failure::of_registry(reference.name, error)),
         Ok(Ok(found)) => found.descriptor.digest.ok_or_else(|| Unresolved::Unknown("it named no digest".to_owned())),
     }
 }

@@ -45,6 +45,14 @@ impl<'a> Reference<'a> {
         format!("{}@{digest}", self.name)
     }
 
+    /// The name inside its registry.
+    pub(super) fn path(&self) -> &'a str {
+        match self.name.split_once('/') {
+            Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => path,
+            Some(_) | None => self.name,
+        }
+    }
+
     /// The name as the engine shows it in RepoDigests.
     fn familiar(&self) -> &'a str {
         let name = DEFAULT_REGISTRIES.iter().find_map(|host| self.name.strip_prefix(host)).unwrap_or(self.name);
@@ -63,6 +71,14 @@ impl<'a> Reference<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_has_no_registry() {
+        for (name, path) in [("web", "web"), ("a/web", "a/web"), ("host:5000/a/web", "a/web"), ("localhost/web", "web")]
+        {
+            assert_eq!(Reference::parse(name).path(), path);
+        }
+    }
 
     #[test]
     fn splits_name_tag_and_digest() {

@@ -8,7 +8,7 @@ use muster_proto::{
     time::Timestamp,
 };
 
-use super::rollout::{Progress, Watched, is_back, is_over, running_since};
+use super::rollout::{Progress, Watched, is_back, is_over, window_end};
 
 /// How many slots an update may still begin before its canaries are promoted; None: as many as there are.
 pub(super) fn left(service: &Service, rollout: &Rollout, survey: &[(Slot, Progress)]) -> Option<usize> {
@@ -81,7 +81,7 @@ pub(super) fn watched_until(
     if canaries().any(on_its_way) {
         return Watched::NotReady;
     }
-    match canaries().filter_map(|(_, progress)| running_since(*progress)).max().map(|since| since + config.monitor) {
+    match canaries().filter_map(|(_, progress)| window_end(config, *progress)).max() {
         Some(until) if until > now => Watched::Until(until),
         Some(_) | None => Watched::Done,
     }

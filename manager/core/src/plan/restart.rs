@@ -107,7 +107,7 @@ fn recent_attempts(policy: &RestartPolicy, record: &RestartRecord, ended_at: Tim
     record.recent.iter().copied().filter(|attempt| ended_at.since(*attempt) < policy.window).collect()
 }
 
-fn ran_stably(status: &TaskStatus) -> bool {
+pub(super) fn ran_stably(status: &TaskStatus) -> bool {
     status.running_at.is_some_and(|since| status.at.since(since) >= RestartPolicy::STABLE_AFTER)
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use muster_proto::{
-    restart::RestartCondition,
+    restart::RestartPolicy,
     rollout::{FailureAction, Rollout, RolloutFailure, RolloutState, Trust, UpdateConfig},
     service::{Mode, Service},
     task::{Slot, Task},
@@ -32,7 +32,11 @@ pub(super) enum Progress {
     /// Has a task of the target, or gets one now, that is not ready.
     Moving,
     /// Also where it has to leave its node: that is the drain's business, and counted there.
-    Running { since: Timestamp },
+    Running {
+        since: Timestamp,
+        /// By how much its node may tell later of its end than it came.
+        lag: Duration,
+    },
     /// Ended as it should, and stays so.
     Finished,
     /// Global, and its node is down or takes no new task; or most nodes went down at once. Nothing can be done there,
@@ -71,13 +75,13 @@ pub(super) fn progress(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'
         return Progress::Away;
     }
     let of_target = || view.current().filter(|task| task.template_version == service.template_version);
-    let since_running = |wanted: Footing| {
+    let running = |wanted: Footing| {
         let running = of_target()
             .filter(|task| task.status.state == TaskState::Running && footing(pass, service, task) == wanted);
-        running.map(|task| task.status.running_at.unwrap_or(task.status.at)).min()
+        running.map(|task| (task.status.running_at.unwrap_or(task.status.at), task)).min_by_key(|(since, _)| *since)
     };
-    if let Some(since) = since_running(Footing::Sound).or_else(|| since_running(Footing::Displaced)) {
-        return Progress::Running { since };
+    if let Some((since, task)) = running(Footing::Sound).or_else(|| running(Footing::Displaced)) {
+        return Progress::Running { since, lag: lag(view, task, since) };
     }
     let vanished = view.current().filter(|task| footing(pass, service, task) == Footing::Vanished);
     match vanished.filter_map(|task| pass.outage.waiting(task.node_id?)).next() {
@@ -92,6 +96,26 @@ pub(super) fn progress(pass: &Pass<'_, '_>, service: &Service, view: &SlotView<'
         Some(_) => Progress::Moving,
         None if view.exists() || canary::are_watched(service) => Progress::Outdated,
         None => Progress::Moving,
+    }
+}
+
+/// Of a slot that was in a crash loop there when the task became ready, its node tells once in a while.
+fn lag(view: &SlotView<'_>, running: &Task, since: Timestamp) -> Duration {
+    let there = view.rows.iter().filter(|task| task.node_id == running.node_id);
+    match there.filter_map(|task| failed_at(task)).max() {
+        Some(last) if last + RestartPolicy::LOOP_MEMORY > since => RestartPolicy::LOOP_PAUSE,
+        Some(_) | None => Duration::ZERO,
+    }
+}
+
+/// The last failure, without a stable run before it, that the row tells of: where it is not this task's own, the row of
+/// the one before may be gone.
+fn failed_at(task: &Task) -> Option<Timestamp> {
+    let by_itself = task.status.state.failed_by_itself(task.template.spec.restart.condition);
+    if by_itself && !restart::ran_stably(&task.status) {
+        Some(task.status.at)
+    } else {
+        Some(task.created_at).filter(|_| task.restarts.failures > 0)
     }
 }
 
@@ -151,23 +175,7 @@ pub(super) fn record(pass: &Pass<'_, '_>, service: &Service, rollout: &Rollout, 
 fn counts_against(config: &UpdateConfig, rollout: &Rollout, task: &Task) -> bool {
     let made_by_it = task.template_version == rollout.target && task.created_at >= rollout.started_at;
     let early = task.status.running_at.is_none_or(|since| task.status.at.since(since) <= config.monitor);
-    let ended_badly = match task.status.state {
-        TaskState::Failed | TaskState::Rejected => true,
-        // A service that is to run for ever and ends at once does not work, whatever its exit code.
-        TaskState::Complete => task.template.spec.restart.condition == RestartCondition::Any,
-        TaskState::New
-        | TaskState::Pending
-        | TaskState::Assigned
-        | TaskState::Accepted
-        | TaskState::Preparing
-        | TaskState::Ready
-        | TaskState::Starting
-        | TaskState::Running
-        | TaskState::Shutdown
-        // Its node was removed: that says nothing of the version.
-        | TaskState::Orphaned => false,
-    };
-    made_by_it && early && ended_badly
+    made_by_it && early && task.status.state.failed_by_itself(task.template.spec.restart.condition)
 }
 
 pub(super) fn keep_evidence(rollout: &mut Rollout, failure: RolloutFailure) {
@@ -223,8 +231,9 @@ pub(super) fn judge(
     }
     let canaries_are_all = canary::are_all(service, rollout, survey);
     if !canaries_are_all && survey.iter().all(|(slot, progress)| is_settled(rollout, *slot, *progress)) {
-        let newest = survey.iter().filter_map(|(_, progress)| running_since(*progress)).max();
-        match newest.filter(|since| *since >= rollout.started_at).map(|since| since + config.monitor) {
+        let made_by_it = |progress| running_since(progress).is_some_and(|since| since >= rollout.started_at);
+        let watched = survey.iter().map(|(_, progress)| *progress).filter(|progress| made_by_it(*progress));
+        match watched.filter_map(|progress| window_end(config, progress)).max() {
             Some(watched_until) if watched_until > pass.now => pass.wake_at(service.id, watched_until),
             Some(_) | None => return Verdict::Complete,
         }
@@ -239,7 +248,7 @@ pub(super) fn judge(
             Watched::NotReady => {}
         }
     }
-    if let Some(deadline) = deadline(pass, config, rollout) {
+    if let Some(deadline) = deadline(pass, config, rollout, survey) {
         if deadline <= pass.now {
             return Verdict::Stuck;
         }
@@ -268,35 +277,58 @@ pub(super) fn watched_until(
     for (slot, progress) in survey {
         match progress {
             Progress::Moving if !rollout.failed.contains(slot) => return Watched::NotReady,
-            Progress::Running { since } if *since >= rollout.started_at => latest = latest.max(Some(*since)),
-            Progress::Finished => latest = latest.max(Some(rollout.started_at)),
+            Progress::Running { since, .. } if *since >= rollout.started_at => {
+                latest = latest.max(window_end(config, *progress));
+            }
+            Progress::Finished => latest = latest.max(Some(rollout.started_at + config.monitor)),
             Progress::Moving | Progress::Running { .. } | Progress::Outdated | Progress::Away => {}
         }
     }
     match latest {
         None => Watched::NotReady,
-        Some(since) if since + config.monitor > now => Watched::Until(since + config.monitor),
+        Some(until) if until > now => Watched::Until(until),
         Some(_) => Watched::Done,
     }
 }
 
-/// For how long a slot keeps its place after its task became ready. The first batch is watched: a version that dies just
+/// When all is heard that a running task can count against its version with.
+pub(super) fn window_end(config: &UpdateConfig, progress: Progress) -> Option<Timestamp> {
+    running_since(progress).map(|since| since + window(config, progress))
+}
+
+fn window(config: &UpdateConfig, progress: Progress) -> Duration {
+    match progress {
+        Progress::Running { lag, .. } if !config.monitor.is_zero() => config.monitor + lag,
+        Progress::Running { .. } | Progress::Outdated | Progress::Moving | Progress::Finished | Progress::Away => {
+            config.monitor
+        }
+    }
+}
+
+/// How long a slot keeps its place after its task became ready. The first batch is watched: a version that dies just
 /// after it became ready must not reach the others. What a rollback goes back to is known to work.
-pub(super) fn rest(service: &Service) -> Duration {
+pub(super) fn rests_until(service: &Service, progress: Progress) -> Option<Timestamp> {
     let config = config(service);
     let unproven = service
         .rollout
         .as_ref()
         .is_some_and(|rollout| rollout.state == RolloutState::Updating && rollout.trust == Trust::Unproven);
-    if unproven { config.delay.max(config.monitor) } else { config.delay }
+    let rest = if unproven { config.delay.max(window(config, progress)) } else { config.delay };
+    running_since(progress).map(|since| since + rest)
 }
 
 /// The pause after a slot and the watch over it are no lack of progress. Neither is time in which nobody led: after it the
 /// rollout is seen for [`SEEN_MIN`] before it is judged, and no longer, or leaders that change now and then put the end
 /// off for ever.
-fn deadline(pass: &Pass<'_, '_>, config: &UpdateConfig, rollout: &Rollout) -> Option<Timestamp> {
+fn deadline(
+    pass: &Pass<'_, '_>,
+    config: &UpdateConfig,
+    rollout: &Rollout,
+    survey: &[(Slot, Progress)],
+) -> Option<Timestamp> {
     let span = Some(config.progress_deadline).filter(|span| !span.is_zero())?;
-    let allowance = if rollout.done.is_empty() { Duration::ZERO } else { config.delay.max(config.monitor) };
+    let watched = survey.iter().map(|(_, progress)| window(config, *progress)).max().unwrap_or(config.monitor);
+    let allowance = if rollout.done.is_empty() { Duration::ZERO } else { config.delay.max(watched) };
     let seen = pass.liveness.lived_since() + allowance + span.min(SEEN_MIN);
     Some((rollout.progressed_at + allowance + span).max(seen))
 }
@@ -325,7 +357,7 @@ fn is_settled(rollout: &Rollout, slot: Slot, progress: Progress) -> bool {
 
 pub(super) fn running_since(progress: Progress) -> Option<Timestamp> {
     match progress {
-        Progress::Running { since } => Some(since),
+        Progress::Running { since, .. } => Some(since),
         Progress::Outdated | Progress::Moving | Progress::Finished | Progress::Away => None,
     }
 }

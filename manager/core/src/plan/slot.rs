@@ -181,19 +181,17 @@ fn create(
     id
 }
 
-/// How the next attempt begins, or None while it is too early for one. As a rule it is prepared during the pause; but
-/// one that could not even be prepared would fail again at once, so its successor is not made before the pause is over.
+/// How the next attempt begins, or None while it is too early for one. The pause began with the end, whenever that was
+/// told. As a rule the next is prepared during it; but one that could not even be prepared would fail again at once, so
+/// its successor is not made before the pause is over.
 fn after_pause(pass: &mut Pass<'_, '_>, service: &Service, last: &Task, pause: Duration) -> Option<When> {
-    if pause.is_zero() {
+    let until = last.status.at + pause;
+    if pause.is_zero() || until <= pass.now {
         return Some(When::AtOnce);
     }
     let was_prepared = last.status.state != TaskState::Rejected && last.desired == DesiredState::Running;
     if was_prepared {
-        return Some(When::At(pass.now + pause));
-    }
-    let until = last.status.at + pause;
-    if until <= pass.now {
-        return Some(When::AtOnce);
+        return Some(When::At(until));
     }
     pass.draft.explain(last.id, Some(WaitingOn::RestartDelay { until }));
     pass.wake_at(service.id, until);

@@ -319,18 +319,17 @@ fn takes_place(pass: &Pass<'_, '_>, service: &Service, slot: Slot, progress: Pro
     let failed = service.rollout.as_ref().is_some_and(|rollout| rollout.failed.contains(&slot));
     let resting = |since| {
         let made_by_it = service.rollout.as_ref().is_some_and(|rollout| since >= rollout.started_at);
-        made_by_it && since + rollout::rest(service) > pass.now
+        made_by_it && rollout::rests_until(service, progress).is_some_and(|until| until > pass.now)
     };
     match progress {
         Progress::Moving => !failed,
-        Progress::Running { since } => resting(since),
+        Progress::Running { since, .. } => resting(since),
         Progress::Outdated | Progress::Finished | Progress::Away => false,
     }
 }
 
 fn wake_for_delays(pass: &mut Pass<'_, '_>, service: &Service, survey: &[(Slot, Progress)]) {
-    let delay = rollout::rest(service);
-    let ends = survey.iter().filter_map(|(_, progress)| rollout::running_since(*progress)).map(|since| since + delay);
+    let ends = survey.iter().filter_map(|(_, progress)| rollout::rests_until(service, *progress));
     let next = ends.filter(|end| *end > pass.now).min();
     if let Some(end) = next {
         pass.wake_at(service.id, end);

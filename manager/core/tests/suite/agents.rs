@@ -23,12 +23,21 @@ pub(crate) struct Image {
     pub(crate) stop: Duration,
     /// Cannot be prepared at all.
     pub(crate) refused: bool,
+    /// How long after a failure its node tells of it.
+    pub(crate) late: Duration,
 }
 
 impl Default for Image {
     fn default() -> Self {
         let millis = Duration::from_millis;
-        Self { prepare: millis(200), start: Some(millis(300)), exit: None, stop: millis(500), refused: false }
+        Self {
+            prepare: millis(200),
+            start: Some(millis(300)),
+            exit: None,
+            stop: millis(500),
+            refused: false,
+            late: Duration::ZERO,
+        }
     }
 }
 
@@ -55,7 +64,8 @@ struct Container {
     on_isolation: OnIsolation,
     /// When the next step is due, and what it leads to.
     next: Option<(Timestamp, TaskState)>,
-    reported: bool,
+    /// When what is new is told; None: there is nothing.
+    told_at: Option<Timestamp>,
 }
 
 /// All nodes' agents.
@@ -92,7 +102,7 @@ impl Agents {
                 image: assignment.template.spec.container.image.clone(),
                 on_isolation: assignment.template.spec.on_isolation,
                 next: None,
-                reported: false,
+                told_at: Some(now),
             });
             container.follow(assignment, &image, now);
         }
@@ -109,15 +119,15 @@ impl Agents {
     }
 
     pub(crate) fn next_step(&self, node: NodeId) -> Option<Timestamp> {
-        self.containers.get(&node)?.values().filter_map(|container| container.next.map(|(at, _)| at)).min()
+        let held = self.containers.get(&node)?.values();
+        held.flat_map(|container| container.next.map(|(at, _)| at).into_iter().chain(container.told_at)).min()
     }
 
-    /// What the node has not told yet.
-    pub(crate) fn reports(&mut self, node: NodeId) -> Vec<TaskReport> {
+    /// What the node has not told yet, and tells now.
+    pub(crate) fn reports(&mut self, node: NodeId, now: Timestamp) -> Vec<TaskReport> {
         let mut reports = Vec::new();
         for (task_id, container) in self.containers.get_mut(&node).into_iter().flatten() {
-            if !container.reported {
-                container.reported = true;
+            if container.told_at.take_if(|at| *at <= now).is_some() {
                 let status = container.status.clone();
                 reports.push(TaskReport { task_id: *task_id, fence: container.fence, status });
             }
@@ -171,9 +181,8 @@ impl Agents {
     /// The clock went forward by itself: what is under way takes as long as before.
     pub(crate) fn skip(&mut self, gap: Duration) {
         for container in self.containers.values_mut().flat_map(BTreeMap::values_mut) {
-            if let Some((at, _)) = &mut container.next {
-                *at = *at + gap;
-            }
+            let next = container.next.as_mut().map(|(at, _)| at);
+            next.into_iter().chain(&mut container.told_at).for_each(|at| *at = *at + gap);
         }
     }
 
@@ -191,7 +200,7 @@ impl Container {
         self.status.state = state;
         self.status.at = now;
         self.status.message = state.to_string().to_lowercase();
-        self.reported = false;
+        self.told_at = Some(now);
         if state == TaskState::Running {
             self.status.running_at = Some(now);
             self.status.address = Some(IpAddr::from([10, 0, 0, 1]));
@@ -203,7 +212,7 @@ impl Container {
         self.desired = self.desired.max(assignment.desired);
         if self.desired == DesiredState::Remove && self.status.state.is_final() && !self.status.removed {
             self.status.removed = true;
-            self.reported = false;
+            self.told_at = Some(now);
         }
         self.set_out(image, now);
     }
@@ -251,7 +260,10 @@ impl Container {
             self.enter(state, at);
             match state {
                 TaskState::Rejected => self.status.error = Some("no such image".to_owned()),
-                TaskState::Failed => self.status.exit_code = image.exit.map(|(_, code)| code),
+                TaskState::Failed => {
+                    self.status.exit_code = image.exit.map(|(_, code)| code);
+                    self.told_at = Some(at + image.late);
+                }
                 TaskState::Complete => self.status.exit_code = Some(0),
                 TaskState::Shutdown if self.desired == DesiredState::Remove => self.status.removed = true,
                 TaskState::New

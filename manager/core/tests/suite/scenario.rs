@@ -2,7 +2,7 @@
 //! anew; read the difference before you commit it.
 //!
 //!     cluster [nodes=3] [history=5] [auto-rebalance]
-//!     image NAME [exit=CODE after=1s] [never] [refused] [start=1s] [stop=1s]
+//!     image NAME [exit=CODE after=1s] [never] [refused] [start=1s] [stop=1s] [late=1s]
 //!     service create|update NAME key=…     service scale NAME N | service rollback|pause|resume|promote|rm NAME
 //!     node N down|up|cut|unknown|reboot|drain|active|pause|rm|new|engine-off|engine-on|label=key:value
 //!     run 10s                              clock 20m (it leaps)                 show [NAME]
@@ -156,6 +156,7 @@ fn image(world: &mut World, words: &[&str]) -> Vec<String> {
             ("start", value) => image.start = Some(spec::duration(value)),
             ("prepare", value) => image.prepare = spec::duration(value),
             ("stop", value) => image.stop = spec::duration(value),
+            ("late", value) => image.late = spec::duration(value),
             ("never", _) => image.start = None,
             ("refused", _) => image.refused = true,
             (other, _) => panic!("an option of image: {other}"),

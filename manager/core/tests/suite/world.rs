@@ -404,9 +404,9 @@ impl World {
     /// The agents that are heard say what is new.
     fn collect_reports(&mut self) -> bool {
         let nodes: Vec<NodeId> = self.state.nodes().map(|node| node.id).collect();
-        let mut reports = Vec::new();
+        let (mut reports, now) = (Vec::new(), self.now);
         for node in nodes.into_iter().filter(|node| !self.silent.contains(node)) {
-            reports.extend(self.agents.reports(node).into_iter().map(|report| (node, report)));
+            reports.extend(self.agents.reports(node, now).into_iter().map(|report| (node, report)));
         }
         if reports.is_empty() {
             return false;
