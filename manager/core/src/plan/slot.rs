@@ -145,13 +145,18 @@ fn attempt(pass: &mut Pass<'_, '_>, service: &Service, view: &SlotView<'_>, mut 
         may_serve(task)
             && template.as_ref().is_some_and(|template| predecessor::goes_first(pass, service, template, task))
     };
-    // Also what can run twice waits for one that cannot.
+    let must_end = |pass: &Pass<'_, '_>, old: &Task| {
+        let next = template.as_ref();
+        next.is_some_and(|next| predecessor::strictly_alone(service, next, &old.template))
+            && predecessor::at_work(pass, old) != AtWork::No
+    };
+    let goes = |task: &&Task| !may_serve(task) || goes_first(pass, task);
+    let before: Vec<&Task> = view.current().filter(goes).chain(predecessor::on_the_way_out(view)).collect();
+    // Also what can run twice waits for one that cannot, whether that serves or not.
     let alone = exclusive
         || rollout::config(service).order == UpdateOrder::StopFirst
-        || view.current().any(|task| goes_first(pass, task));
-    let goes = |task: &&Task| !may_serve(task) || goes_first(pass, task);
-    let before = view.current().filter(goes).chain(predecessor::on_the_way_out(view));
-    let held = predecessor::in_the_way(pass, home(view), before);
+        || before.iter().any(|task| goes_first(pass, task) || must_end(pass, task));
+    let held = predecessor::in_the_way(pass, home(view), before.iter().copied());
     if start.when == When::AtOnce && alone && held.is_some() {
         start.when = When::AfterPredecessor;
     }

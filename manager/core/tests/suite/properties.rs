@@ -55,6 +55,8 @@ enum Op {
     Rebalance(usize),
     /// The so-many-th running container ends.
     Crash(usize, i32),
+    /// The so-many-th report from the newest on arrives again.
+    HearAgain(usize),
     Run(u64),
     /// The leader's clock is set forward by so many milliseconds.
     Step(u64),
@@ -175,18 +177,23 @@ fn op() -> impl Strategy<Value = Op> {
         1 => prop::sample::select(vec![(1_000, 3_000), (500, 1_000), (2_000, 20_000)])
             .prop_map(|(heartbeat, lease)| Op::Terms(heartbeat, lease)),
         1 => (1..5usize).prop_map(Op::Rebalance),
+        1 => (0..12usize).prop_map(Op::HearAgain),
         1 => Just(Op::NewLeader),
     ]
 }
 
 fn steady_op() -> impl Strategy<Value = Op> {
+    // Down and up again while the first are still on their way out.
+    let replicas = prop::sample::select(vec!["replicas=0", "replicas=1", "replicas=3"]);
     prop_oneof![
         4 => service_op(),
+        2 => (0..3usize, replicas).prop_map(|(which, replicas)| Op::Update(which, vec![replicas])),
         1 => (0..8usize, 0..2).prop_map(|(which, code)| Op::Crash(which, code)),
         1 => (1..=NODES_MAX, prop_oneof![Just(NodeOp::Drain), Just(NodeOp::Pause), Just(NodeOp::Active)])
             .prop_map(|(node, verb)| Op::Node(node, verb)),
         5 => prop_oneof![Just(0), Just(100), Just(400), Just(1_500), Just(9_000)].prop_map(Op::Run),
         1 => (1..5usize).prop_map(Op::Rebalance),
+        1 => (0..12usize).prop_map(Op::HearAgain),
         1 => Just(Op::NewLeader),
     ]
 }
@@ -224,6 +231,7 @@ fn begun_op() -> impl Strategy<Value = Op> {
         4 => (1..=SIZES[0], verb).prop_map(|(node, verb)| Op::Node(node, verb)),
         1 => (1..5usize).prop_map(Op::Rebalance),
         5 => prop::sample::select(vec![0, 400, 1_500, 4_000, 9_000]).prop_map(Op::Run),
+        1 => (0..12usize).prop_map(Op::HearAgain),
         1 => Just(Op::NewLeader),
     ]
 }
@@ -260,6 +268,7 @@ fn crowded_op() -> impl Strategy<Value = Op> {
         1 => (0..8usize).prop_map(|which| Op::Crash(which, 1)),
         1 => (1..5usize).prop_map(Op::Rebalance),
         6 => prop::sample::select(vec![0, 200, 400, 1_500, 4_000]).prop_map(Op::Run),
+        1 => (0..12usize).prop_map(Op::HearAgain),
         1 => Just(Op::NewLeader),
     ]
 }
@@ -285,6 +294,7 @@ fn cut_op() -> impl Strategy<Value = Op> {
         1 => prop::sample::select(vec![150, 3_000, 60_000]).prop_map(Op::Step),
         1 => prop::sample::select(vec![(1_000, 3_000), (500, 1_000), (2_000, 20_000)])
             .prop_map(|(heartbeat, lease)| Op::Terms(heartbeat, lease)),
+        1 => (0..12usize).prop_map(Op::HearAgain),
         1 => Just(Op::NewLeader),
     ]
 }
@@ -351,6 +361,7 @@ fn perform(world: &mut World, op: &Op) {
                 world.agents.crash(*node, *task, *code, now);
             }
         }
+        Op::HearAgain(which) => world.hear_again(*which),
         Op::Run(millis) => {
             let end = world.now + Duration::from_millis(*millis);
             world.run_until(end);
@@ -440,6 +451,7 @@ fn no_more_serve_than_wanted(world: &World) {
     }
 }
 
+/// Planted: what ran last is kept beside the limit; caught after 28 histories.
 fn history_is_bounded(world: &World) {
     let mut ended: BTreeMap<_, u32> = BTreeMap::new();
     for task in world.state.tasks() {
@@ -452,7 +464,9 @@ fn history_is_bounded(world: &World) {
     assert!(ended.values().all(|count| *count <= HISTORY_LIMIT), "{ended:?}");
 }
 
-/// A task without a node says why.
+/// A task without a node says why, and so does one that is held back.
+///
+/// Planted: a task that waits for its predecessor and does not say so; caught after 30 histories.
 fn nothing_waits_silently(state: &State) {
     for task in state.tasks().filter(|task| task.is_active()) {
         assert!(task.node_id.is_some() || task.waiting.is_some(), "{} waits silently", task.name());
@@ -480,6 +494,7 @@ proptest! {
         ops in prop::collection::vec(op(), 1..40),
     ) {
         let mut world = world(nodes);
+        world.listener = trace::listen;
         for op in &ops {
             perform(&mut world, op);
             no_more_serve_than_wanted(&world);
@@ -490,6 +505,10 @@ proptest! {
         }
     }
 
+    /// At the hosts, while no node is lost.
+    ///
+    /// Planted: a container that is starting and does not count as at work; an exclusive task that does not wait for what is
+    /// on its way out. Caught after 16 and 32 histories, the second since services are scaled down and up again.
     #[test]
     fn what_cannot_run_twice_does_not(ops in prop::collection::vec(steady_op(), 1..30)) {
         let mut world = world(SIZES[0]);
@@ -548,6 +567,9 @@ proptest! {
     }
 
     /// Once the faults are over, every rollout ends and every service is as asked, as far as its image lets it.
+    ///
+    /// Planted: a rollback without a deadline; rows that stay when nobody holds anything for them. Caught after 78 and 2
+    /// histories.
     #[test]
     fn a_quiet_cluster_converges(
         nodes in prop::sample::select(SIZES.to_vec()),
@@ -582,6 +604,9 @@ proptest! {
     }
 
     /// Whatever has been, also before the last drain: nothing hangs.
+    ///
+    /// Planted: a rollback without a deadline; caught after 505 histories. What is named at `what_was_begun_ends` other
+    /// promises catch first, after 84 and 106.
     #[test]
     fn drains_moves_and_rollouts_end(
         ops in prop::collection::vec(begun_op(), 1..25),

@@ -210,6 +210,8 @@ fn a_task_that_waits_for_room_takes_what_a_move_leaves() {
 proptest! {
     #![proptest_config(config(24))]
 
+    /// Planted: moves that make nothing better (caught by the first history), that look at a node's load alone (after 78), that
+    /// stop their task first (by the first).
     #[test]
     fn rebalances_come_to_rest_and_take_nothing_away(
         services in services(), at_first in 1..15u8, most in 1..6usize, leader in prop::option::of(0..10u64),

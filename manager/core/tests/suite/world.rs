@@ -21,6 +21,7 @@ use muster_core::{
     terms::{self, Terms},
 };
 use muster_proto::{
+    assignment::TaskReport,
     cluster::ClusterSpec,
     id::{ClusterId, NodeId, ServiceId, TaskId},
     node::{EngineHealth, NodeDescription, NodeSpec, NodeState},
@@ -68,6 +69,8 @@ pub(crate) struct World {
     /// When their leases are over for the managers, and for the nodes themselves.
     ends: BTreeMap<NodeId, Timestamp>,
     ends_there: BTreeMap<NodeId, Timestamp>,
+    /// What the nodes have told, oldest first.
+    told: Vec<(NodeId, TaskReport)>,
     promises: Promises,
     touched: Touched,
     /// Came, went, or changed since the last plan.
@@ -100,6 +103,7 @@ impl World {
             silent: BTreeSet::new(),
             ends: BTreeMap::new(),
             ends_there: BTreeMap::new(),
+            told: Vec::new(),
             promises: Promises::default(),
             touched: Touched::default(),
             changed_nodes: BTreeSet::new(),
@@ -412,12 +416,20 @@ impl World {
             return false;
         }
         self.commit(Command::ReportTasks { reports: reports.clone() });
+        self.told.extend(reports.iter().cloned());
         let mut trace = std::mem::take(&mut self.trace);
         for (node, report) in &reports {
             (self.listener)(self, Event::Reported(*node, report.task_id), &mut trace);
         }
         self.trace = trace;
         true
+    }
+
+    /// The so-many-th report from the newest on arrives once more, delayed or repeated on its way.
+    pub(crate) fn hear_again(&mut self, which: usize) {
+        if let Some(report) = self.told.iter().rev().nth(which).cloned() {
+            self.commit(Command::ReportTasks { reports: vec![report] });
+        }
     }
 
     /// Runs until `end`: agents step, reports are committed, plans made, each at its time.
@@ -490,6 +502,8 @@ pub(crate) fn node_id(number: u32) -> NodeId {
 
 mod check {
     //! What every single entry must leave true.
+    //!
+    //! Planted: a report that leads back; caught after 5 histories, since reports arrive more than once.
 
     use super::*;
     use muster_proto::task_state::DesiredState;
