@@ -47,7 +47,7 @@ impl Files {
             match path.extension().and_then(|extension| extension.to_str()) {
                 Some("json") => records.extend(read(&path)?),
                 // Half a write, from before the daemon was killed: the record it was to replace still stands.
-                Some("tmp") => fs::remove_file(&path).map_err(failed("removed", &path))?,
+                Some("tmp") => remove(&path)?,
                 _ => {}
             }
         }
@@ -61,15 +61,18 @@ impl Files {
             let path = self.dir.join(format!("{task}.json"));
             match record {
                 Some(record) => replace(&path, record)?,
-                None => match fs::remove_file(&path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(failed("removed", &path)(error));
-                    }
-                    Ok(()) | Err(_) => {}
-                },
+                None => remove(&path)?,
             }
         }
         sync_folder(&self.dir)
+    }
+}
+
+/// Also one that is gone already.
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removed", path)(error)),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
