@@ -33,7 +33,7 @@ use crate::{
     routes::IngressList,
     session::{
         Sessions,
-        acquaintance::{self, Acquaintance, Known},
+        acquaintance::{Acquaintance, Calls, Known, LeftBehind},
     },
     store::{
         self, Record, StoreError,
@@ -98,19 +98,7 @@ pub struct Handle {
     managers: watch::Receiver<Vec<String>>,
     removed: watch::Receiver<BTreeSet<NodeId>>,
     trouble: watch::Receiver<Option<String>>,
-    known: Kept<Known>,
-    called: watch::Sender<Vec<String>>,
-}
-
-/// Of a manager that a recovery of the cluster has left behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "this node has heard of incarnation {known} of the cluster, and the manager that called is of {called}; run \
-     `muster leave --force` there and join it again"
-)]
-pub struct LeftBehind {
-    known: u64,
-    called: u64,
+    calls: Calls,
 }
 
 impl Handle {
@@ -145,12 +133,7 @@ impl Handle {
     /// A manager called at this node's port to say where the managers are, `host:port` each. They are asked for a session
     /// besides those that were known, for as long as there is none.
     pub fn called(&self, incarnation: u64, managers: Vec<String>) -> Result<(), LeftBehind> {
-        let known = self.known.get().incarnation;
-        if incarnation < known {
-            return Err(LeftBehind { known, called: incarnation });
-        }
-        acquaintance::replace(&self.called, managers);
-        Ok(())
+        self.calls.take(incarnation, managers)
     }
 
     /// Nodes that the managers have removed, as they last said, also before this daemon began.
@@ -251,7 +234,7 @@ impl Agent {
         let (managers, managers_seen) = watch::channel(known.get().managers);
         let (removed, removed_seen) = watch::channel(known.get().removed.into_iter().collect());
         let (trouble, trouble_seen) = watch::channel(None);
-        let called = watch::Sender::new(Vec::new());
+        let calls = Calls::new(known.clone());
         let describer = Describer::begin(
             config.executor.clone(),
             config.hostname,
@@ -272,8 +255,7 @@ impl Agent {
             managers: managers_seen,
             removed: removed_seen,
             trouble: trouble_seen,
-            known: known.clone(),
-            called: called.clone(),
+            calls: calls.clone(),
         };
         let sessions = Sessions {
             identity: config.identity,
@@ -285,7 +267,7 @@ impl Agent {
             executor: config.executor.clone(),
             description: describer.watch(),
             deltas,
-            acquaintance: Acquaintance { known, orders, managers, removed, called },
+            acquaintance: Acquaintance { known, orders, managers, removed, calls },
             trouble,
             isolation,
         };

@@ -21,5 +21,6 @@ mod store;
 mod task;
 mod words;
 
-pub use agent::{Agent, Config, Handle, LeftBehind, OpenError, RemoveError, RunError, known_managers};
+pub use agent::{Agent, Config, Handle, OpenError, RemoveError, RunError, known_managers};
 pub use isolation::sentinel::GuardCommand;
+pub use session::acquaintance::LeftBehind;

@@ -58,10 +58,16 @@ impl Candidates {
         self.turn = now.and_then(|now| self.addresses.iter().position(|known| *known == now)).unwrap_or(0);
     }
 
-    /// As [`Candidates::learn`], from a manager that called: the first of them are asked next, in a hurry again.
-    pub(super) fn called(&mut self, addresses: Vec<String>) {
+    /// As [`Candidates::learn`], from a manager that called. Where it names an address that was not known, that one is asked
+    /// next, and all in a hurry again; then this is true.
+    pub(super) fn called(&mut self, addresses: Vec<String>) -> bool {
+        let news = addresses.iter().find(|address| !self.addresses.contains(address)).cloned();
         self.learn(addresses);
-        (self.turn, self.asked, self.limit) = (0, 0, PAUSE_FIRST);
+        let Some(place) = news.and_then(|news| self.addresses.iter().position(|known| *known == news)) else {
+            return false;
+        };
+        (self.turn, self.asked, self.limit) = (place, 0, PAUSE_FIRST);
+        true
     }
 
     /// None: no manager is known that may be asked.
@@ -217,7 +223,9 @@ mod tests {
         let mut candidates = three();
         (0..20).for_each(|_| drop(next(&mut candidates)));
         assert_eq!(candidates.beside(), PAUSE_LONGEST);
-        candidates.called(["d", "a", "b", "c"].map(str::to_owned).into());
+        assert!(!candidates.called(["b", "a", "c"].map(str::to_owned).into()), "nothing new");
+        assert_eq!(candidates.beside(), PAUSE_LONGEST);
+        assert!(candidates.called(["b", "d", "a", "c"].map(str::to_owned).into()));
         assert_eq!((candidates.beside(), next(&mut candidates)), (BESIDE, "d".to_owned()));
     }
 

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -23,6 +24,8 @@ use super::{
 
 /// Under way at once. Tries end after a few seconds, so that more than a handful means that managers send us around.
 const TRIES_MAX: usize = 16;
+/// The leader calls once a second.
+const CALLS_APART: Duration = Duration::from_millis(500);
 /// Managers whose last words are remembered.
 const WORDS_MAX: usize = 64;
 
@@ -116,13 +119,17 @@ impl Sessions {
         let mut named = BTreeMap::<String, String>::new();
         let mut tries = FuturesUnordered::new();
         let mut next_at = Instant::now();
-        let mut calls = self.acquaintance.calls();
+        let mut calls = self.acquaintance.calls.begin();
+        let mut heeds_from = Instant::now();
         loop {
             let (manager, outcome) = tokio::select! {
                 Some(ended) = tries.next() => ended,
-                Ok(()) = calls.changed() => {
-                    candidates.called(self.candidates());
-                    next_at = Instant::now();
+                Ok(()) = calls.changed(), if Instant::now() >= heeds_from => {
+                    calls.mark_unchanged();
+                    heeds_from = Instant::now() + CALLS_APART;
+                    if candidates.called(self.candidates()) {
+                        next_at = Instant::now();
+                    }
                     continue;
                 }
                 () = sleep_until(next_at), if tries.len() < TRIES_MAX => {
@@ -139,7 +146,10 @@ impl Sessions {
             };
             candidates.learn(self.candidates());
             let pause = match outcome {
-                Outcome::Opened(opened) => return *opened,
+                Outcome::Opened(opened) => {
+                    self.acquaintance.calls.end();
+                    return *opened;
+                }
                 Outcome::Superseded => continue,
                 Outcome::Silent => {
                     words.tell(&manager, &"no answer in time".into());

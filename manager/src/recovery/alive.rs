@@ -45,7 +45,7 @@ pub struct Found {
 pub enum Unclear {
     #[error("it takes connections and does not answer")]
     Silent,
-    #[error("it takes connections and does not prove to be a node of this cluster")]
+    #[error("it takes connections and does not prove to be the node that the backup knows there")]
     Unproven,
     #[error("it says: {0}")]
     Said(String),

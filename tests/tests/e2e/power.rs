@@ -161,7 +161,8 @@ fn a_host_without_power_costs_what_was_sent_to_it_and_nothing_once_it_is_known()
     wait_requests(&all);
     wait_requests(&later.iter().collect::<Vec<_>>());
     let (kept, one_each, later) = (field.finish(kept), field.finish(one_each), total(&field.finish(later)));
-    assert_eq!(total(&one_each).answers.len(), HOSTS, "all replicas were asked");
+    // And the one that took the lost one's place, as a rule.
+    assert!(total(&one_each).answers.len() >= HOSTS, "all replicas were asked");
     for tally in kept.iter().chain(&one_each) {
         assert!(tally.failed_last.is_none_or(|began| began <= known + NEWS), "after it was known: {tally:#?}");
     }

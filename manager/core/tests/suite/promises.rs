@@ -27,6 +27,8 @@ pub(crate) struct Promises {
     parallelism: BTreeMap<ServiceId, usize>,
     /// Slots whose serving task the planner stopped, and where none has served since.
     given_up: Serving,
+    /// Slots that a rollout went past because they failed: what was begun there may go on beside what it was to replace.
+    failed: Serving,
     /// The newest assignment that was at work in each slot that must not run twice.
     fences: BTreeMap<(ServiceId, Slot), (Fence, TaskId)>,
     /// Tasks that stood on a node while it was not heard: that it brings them back is not the planner's doing.
@@ -44,6 +46,8 @@ impl Promises {
                 let most = self.parallelism.entry(service.id).or_default();
                 *most = places.max(*most);
             }
+            let failed = service.rollout.iter().flat_map(|rollout| rollout.failed.iter().copied());
+            self.failed.entry(service.id).or_default().extend(failed);
         }
     }
 
@@ -123,7 +127,8 @@ impl Promises {
     }
 
     /// Containers that are wanted and at work, ready or not, on nodes that were heard all the time: the replicas, and one
-    /// more for each slot that may be between two tasks.
+    /// more for each slot that may be between two tasks. Not counted are slots that failed: a rollout that is to continue
+    /// goes past them, and what hangs there stays beside the task that serves.
     ///
     /// Planted: a drain that takes no turn; caught after 1 history that begins things, and 4 in a crowd. A hand-over without
     /// a node that keeps its turn beside the rollout's the scenario `drain_meets_rollout` catches; 1,000 histories in a
@@ -136,7 +141,8 @@ impl Promises {
             };
             let at_work = world.agents.at_work().filter_map(|work| world.state.task(work.task)).filter(wanted).count();
             let surge = self.parallelism.get(&service.id).copied().unwrap_or_default();
-            let most = (replicas as usize).saturating_add(surge);
+            let failed = self.failed.get(&service.id).map_or(0, BTreeSet::len);
+            let most = (replicas as usize).saturating_add(surge).saturating_add(failed);
             assert!(at_work <= most, "{at_work} of {} run, {replicas} are wanted\n{}", service.spec.name, world.told());
         }
     }
